@@ -1,0 +1,27 @@
+# For the newcomer: make demo, make test, make install, make bench. (Makefile.inc is for your own experiments.)
+BUILD ?= build
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+
+.PHONY: all demo test bench install clean setup tools
+
+all: tools
+
+# Installs what is missing (packages.txt), once.
+setup:
+	@scripts/setup packages.txt
+
+tools: setup
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=OFF -DDS_CUDA=OFF
+	@cmake --build $(BUILD) --target tools -j $(JOBS)
+
+test: setup
+	@cmake -S . -B $(BUILD)-test -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=ON
+	@cmake --build $(BUILD)-test -j $(JOBS)
+	@ctest --test-dir $(BUILD)-test --output-on-failure -j $(JOBS)
+
+install: tools
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-test $(BUILD)-bench

@@ -1,0 +1,27 @@
+# Third-party libraries, each in the one room that wraps it (headers of other rooms never see them).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(TBB REQUIRED)
+function(ds_pkg target module)
+  pkg_check_modules(${target} REQUIRED IMPORTED_TARGET ${module})
+endfunction()
+
+ds_pkg(xxhash libxxhash)
+ds_pkg(zstd libzstd)
+ds_pkg(zlib zlib)
+ds_pkg(simdjson simdjson)
+ds_pkg(hwy libhwy)
+ds_pkg(pcre2 libpcre2-8)
+ds_pkg(utf8proc libutf8proc)
+
+ds_links(base TBB::tbb Threads::Threads PkgConfig::xxhash)
+ds_links(io PkgConfig::zstd PkgConfig::zlib PkgConfig::simdjson)
+ds_links(tensor PkgConfig::hwy)
+ds_links(text PkgConfig::hwy PkgConfig::pcre2 PkgConfig::utf8proc)
+
+if(TARGET ds_augment)
+  find_package(OpenMP REQUIRED)
+  find_library(FAISS_LIBRARY faiss REQUIRED)
+  find_library(OPENBLAS_LIBRARY openblas REQUIRED)
+  ds_links(augment ${FAISS_LIBRARY} ${OPENBLAS_LIBRARY} OpenMP::OpenMP_CXX)
+endif()

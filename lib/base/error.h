@@ -1,0 +1,41 @@
+// The one exception type of the project, and how to throw it.
+#pragma once
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace ds {
+
+// A failure that a user can act on: what was expected, what was found, what to do, with file:line where there is one.
+// Tools print what() on one line and exit with 1.
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Wrong usage of a command line or an option's value: tools exit with 2.
+struct UsageError : Error {
+  using Error::Error;
+};
+
+// Joins its arguments as a stream would print them.
+template <class... Args>
+std::string cat(const Args&... args) {
+  std::ostringstream out;
+  (out << ... << args);
+  return out.str();
+}
+
+// Throws Error with the joined arguments as its message.
+template <class... Args>
+[[noreturn]] void fail(const Args&... args) {
+  throw Error(cat(args...));
+}
+
+// Throws Error unless the condition holds. The message is built only on failure.
+template <class... Args>
+void require(bool condition, const Args&... args) {
+  if (!condition) [[unlikely]]
+    fail(args...);
+}
+
+}  // namespace ds

@@ -1,0 +1,51 @@
+#include "base/log.h"
+
+#include <cstdio>
+#include <mutex>
+
+namespace ds {
+
+static std::string tool_name = "ds";
+static LogLevel log_threshold = LogLevel::warning;
+static bool log_json = false;
+
+void set_log(std::string_view name, LogLevel threshold, bool json) {
+  tool_name = name;
+  log_threshold = threshold;
+  log_json = json;
+}
+
+static std::string json_escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\u%04x", c);
+      out += code;
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+void log(LogLevel level, std::string_view message) {
+  if (level > log_threshold) return;
+  static const char* const names[] = {"error", "warning", "info"};
+  const char* const name = names[static_cast<int>(level)];
+  std::string line;
+  if (log_json)
+    line = cat("{\"tool\": \"", tool_name, "\", \"level\": \"", name, "\", \"message\": \"", json_escaped(message), "\"}\n");
+  else if (level == LogLevel::info)
+    line = cat(tool_name, ": ", message, "\n");
+  else
+    line = cat(tool_name, ": ", name, ": ", message, "\n");
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+}  // namespace ds

@@ -1,0 +1,42 @@
+// A stream of records through a tool: read, worked on by all threads, written in input order; rejects beside it.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/input.h"
+#include "io/output.h"
+#include "io/record.h"
+#include "io/report.h"
+
+namespace ds {
+
+struct StreamOptions {
+  std::vector<std::string> inputs = {"-"};
+  std::string output = "-";
+  std::string rejects;                       // empty: the first bad line ends the run
+  size_t max_record_bytes = size_t{64} << 20;
+};
+
+// What becomes of a record.
+struct Verdict {
+  enum class Kind : uint8_t { keep, drop } kind = Kind::keep;
+  std::string reason;                        // drop: the name in the report
+  std::string owner_key, details;            // drop: the rejected record gets "<owner_key>": <details JSON>
+};
+
+// Reads every record of the inputs. `work` runs on all threads at once (it may edit its record); `decide` runs in
+// input order, one record at a time, and says keep or drop. Kept records go to the output, dropped ones and bad lines
+// to the rejects; a bad line is rejected as {"line": N, "file": ..., "error": ..., "raw": "..."}, or ends the run
+// where there is no rejects file. Empty lines are bad lines. Counts and hashes go into the report. Nothing appears under
+// a final name unless all of it succeeded.
+void process_records(const StreamOptions& options, Report& report,
+                     const std::function<std::shared_ptr<void>(Record&)>& work,
+                     const std::function<Verdict(Record&, void* result)>& decide);
+
+// Reads every record one after the other, for tools that need them all: `take` may keep the record. Bad lines are Errors.
+void for_each_record(const std::vector<std::string>& inputs, size_t max_record_bytes, Report* report,
+                     const std::function<void(Record&&)>& take);
+
+}  // namespace ds

@@ -1,0 +1,136 @@
+// The one decoder: embedding, blocks of (norm, attention, norm, feed-forward), norm, head. Training and inference run
+// the same forward; shapes as in tensor/ops.h (T rows of a batch, H hidden, E experts).
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/config.h"
+#include "tensor/ops.h"
+#include "tensor/tensor.h"
+
+namespace ds {
+
+// Weights of a block; those that an architecture lacks are empty. Gradients and optimizer moments have the same struct.
+struct LayerWeights {
+  Tensor input_norm;                                       // [H]
+  // MLA. Without q_lora_rank, q_proj instead of q_a, q_a_norm, q_b.
+  Tensor q_a_proj, q_a_norm, q_b_proj;                     // [q_lora, H], [q_lora], [heads * head_dim, q_lora]
+  Tensor kv_a_proj, kv_a_norm, kv_b_proj;                  // [kv_lora + rope, H], [kv_lora], [heads * (nope + v), kv_lora]
+  // Multi-head.
+  Tensor q_proj, k_proj, v_proj;                           // [heads * head_dim, H], [kv_heads * head_dim, H] twice
+  Tensor o_proj;                                           // [H, heads * v_head_dim]
+  Tensor post_attention_norm;                              // [H]
+  Tensor gate_proj, up_proj, down_proj;                    // dense: [I, H], [I, H], [H, I]
+  Tensor router, router_bias;                              // [E, H], [E] (no gradient: it is balanced, not learned)
+  Tensor experts_gate, experts_up, experts_down;           // [E, I, H], [E, I, H], [E, H, I]
+  Tensor shared_gate, shared_up, shared_down;              // [I_s, H], [I_s, H], [H, I_s]
+};
+struct Weights {
+  Tensor embed_tokens;                                     // [V, H]
+  std::vector<LayerWeights> layers;
+  Tensor final_norm;                                       // [H]
+  Tensor lm_head;                                          // [V, H]; embed_tokens itself where tied
+};
+
+// One weight as a checkpoint knows it. `name` of experts has "{}" for the expert's number: files hold one matrix each.
+struct WeightInfo {
+  std::string name;
+  std::vector<int64_t> shape;
+  bool linear = false;      // a matrix product inside the blocks: what quantization covers
+  bool trained = true;      // false: router_bias
+};
+// Calls visit(info, tensor) for every weight of the config, in one fixed order. The one table of names and shapes:
+// loading, saving, initialising, optimising and quantizing all go through it.
+void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit);
+
+// Weights of zeros in f32 (gradients, moments), in the arena.
+Weights make_weights(const Config& config, Arena& arena);
+// Initial values: normal(0, initializer_range) for matrices, 1 for norms, 0 for router_bias; from (seed, name) alone.
+void initialize(const Config& config, Weights& weights, uint64_t seed);
+
+// A loaded checkpoint.
+struct Model {
+  Config config;
+  Weights weights;
+  Arena arena;
+  std::map<std::string, std::string> metadata;             // of the file, ds.history included
+};
+struct LoadOptions {
+  Device device = Device::cpu;
+  bool pack = false;        // panels, for inference; else rows in f32, for training and quantization
+};
+// Reads a folder: binds every weight by name, dtype and shape. A missing one is an Error that lists near names; one left
+// over is an Error too (multi-token-prediction layers are skipped and said so). AWQ 4-bit folders give q4 weights.
+Model load_model(const std::string& folder, const LoadOptions& options = {});
+// Writes config.json and model.safetensors with `weights` (f32 rows) converted to dtype (norms and router_bias too;
+// router_bias stays f32), file names as the architecture has them.
+void save_model(const Config& config, Weights& weights, const std::string& folder, DType dtype,
+                const std::map<std::string, std::string>& metadata, bool durable = false);
+
+// Rows of tokens, each with a sequence (an index into the pages' table) and a position in it.
+struct TokenBatch {
+  std::vector<int32_t> tokens, sequences, positions;
+};
+
+// Keys and values of sequences, in pages of kKeyBlock positions, for every layer. Training uses one for each
+// micro-batch, inference one that lives on.
+class KvCache {
+ public:
+  KvCache(const Config& config, int64_t sequences, int64_t max_positions, Device device = Device::cpu);
+  ~KvCache();
+  KvCache(KvCache&&) noexcept;
+  // Makes room for positions [0, length) of a sequence; frees the pages of one.
+  void reserve(int64_t sequence, int64_t length);
+  void release(int64_t sequence);
+  static size_t bytes_per_position(const Config& config);
+  // For the decoder.
+  Tensor k_pages(int64_t layer) const, v_pages(int64_t layer) const, page_table() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// What forward leaves for backward, and for whoever looks inside (expert load, calibration).
+struct LayerActivations {
+  Tensor input, attn_in, q_a, q_a_normed, q, kv_a, kv_a_normed, kv_b, k, v, attn_out, lse;      // attention
+  Tensor mid, mlp_in, gate, up, act;                                                             // feed-forward, dense or shared
+  Tensor scores, indices, weights, offsets, slot_of_row, row_of_slot;                            // router
+  Tensor expert_in, expert_gate, expert_up, expert_act, expert_out;                              // rows sorted by expert
+};
+struct Activations {
+  explicit Activations(Device device = Device::cpu) : arena(device) {}
+  Arena arena;                          // reset by forward
+  bool keep_all = false;                // training: every layer's stay; else layers share their memory
+  std::vector<LayerActivations> layers;
+  Tensor final_input, final_normed;     // [T, H]
+  // Called after each block while its activations are there (calibration, expert load); may be empty.
+  std::function<void(int64_t layer, const LayerActivations&)> after_layer;
+};
+
+// Runs the batch through all blocks: writes its keys and values into the cache, and final_normed[T, H].
+void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts);
+// logits[R, V] of some rows of final_normed (all: rows(...)).
+void head(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& logits);
+
+// What training adds to the router's gradient. (Switch: arXiv 2101.03961, in Megatron's scaling; sequence-wise:
+// DeepSeek-V3 report, eq. 17-20.)
+struct AuxLoss {
+  float router_aux_loss = 0;            // per MoE layer: coef * E * sum_i f_i P_i over the micro-batch
+  float sequence_aux_loss = 0;          // the same within each sequence
+};
+// Adds the gradients of all weights to `grads`, given dnormed[T, H] = d loss / d final_normed. Returns the sum of the
+// auxiliary losses. `acts` come from a forward with keep_all on the same batch.
+double backward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
+                const Tensor& dnormed, const AuxLoss& aux, Weights& grads, Arena& scratch);
+// The head's part: dnormed and the gradient of lm_head from dlogits.
+void head_backward(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& dlogits,
+                   const Tensor& dnormed, Weights& grads);
+
+}  // namespace ds

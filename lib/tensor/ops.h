@@ -1,0 +1,185 @@
+// Every operation on tensors, declared once, in the order in which a decoder uses them.
+//
+// Activations are f32; weights ("w") are f32, f16, bf16 or q4, as rows or as packed panels; indices are i32. T is the
+// number of tokens (rows of a batch), H the hidden size, V the vocabulary, E the experts. x and y of 2-d operations may
+// have a row stride. Backward operations ADD to the gradients of weights, and write (or, where said, add to) those of
+// activations. Shapes that do not fit are an Error.
+//
+// cpu::op is the project's own kernel (same bytes for any thread count, batch and vector width); cuda::op runs on the
+// device. The device of the first tensor decides. A missing body is a link error.
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+#include "tensor/tensor.h"
+
+#ifndef DS_WITH_CUDA
+#define DS_WITH_CUDA 0
+#endif
+
+namespace ds {
+
+[[noreturn]] void no_cuda(std::string_view op);  // "built without CUDA" or "not on CUDA yet"
+
+// DS_OP: on both backends. DS_OP_CPU: on the CPU so far; a CUDA tensor is a clear error.
+#if DS_WITH_CUDA
+#define DS_OP(name, first, params, args)                       \
+  namespace cpu { void name params; }                          \
+  namespace cuda { void name params; }                         \
+  inline void name params {                                    \
+    (first).device == Device::cuda ? cuda::name args : cpu::name args; \
+  }
+#else
+#define DS_OP(name, first, params, args) DS_OP_CPU(name, first, params, args)
+#endif
+#define DS_OP_CPU(name, first, params, args)                   \
+  namespace cpu { void name params; }                          \
+  inline void name params {                                    \
+    if ((first).device == Device::cuda) no_cuda(#name);        \
+    cpu::name args;                                            \
+  }
+
+// ---- Memory ----
+
+// y = x converted element by element between f32, f16 and bf16 (to nearest even). Same shape.
+DS_OP(convert, x, (const Tensor& x, const Tensor& y), (x, y))
+// x = value, everywhere (f32).
+DS_OP(fill, x, (const Tensor& x, float value), (x, value))
+// y += x (f32, same shape).
+DS_OP(add, x, (const Tensor& x, const Tensor& y), (x, y))
+// x *= factor (f32).
+DS_OP(scale, x, (const Tensor& x, float factor), (x, factor))
+
+// ---- Linear ----
+
+// y[T, N] = x[T, K] w[N, K]^T; with accumulate y += that.
+DS_OP(linear, x, (const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate = false), (x, w, y, accumulate))
+// dx[T, K] = dy[T, N] w[N, K]; with accumulate dx += that. w is f32 rows.
+DS_OP(linear_backward_input, dy, (const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate = false), (dy, w, dx, accumulate))
+// dw[N, K] += dy[T, N]^T x[T, K].
+DS_OP(linear_backward_weight, dy, (const Tensor& dy, const Tensor& x, const Tensor& dw), (dy, x, dw))
+// x[T, N] += bias[N], and dbias[N] += the sum of the rows of dy.
+DS_OP_CPU(add_bias, x, (const Tensor& x, const Tensor& bias), (x, bias))
+DS_OP_CPU(add_bias_backward, dy, (const Tensor& dy, const Tensor& dbias), (dy, dbias))
+
+// Experts: rows offsets[e] .. offsets[e+1]-1 of x are those of expert e. offsets is i32[E+1] on the host.
+// y[R, N] = x[R, K] w[e][N, K]^T, row by row with its expert's matrix of w[E, N, K].
+DS_OP_CPU(grouped_linear, x, (const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y), (x, offsets, w, y))
+DS_OP_CPU(grouped_linear_backward_input, dy, (const Tensor& dy, const Tensor& offsets, const Tensor& w, const Tensor& dx, bool accumulate = false), (dy, offsets, w, dx, accumulate))
+DS_OP_CPU(grouped_linear_backward_weight, dy, (const Tensor& dy, const Tensor& offsets, const Tensor& x, const Tensor& dw), (dy, offsets, x, dw))
+
+// ---- Embedding ----
+
+// y[T, H] = w[tokens[T]]; an id outside [0, V) is an Error.
+DS_OP_CPU(embedding, w, (const Tensor& w, const Tensor& tokens, const Tensor& y), (w, tokens, y))
+// dw[tokens[t]] += dy[t], in the order of t.
+DS_OP_CPU(embedding_backward, dy, (const Tensor& dy, const Tensor& tokens, const Tensor& dw), (dy, tokens, dw))
+
+// ---- Norm ----
+
+// y[t] = x[t] * rsqrt(mean(x[t]^2) + eps) * w (w + 1 where plus_one: Gemma), over the last dimension of x[T, H].
+// x may also be [T, heads * H] with w[H]: each head is normalised by itself. w is f32.
+DS_OP(rms_norm, x, (const Tensor& x, const Tensor& w, float eps, bool plus_one, const Tensor& y), (x, w, eps, plus_one, y))
+// dx (+)= the gradient with respect to x, dw += that with respect to w.
+DS_OP(rms_norm_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& w, float eps, bool plus_one, const Tensor& dx, const Tensor& dw, bool accumulate), (dy, x, w, eps, plus_one, dx, dw, accumulate))
+
+// ---- Position ----
+
+// Rotates, in place, in each head of x[T, heads * head_dim] the columns [offset, offset + 2P) by the angles of the
+// row's position: cos, sin are [positions, P], positions is i32[T]. interleaved pairs (0,1),(2,3).. (DeepSeek) or
+// halves (i, i+P) (Llama). `inverse` rotates back: it is the backward operation. (RoFormer, arXiv 2104.09864)
+struct RopeSpec {
+  int head_dim = 0, offset = 0;
+  bool interleaved = false, inverse = false;
+};
+DS_OP(rope, x, (const Tensor& x, const Tensor& positions, const Tensor& cos, const Tensor& sin, const RopeSpec& spec), (x, positions, cos, sin, spec))
+
+// ---- Attention ----
+
+// Keys and values live in pages of kKeyBlock positions, in training as in inference: position p of sequence s is entry
+// p % kKeyBlock of page page_table[s][p / kKeyBlock]. Keys are stored transposed, k_pages[P, kv_heads, head_dim,
+// kKeyBlock], values as rows, v_pages[P, kv_heads, kKeyBlock, v_head_dim]. Blocks of keys are visited in the order of
+// their absolute position, so prefill, chunks and single steps give the same bits.
+constexpr int kKeyBlock = 32;
+struct AttentionSpec {
+  int heads = 0, kv_heads = 0;       // query head h reads kv head h / (heads / kv_heads)
+  int head_dim = 0, v_head_dim = 0;
+  float scale = 1;                   // of q.k
+  int window = 0;                    // 0: all earlier keys; W: the last W, the row itself included
+  float softcap = 0;                 // 0: none; c: c * tanh(score / c)
+};
+// Where each row of a batch stands. i32: sequence[T] (an index into page_table), position[T], page_table[S, pages].
+struct Rows {
+  Tensor sequence, position, page_table;
+};
+// Writes k[T, kv_heads * head_dim] and v[T, kv_heads * v_head_dim] to the pages of their rows.
+DS_OP_CPU(kv_write, k, (const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages, const Tensor& v_pages), (k, v, at, spec, k_pages, v_pages))
+// out[T, heads * v_head_dim] = causal softmax(scale q k^T) v for q[T, heads * head_dim]; lse[T, heads] (may be empty)
+// gets the log of each row's softmax denominator, which backward needs.
+DS_OP_CPU(attention, q, (const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec, const Tensor& out, const Tensor& lse), (q, k_pages, v_pages, at, spec, out, lse))
+// dq, dk, dv are written. The rows of a sequence must lie together in the batch, from position 0 on.
+DS_OP_CPU(attention_backward, dout, (const Tensor& dout, const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec, const Tensor& out, const Tensor& lse, const Tensor& dq, const Tensor& dk, const Tensor& dv), (dout, q, k_pages, v_pages, at, spec, out, lse, dq, dk, dv))
+
+// ---- Feed-forward ----
+
+enum class Activation : uint8_t { silu, gelu_tanh };
+// y = act(gate) * up, elementwise.
+DS_OP_CPU(gated_activation, gate, (const Tensor& gate, const Tensor& up, Activation act, const Tensor& y), (gate, up, act, y))
+DS_OP_CPU(gated_activation_backward, dy, (const Tensor& dy, const Tensor& gate, const Tensor& up, Activation act, const Tensor& dgate, const Tensor& dup), (dy, gate, up, act, dgate, dup))
+
+// ---- Mixture of experts ----
+
+struct RouterSpec {
+  enum class Scores : uint8_t { softmax, sigmoid } scores = Scores::softmax;
+  enum class GroupScore : uint8_t { max, top2_sum } group_score = GroupScore::top2_sum;
+  int top_k = 2;
+  int n_group = 1, topk_group = 1;   // keep the topk_group best of n_group groups; 1 of 1: all experts
+  bool norm_topk_prob = false;       // weights divided by (their sum + 1e-20)
+  float routed_scaling_factor = 1;
+};
+// From logits[T, E]: scores[T, E]; indices i32[T, top_k], the experts chosen by scores + bias[E] (bias may be empty; ties
+// to the lower index; in falling order of the choosing score); weights[T, top_k], from the scores without the bias.
+DS_OP_CPU(route, logits, (const Tensor& logits, const Tensor& bias, const RouterSpec& spec, const Tensor& scores, const Tensor& indices, const Tensor& weights), (logits, bias, spec, scores, indices, weights))
+// dlogits[T, E] from dweights[T, top_k] and dscores[T, E] (the balance losses' part; may be empty).
+DS_OP_CPU(route_backward, dweights, (const Tensor& dweights, const Tensor& dscores, const Tensor& scores, const Tensor& indices, const Tensor& weights, const RouterSpec& spec, const Tensor& dlogits), (dweights, dscores, scores, indices, weights, spec, dlogits))
+
+// Sorts the T * top_k choices by expert, stably: offsets i32[E+1], and for row r of the sorted order slot_of_row[r] =
+// token * top_k + k; row_of_slot is the inverse.
+DS_OP_CPU(sort_by_expert, indices, (const Tensor& indices, const Tensor& offsets, const Tensor& slot_of_row, const Tensor& row_of_slot), (indices, offsets, slot_of_row, row_of_slot))
+// y[r] = x[slot_of_row[r] / top_k], and back: dx[t] += the sum of dy over the token's slots in order.
+DS_OP_CPU(gather_rows, x, (const Tensor& x, const Tensor& slot_of_row, int top_k, const Tensor& y), (x, slot_of_row, top_k, y))
+DS_OP_CPU(gather_rows_backward, dy, (const Tensor& dy, const Tensor& row_of_slot, int top_k, const Tensor& dx), (dy, row_of_slot, top_k, dx))
+// y[t] += sum over k, in order, of weights[t, k] * x[row_of_slot[t * top_k + k]].
+DS_OP_CPU(combine, x, (const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, const Tensor& y), (x, row_of_slot, weights, y))
+// dx[r] = weight * dy[token], dweights[t, k] = dot(dy[t], x[row]).
+DS_OP_CPU(combine_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, const Tensor& dx, const Tensor& dweights), (dy, x, row_of_slot, weights, dx, dweights))
+
+// ---- Loss ----
+
+// loss[T] = -log softmax(logits[T, V])[targets[T]]; a target of -1 gives 0.
+DS_OP(cross_entropy, logits, (const Tensor& logits, const Tensor& targets, const Tensor& loss), (logits, targets, loss))
+// dlogits[t] = (softmax(logits[t]) - onehot(targets[t])) * weights[t]; zeros where the target is -1. May be in place.
+DS_OP(cross_entropy_backward, logits, (const Tensor& logits, const Tensor& targets, const Tensor& weights, const Tensor& dlogits), (logits, targets, weights, dlogits))
+// argmax i32[T] of each row, the lowest index among equals.
+DS_OP_CPU(argmax, logits, (const Tensor& logits, const Tensor& indices), (logits, indices))
+
+// ---- Optimizer ----
+
+// *sum (a double, on the host) += the sum of squares of x, in a fixed order.
+DS_OP(sum_of_squares, x, (const Tensor& x, double* sum), (x, sum))
+// AdamW as in PyTorch: p *= 1 - lr * weight_decay; m, v moving averages of g and g^2; p -= lr * m^ / (sqrt(v^) + eps).
+// Gradients are multiplied by grad_scale (clipping) before use. (Loshchilov & Hutter, arXiv 1711.05101)
+struct AdamWSpec {
+  float learning_rate = 1e-3f, beta1 = 0.9f, beta2 = 0.95f, epsilon = 1e-8f, weight_decay = 0.1f;
+  int64_t step = 1;                  // from 1
+  float grad_scale = 1;
+};
+DS_OP(adamw, p, (const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWSpec& spec), (p, g, m, v, spec))
+
+// ---- Packing ----
+
+// A weight [N, K] (or experts [E, N, K]) repacked once as panels for repeated products on the CPU; the memory is the
+// arena's. f32, f16, bf16 and q4 keep their dtype. linear and grouped_linear take either layout and give the same bits.
+Tensor pack(const Tensor& w, Arena& arena);
+
+}  // namespace ds

@@ -1,0 +1,39 @@
+// Strings to token ids and back, as tokenizer.json says (Hugging Face tokenizers' file format).
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ds {
+
+// Immutable after construction; encode and decode may run on all threads at once.
+class Tokenizer {
+ public:
+  // A tokenizer.json, or a model folder that holds one (then tokenizer_config.json names bos, eos and pad as well).
+  // A field that changes the result and is not supported is an Error that names it.
+  explicit Tokenizer(const std::string& path);
+  ~Tokenizer();
+  Tokenizer(Tokenizer&&) noexcept;
+
+  // Ids of a text; special tokens written in the text are recognised. With add_special_tokens the post-processor's
+  // (BOS, say) are added.
+  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = true) const;
+  // The text of ids; invalid UTF-8 becomes U+FFFD. Unknown ids are an Error.
+  std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
+  // The bytes of one token, which may be a part of a character.
+  std::string token_bytes(int32_t id) const;
+
+  int32_t vocab_size() const;                                    // highest id + 1
+  std::optional<int32_t> id(std::string_view token) const;       // of a token as written in the file
+  std::optional<int32_t> bos_id() const, eos_id() const, pad_id() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ds
