@@ -2,6 +2,14 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(TBB REQUIRED)
+
+# Highway: kernels are compiled for AVX2 (the baseline, whose x86-64-v3 lacks the AES instructions that Highway would ask
+# for) and AVX-512; on ARM for NEON only, whose 16 bytes are fixed.
+add_compile_definitions(HWY_DISABLE_PCLMUL_AES)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  add_compile_definitions("HWY_DISABLED_TARGETS=(HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)")
+endif()
+
 function(ds_pkg target module)
   pkg_check_modules(${target} REQUIRED IMPORTED_TARGET ${module})
 endfunction()
