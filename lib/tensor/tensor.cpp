@@ -33,6 +33,7 @@ static void* advance(const Tensor& t, int64_t elements) {
 Tensor rows(const Tensor& t, int64_t begin, int64_t count) {
   require(t.rank >= 1 && begin >= 0 && count >= 0 && begin + count <= t.shape[0], "rows ", begin, " to ", begin + count,
           " are not in ", describe(t));
+  require(t.layout == Layout::rows && !t.scales, "a packed or 4-bit weight has no range of rows: ", describe(t));
   Tensor view = t;
   const int64_t stride = t.rank == 2 ? t.row_stride : (t.shape[0] ? t.elements() / t.shape[0] : 0);
   view.data = advance(t, begin * stride);
@@ -52,13 +53,17 @@ Tensor columns(const Tensor& t, int64_t begin, int64_t count) {
 Tensor item(const Tensor& t, int64_t index) {
   require(t.rank >= 2 && index >= 0 && index < t.shape[0], "item ", index, " is not in ", describe(t));
   Tensor view = t;
-  const int64_t stride = t.rank == 2 ? t.row_stride : t.elements() / t.shape[0];
+  int64_t stride = t.rank == 2 ? t.row_stride : t.elements() / t.shape[0];
+  if (t.layout == Layout::panels) {
+    require(t.rank == 3, "item of a packed weight takes [E, N, K], not ", describe(t));
+    stride = static_cast<int64_t>(round_up(static_cast<size_t>(t.shape[1]), 16)) * t.shape[2];
+  }
   view.data = advance(t, index * stride);
-  if (t.scales) {  // a quantized expert: its own scales and zeros, as many for each expert
+  if (t.scales) {  // a quantized expert: its own f16 scales and u8 zeros, as many for each expert
     require(t.rank == 3 && t.group_size > 0, "item of a quantized tensor takes [E, N, K], not ", describe(t));
-    const int64_t groups = t.shape[1] * (t.shape[2] / t.group_size);
-    view.scales = static_cast<const char*>(t.scales) + index * groups * 4;
-    view.zeros = static_cast<const char*>(t.zeros) + index * groups * 4;
+    const int64_t groups = stride / t.group_size;
+    view.scales = static_cast<const uint16_t*>(t.scales) + index * groups;
+    view.zeros = static_cast<const uint8_t*>(t.zeros) + index * groups;
   }
   view.rank = t.rank - 1;
   for (int i = 0; i < view.rank; ++i) view.shape[i] = t.shape[i + 1];
@@ -68,6 +73,7 @@ Tensor item(const Tensor& t, int64_t index) {
 }
 
 Tensor reshape(const Tensor& t, std::initializer_list<int64_t> shape) {
+  require(t.layout == Layout::rows, "a packed weight cannot be reshaped: ", describe(t));
   require(t.contiguous(), "only a contiguous tensor can be reshaped, not ", describe(t), " with a row stride of ", t.row_stride);
   Tensor view = make_tensor(t.data, t.dtype, shape, t.device);
   require(view.elements() == t.elements(), describe(t), " cannot be reshaped to ", describe(view));

@@ -1,0 +1,130 @@
+// The linear operations of ops.h: their shapes checked, and put as products.
+#include <vector>
+
+#include "tensor/cpu/gemm.h"
+#include "tensor/ops.h"
+
+namespace ds::cpu {
+
+using Form = Product::Form;
+
+static void check_activation(const char* op, const char* name, const Tensor& t, int64_t rows, int64_t cols) {
+  require(t.dtype == DType::f32 && t.layout == Layout::rows && t.device == Device::cpu && t.rank == 2 &&
+              t.shape[0] == rows && t.shape[1] == cols,
+          op, ": ", name, " must be f32[", rows, ", ", cols, "] on the CPU, not ", describe(t));
+}
+
+static void check_weight(const char* op, const Tensor& w, int rank) {
+  require(w.rank == rank && w.device == Device::cpu, op, ": the weight must have ", rank, " dimensions on the CPU, not ",
+          describe(w));
+  const bool known = w.dtype == DType::f32 || w.dtype == DType::f16 || w.dtype == DType::bf16;
+  require(known || w.dtype == DType::q4, op, ": a weight is f32, f16, bf16 or q4, not ", describe(w));
+  require(known || (w.scales && w.zeros && w.group_size > 0 && w.cols() % w.group_size == 0 && w.cols() % 2 == 0), op,
+          ": ", describe(w), " has no scales and zeros for groups of ", w.group_size);
+}
+
+static void check_f32_rows(const char* op, const Tensor& w, int rank) {
+  check_weight(op, w, rank);
+  require(w.dtype == DType::f32 && w.layout == Layout::rows, op, ": backward takes f32 weights as rows, not ",
+          describe(w));
+}
+
+// offsets rise from 0 to the number of rows.
+static void check_offsets(const char* op, const Tensor& offsets, int64_t experts, int64_t rows) {
+  require(offsets.dtype == DType::i32 && offsets.device == Device::cpu && offsets.rank == 1 &&
+              offsets.shape[0] == experts + 1,
+          op, ": offsets must be i32[", experts + 1, "] on the host, not ", describe(offsets));
+  const int32_t* const at = offsets.i32();
+  bool rising = at[0] == 0 && at[experts] == rows;
+  for (int64_t e = 0; e < experts; ++e) rising = rising && at[e] <= at[e + 1];
+  require(rising, op, ": offsets must rise from 0 to the ", rows, " rows");
+}
+
+static Product forward(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
+  return {.m = x.shape[0], .n = w.shape[0], .k = w.shape[1], .a = x.f32(), .a_row = x.row_stride, .b = w, .c = y.f32(),
+          .c_row = y.row_stride, .accumulate = accumulate};
+}
+
+static Product backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate) {
+  return {.m = dy.shape[0], .n = w.shape[1], .k = w.shape[0], .a = dy.f32(), .a_row = dy.row_stride,
+          .form = Form::steps, .b = w, .c = dx.f32(), .c_row = dx.row_stride, .accumulate = accumulate};
+}
+
+static Product backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
+  return {.m = dy.shape[1], .n = x.shape[1], .k = dy.shape[0], .a = dy.f32(), .a_row = 1, .a_step = dy.row_stride,
+          .form = Form::steps, .b = x, .c = dw.f32(), .c_row = dw.row_stride, .accumulate = true};
+}
+
+void linear(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
+  check_weight("linear", w, 2);
+  check_activation("linear", "x", x, x.shape[0], w.shape[1]);
+  check_activation("linear", "y", y, x.shape[0], w.shape[0]);
+  const Product product = forward(x, w, y, accumulate);
+  multiply({&product, 1});
+}
+
+void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate) {
+  const char* const op = "linear_backward_input";
+  check_f32_rows(op, w, 2);
+  check_activation(op, "dy", dy, dy.shape[0], w.shape[0]);
+  check_activation(op, "dx", dx, dy.shape[0], w.shape[1]);
+  const Product product = backward_input(dy, w, dx, accumulate);
+  multiply({&product, 1});
+}
+
+void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
+  const char* const op = "linear_backward_weight";
+  check_f32_rows(op, dw, 2);
+  check_activation(op, "dy", dy, dy.shape[0], dw.shape[0]);
+  check_activation(op, "x", x, dy.shape[0], dw.shape[1]);
+  const Product product = backward_weight(dy, x, dw);
+  multiply({&product, 1});
+}
+
+// One product for each expert with rows.
+template <class Make>
+static void grouped(const Tensor& offsets, int64_t experts, const Make& make) {
+  std::vector<Product> products;
+  products.reserve(static_cast<size_t>(experts));
+  for (int64_t e = 0; e < experts; ++e) {
+    const int64_t begin = offsets.i32()[e], count = offsets.i32()[e + 1] - begin;
+    if (count > 0) products.push_back(make(e, begin, count));
+  }
+  multiply(products);
+}
+
+void grouped_linear(const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y) {
+  const char* const op = "grouped_linear";
+  check_weight(op, w, 3);
+  check_activation(op, "x", x, x.shape[0], w.shape[2]);
+  check_activation(op, "y", y, x.shape[0], w.shape[1]);
+  check_offsets(op, offsets, w.shape[0], x.shape[0]);
+  grouped(offsets, w.shape[0], [&](int64_t e, int64_t begin, int64_t count) {
+    return forward(rows(x, begin, count), item(w, e), rows(y, begin, count), false);
+  });
+}
+
+void grouped_linear_backward_input(const Tensor& dy, const Tensor& offsets, const Tensor& w, const Tensor& dx,
+                                   bool accumulate) {
+  const char* const op = "grouped_linear_backward_input";
+  check_f32_rows(op, w, 3);
+  check_activation(op, "dy", dy, dy.shape[0], w.shape[1]);
+  check_activation(op, "dx", dx, dy.shape[0], w.shape[2]);
+  check_offsets(op, offsets, w.shape[0], dy.shape[0]);
+  grouped(offsets, w.shape[0], [&](int64_t e, int64_t begin, int64_t count) {
+    return backward_input(rows(dy, begin, count), item(w, e), rows(dx, begin, count), accumulate);
+  });
+}
+
+void grouped_linear_backward_weight(const Tensor& dy, const Tensor& offsets, const Tensor& x, const Tensor& dw) {
+  const char* const op = "grouped_linear_backward_weight";
+  check_f32_rows(op, dw, 3);
+  check_activation(op, "dy", dy, dy.shape[0], dw.shape[1]);
+  check_activation(op, "x", x, dy.shape[0], dw.shape[2]);
+  check_offsets(op, offsets, dw.shape[0], dy.shape[0]);
+  grouped(offsets, dw.shape[0], [&](int64_t e, int64_t begin, int64_t count) {
+    return backward_weight(rows(dy, begin, count), rows(x, begin, count), item(dw, e));
+  });
+}
+
+}  // namespace ds::cpu
