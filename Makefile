@@ -15,6 +15,10 @@ tools: setup
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=OFF -DDS_CUDA=OFF
 	@cmake --build $(BUILD) --target tools -j $(JOBS)
 
+# The whole pipeline on this machine's own documents; its page is examples/demo/out/report.html.
+demo: tools
+	@$(MAKE) --no-print-directory -C examples/demo DS=$(abspath $(BUILD))/ $(if $(MINUTES),MINUTES=$(MINUTES))
+
 test: setup
 	@cmake -S . -B $(BUILD)-test -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=ON
 	@cmake --build $(BUILD)-test -j $(JOBS)
