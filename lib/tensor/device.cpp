@@ -6,6 +6,9 @@
 #include "base/sizes.h"
 #include "tensor/ops.h"
 
+#ifndef DS_WITH_CUDA
+#define DS_WITH_CUDA 0
+#endif
 #if DS_WITH_CUDA
 #include "tensor/cuda/memory.h"
 #endif

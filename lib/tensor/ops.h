@@ -13,31 +13,20 @@
 
 #include "tensor/tensor.h"
 
-#ifndef DS_WITH_CUDA
-#define DS_WITH_CUDA 0
-#endif
-
 namespace ds {
 
-[[noreturn]] void no_cuda(std::string_view op);  // "built without CUDA" or "not on CUDA yet"
-
 // DS_OP: on both backends. DS_OP_CPU: on the CPU so far; a CUDA tensor is a clear error.
-#if DS_WITH_CUDA
-#define DS_OP(name, first, params, args)                       \
-  namespace cpu { void name params; }                          \
-  namespace cuda { void name params; }                         \
-  inline void name params {                                    \
-    (first).device == Device::cuda ? cuda::name args : cpu::name args; \
-  }
-#else
-#define DS_OP(name, first, params, args) DS_OP_CPU(name, first, params, args)
+// The bodies that choose the backend stand in ops.cpp, which includes this list once more with DS_OPS_BODIES.
+[[noreturn]] void no_cuda(std::string_view op);  // "built without CUDA" or "not on CUDA yet"
+#ifndef DS_OPS_BODIES
+#define DS_OP(name, first, params, args) \
+  namespace cpu { void name params; }    \
+  namespace cuda { void name params; }   \
+  void name params;
+#define DS_OP_CPU(name, first, params, args) \
+  namespace cpu { void name params; }        \
+  void name params;
 #endif
-#define DS_OP_CPU(name, first, params, args)                   \
-  namespace cpu { void name params; }                          \
-  inline void name params {                                    \
-    if ((first).device == Device::cuda) no_cuda(#name);        \
-    cpu::name args;                                            \
-  }
 
 // ---- Memory ----
 
