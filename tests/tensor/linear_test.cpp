@@ -1,0 +1,175 @@
+// The linear operations: weight formats, experts, strided operands and refused shapes.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/parallel.h"
+#include "tensor/cpu/dispatch.h"
+#include "tensor/gemm_data.h"
+
+namespace ds {
+namespace {
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// The weight as f32 rows.
+Tensor dequantized(Arena& arena, const Tensor& w) {
+  const Tensor out = w.rank == 3 ? arena.make(DType::f32, {w.shape[0], w.shape[1], w.shape[2]})
+                                 : arena.make(DType::f32, {w.shape[0], w.shape[1]});
+  const int64_t experts = w.rank == 3 ? w.shape[0] : 1, n = w.shape[w.rank - 2], k = w.cols();
+  for (int64_t e = 0; e < experts; ++e)
+    for (int64_t i = 0; i < n; ++i) cpu::dequantize_row(w.rank == 3 ? item(w, e) : w, i, out.f32() + (e * n + i) * k);
+  return out;
+}
+
+struct Format {
+  DType dtype;
+  Layout layout;
+};
+
+class WeightFormat : public testing::TestWithParam<Format> {};
+
+// A product with a 16- or 4-bit weight is, bit for bit, the product with its values in f32; panels are rows.
+TEST_P(WeightFormat, ProductIsThatOfTheDequantizedWeight) {
+  const auto [dtype, layout] = GetParam();
+  for (const char* const width : {"", "avx2"}) {
+#if defined(__x86_64__)
+    cpu::set_simd(width);
+#endif
+    for (const int64_t m : {0, 1, 2, 3, 17, 40}) {
+      for (const auto& [n, k] : {std::pair<int64_t, int64_t>{16, 32}, {37, 288}, {81, 640}, {5, 32}, {100, 96}}) {
+        Arena arena;
+        const Tensor w = random_weight(arena, dtype, layout, 0, n, k, 32, 9);
+        const Tensor plain = dequantized(arena, w);
+        auto x = random_values(m * k, 1), y = random_values(m * n, 2), expected = y;
+        const Tensor tx = make_tensor(x.data(), DType::f32, {m, k});
+        linear(tx, w, make_tensor(y.data(), DType::f32, {m, n}), m % 2);
+        linear(tx, plain, make_tensor(expected.data(), DType::f32, {m, n}), m % 2);
+        EXPECT_TRUE(same_bits(y, expected)) << m << "x" << n << "x" << k << " " << width;
+      }
+    }
+  }
+  cpu::set_simd("");
+}
+
+TEST_P(WeightFormat, ExpertsAreProductsOfTheirRows) {
+  const auto [dtype, layout] = GetParam();
+  const int64_t experts = 7, n = 40, k = 64;
+  std::vector<int32_t> offsets = {0, 0, 3, 4, 4, 40, 53, 53};  // empty ones at both ends and within
+  const int64_t rows_total = offsets.back();
+  Arena arena;
+  const Tensor w = random_weight(arena, dtype, layout, experts, n, k, 16, 4);
+  auto x = random_values(rows_total * k, 1);
+  std::vector<float> y(static_cast<size_t>(rows_total * n)), expected = y;
+  const Tensor tx = view(x, rows_total, k), ty = view(y, rows_total, n), te = view(expected, rows_total, n);
+  grouped_linear(tx, make_tensor(offsets.data(), DType::i32, {experts + 1}), w, ty);
+  for (int64_t e = 0; e < experts; ++e)
+    linear(rows(tx, offsets[e], offsets[e + 1] - offsets[e]), item(w, e), rows(te, offsets[e], offsets[e + 1] - offsets[e]));
+  EXPECT_TRUE(same_bits(y, expected));
+  const Tensor plain = dequantized(arena, w);
+  std::fill(expected.begin(), expected.end(), 0.0f);
+  grouped_linear(tx, make_tensor(offsets.data(), DType::i32, {experts + 1}), plain, te);
+  EXPECT_TRUE(same_bits(y, expected));
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, WeightFormat,
+                         testing::Values(Format{DType::f32, Layout::rows}, Format{DType::f32, Layout::panels},
+                                         Format{DType::f16, Layout::rows}, Format{DType::f16, Layout::panels},
+                                         Format{DType::bf16, Layout::rows}, Format{DType::bf16, Layout::panels},
+                                         Format{DType::q4, Layout::rows}, Format{DType::q4, Layout::panels}),
+                         [](const auto& info) {
+                           return cat(dtype_name(info.param.dtype), info.param.layout == Layout::rows ? "Rows" : "Panels");
+                         });
+
+struct Experts {
+  std::vector<int32_t> offsets = {0, 0, 13, 14, 14, 90, 100};
+  int64_t count = 6, rows = 100, n = 35, k = 52;
+  Tensor tensor() { return make_tensor(offsets.data(), DType::i32, {count + 1}); }
+};
+
+TEST(GroupedLinear, BackwardInputIsThatOfEachExpert) {
+  Experts g;
+  Arena arena;
+  const Tensor w = random_weight(arena, DType::f32, Layout::rows, g.count, g.n, g.k, 0, 4);
+  auto dy = random_values(g.rows * g.n, 1), dx = random_values(g.rows * g.k, 2), expected = dx;
+  const Tensor tdy = view(dy, g.rows, g.n), tdx = view(dx, g.rows, g.k), te = view(expected, g.rows, g.k);
+  for (const bool accumulate : {false, true}) {
+    grouped_linear_backward_input(tdy, g.tensor(), w, tdx, accumulate);
+    for (int64_t e = 0; e < g.count; ++e) {
+      const int64_t begin = g.offsets[e], rows_of = g.offsets[e + 1] - begin;
+      linear_backward_input(rows(tdy, begin, rows_of), item(w, e), rows(te, begin, rows_of), accumulate);
+    }
+    EXPECT_TRUE(same_bits(dx, expected));
+  }
+}
+
+TEST(GroupedLinear, BackwardWeightIsThatOfEachExpertAndNothingWithoutRows) {
+  Experts g;
+  auto dy = random_values(g.rows * g.n, 1), x = random_values(g.rows * g.k, 2);
+  auto dw = random_values(g.count * g.n * g.k, 3), expected = dw;
+  const auto before = dw;
+  const Tensor tdy = view(dy, g.rows, g.n), tx = view(x, g.rows, g.k);
+  const Tensor tdw = make_tensor(dw.data(), DType::f32, {g.count, g.n, g.k});
+  const Tensor te = make_tensor(expected.data(), DType::f32, {g.count, g.n, g.k});
+  grouped_linear_backward_weight(tdy, g.tensor(), tx, tdw);
+  for (int64_t e = 0; e < g.count; ++e) {
+    const int64_t begin = g.offsets[e], rows_of = g.offsets[e + 1] - begin, size = g.n * g.k;
+    linear_backward_weight(rows(tdy, begin, rows_of), rows(tx, begin, rows_of), item(te, e));
+    EXPECT_EQ(std::memcmp(dw.data() + e * size, before.data() + e * size, size * sizeof(float)) == 0, rows_of == 0);
+  }
+  EXPECT_TRUE(same_bits(dw, expected));
+}
+
+// A range of columns is an operand like any other, and what lies between its rows is left alone.
+TEST(Linear, RowsMayLieApart) {
+  const int64_t m = 21, n = 37, k = 45, wide = 200;
+  auto x = random_values(m * wide, 1), y = random_values(m * wide, 2), w = random_values(n * wide, 3);
+  const auto before = y;
+  const Tensor tx = columns(view(x, m, wide), 100, k), ty = columns(view(y, m, wide), 3, n), tw = columns(view(w, n, wide), 7, k);
+  std::vector<float> px, pw, py(static_cast<size_t>(m * n));
+  for (int64_t i = 0; i < m; ++i) px.insert(px.end(), tx.f32() + i * wide, tx.f32() + i * wide + k);
+  for (int64_t i = 0; i < n; ++i) pw.insert(pw.end(), tw.f32() + i * wide, tw.f32() + i * wide + k);
+  linear(tx, tw, ty);
+  linear(view(px, m, k), view(pw, n, k), view(py, m, n));
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < wide; ++j)
+      EXPECT_EQ(y[i * wide + j], j >= 3 && j < 3 + n ? py[i * n + j - 3] : before[i * wide + j]);
+}
+
+TEST(Linear, NoInputsGiveZeros) {
+  std::vector<float> y(6, 5.0f);
+  const Tensor x = make_tensor(y.data(), DType::f32, {2, 0}), w = make_tensor(y.data(), DType::f32, {3, 0});
+  linear(x, w, view(y, 2, 3), true);
+  EXPECT_EQ(y, std::vector<float>(6, 5.0f));
+  linear(x, w, view(y, 2, 3));
+  EXPECT_EQ(y, std::vector<float>(6, 0.0f));
+}
+
+TEST(Linear, ShapesThatDoNotFitAreErrors) {
+  std::vector<float> memory(4096);
+  std::vector<int32_t> offsets = {0, 2, 4};
+  const auto f32 = [&](int64_t rows_of, int64_t cols) { return make_tensor(memory.data(), DType::f32, {rows_of, cols}); };
+  const Tensor w3 = make_tensor(memory.data(), DType::f32, {2, 8, 16});
+  const auto at = [&](int64_t count) { return make_tensor(offsets.data(), DType::i32, {count}); };
+  EXPECT_THROW(linear(f32(4, 16), f32(8, 15), f32(4, 8)), Error);
+  EXPECT_THROW(linear(f32(4, 16), f32(8, 16), f32(4, 9)), Error);
+  EXPECT_THROW(linear(f32(4, 16), f32(8, 16), f32(5, 8)), Error);
+  EXPECT_THROW(linear(f32(4, 16), w3, f32(4, 8)), Error);
+  EXPECT_THROW(linear(f32(4, 16), make_tensor(memory.data(), DType::i32, {8, 16}), f32(4, 8)), Error);
+  EXPECT_THROW(linear(f32(4, 16), make_tensor(memory.data(), DType::q4, {8, 16}), f32(4, 8)), Error);
+  EXPECT_THROW(linear_backward_input(f32(4, 8), make_tensor(memory.data(), DType::bf16, {8, 16}), f32(4, 16)), Error);
+  EXPECT_THROW(linear_backward_weight(f32(4, 8), f32(5, 16), f32(8, 16)), Error);
+  EXPECT_THROW(linear_backward_weight(f32(4, 8), f32(4, 16), f32(16, 8)), Error);
+  EXPECT_NO_THROW(grouped_linear(f32(4, 16), at(3), w3, f32(4, 8)));
+  EXPECT_THROW(grouped_linear(f32(4, 16), at(2), w3, f32(4, 8)), Error);
+  EXPECT_THROW(grouped_linear(f32(5, 16), at(3), w3, f32(5, 8)), Error);
+  offsets = {0, 5, 4};
+  EXPECT_THROW(grouped_linear(f32(4, 16), at(3), w3, f32(4, 8)), Error);
+  offsets = {-1, 2, 4};
+  EXPECT_THROW(grouped_linear(f32(4, 16), at(3), w3, f32(4, 8)), Error);
+}
+
+}  // namespace
+}  // namespace ds
