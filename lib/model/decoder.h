@@ -24,9 +24,12 @@ struct LayerWeights {
   Tensor kv_a_proj, kv_a_norm, kv_b_proj;                  // [kv_lora + rope, H], [kv_lora], [heads * (nope + v), kv_lora]
   // Multi-head.
   Tensor q_proj, k_proj, v_proj;                           // [heads * head_dim, H], [kv_heads * head_dim, H] twice
+  Tensor q_bias, k_bias, v_bias, o_bias;                   // as many as rows of their matrices
+  Tensor q_norm, k_norm;                                   // [head_dim] each, or of all heads together
   Tensor o_proj;                                           // [H, heads * v_head_dim]
   Tensor post_attention_norm;                              // [H]
   Tensor gate_proj, up_proj, down_proj;                    // dense: [I, H], [I, H], [H, I]
+  Tensor gate_bias, up_bias, down_bias;
   Tensor router, router_bias;                              // [E, H], [E] (no gradient: it is balanced, not learned)
   Tensor experts_gate, experts_up, experts_down;           // [E, I, H], [E, I, H], [E, H, I]
   Tensor shared_gate, shared_up, shared_down;              // [I_s, H], [I_s, H], [H, I_s]
@@ -42,12 +45,16 @@ struct Weights {
 struct WeightInfo {
   std::string name;
   std::vector<int64_t> shape;
+  int64_t layer = -1;       // -1: outside the blocks
   bool linear = false;      // a matrix product inside the blocks: what quantization covers
   bool trained = true;      // false: router_bias
 };
 // Calls visit(info, tensor) for every weight of the config, in one fixed order. The one table of names and shapes:
 // loading, saving, initialising, optimising and quantizing all go through it.
+// weights.layers gets its size. Where the head is tied, lm_head is not visited, and is set to embed_tokens at the end.
 void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit);
+// The name of one expert's matrix: the "{}" replaced by its number.
+std::string expert_name(const WeightInfo& info, int64_t expert);
 
 // Weights of zeros in f32 (gradients, moments), in the arena.
 Weights make_weights(const Config& config, Arena& arena);
@@ -78,19 +85,21 @@ struct TokenBatch {
   std::vector<int32_t> tokens, sequences, positions;
 };
 
-// Keys and values of sequences, in pages of kKeyBlock positions, for every layer. Training uses one for each
-// micro-batch, inference one that lives on.
+// Keys and values of sequences, in pages of kKeyBlock positions, for every layer, and the tables of rotations. Training
+// uses one again and again (release each sequence before the next micro-batch), inference one that lives on. Memory is
+// touched page by page as sequences grow, so `sequences` x `max_positions` costs address space only.
 class KvCache {
  public:
   KvCache(const Config& config, int64_t sequences, int64_t max_positions, Device device = Device::cpu);
   ~KvCache();
   KvCache(KvCache&&) noexcept;
-  // Makes room for positions [0, length) of a sequence; frees the pages of one.
+  // Makes room for positions [0, length) of a sequence (forward does it for its batch); frees the pages of one.
   void reserve(int64_t sequence, int64_t length);
   void release(int64_t sequence);
+  int64_t sequences() const, max_positions() const;
   static size_t bytes_per_position(const Config& config);
-  // For the decoder.
-  Tensor k_pages(int64_t layer) const, v_pages(int64_t layer) const, page_table() const;
+  // For the decoder. page_table is i32[sequences, pages]; cos and sin are [max_positions, rope_dim / 2].
+  Tensor k_pages(int64_t layer) const, v_pages(int64_t layer) const, page_table() const, cos() const, sin() const;
 
  private:
   struct Impl;
@@ -99,16 +108,18 @@ class KvCache {
 
 // What forward leaves for backward, and for whoever looks inside (expert load, calibration).
 struct LayerActivations {
-  Tensor input, attn_in, q_a, q_a_normed, q, kv_a, kv_a_normed, kv_b, k, v, attn_out, lse;      // attention
+  Tensor input, attn_in, q_a, q_a_normed, kv_a, kv_a_normed, kv_b;                               // attention; MLA
+  Tensor q_unnormed, k_unnormed;                                                                 // where q and k are normed
+  Tensor q, k, v, attn_out, lse;                                                                 // q, k after rotation
   Tensor mid, mlp_in, gate, up, act;                                                             // feed-forward, dense or shared
-  Tensor scores, indices, weights, offsets, slot_of_row, row_of_slot;                            // router
+  Tensor logits, scores, indices, weights, offsets, slot_of_row, row_of_slot;                    // router; empty: dense
   Tensor expert_in, expert_gate, expert_up, expert_act, expert_out;                              // rows sorted by expert
 };
 struct Activations {
   explicit Activations(Device device = Device::cpu) : arena(device) {}
   Arena arena;                          // reset by forward
-  bool keep_all = false;                // training: every layer's stay; else layers share their memory
-  std::vector<LayerActivations> layers;
+  bool keep_all = false;                // training: every layer's stay; else layers share their memory,
+  std::vector<LayerActivations> layers; // and here is only the last one
   Tensor final_input, final_normed;     // [T, H]
   // Called after each block while its activations are there (calibration, expert load); may be empty.
   std::function<void(int64_t layer, const LayerActivations&)> after_layer;
@@ -122,11 +133,13 @@ void head(const Config& config, const Weights& weights, const Tensor& normed, co
 // What training adds to the router's gradient. (Switch: arXiv 2101.03961, in Megatron's scaling; sequence-wise:
 // DeepSeek-V3 report, eq. 17-20.)
 struct AuxLoss {
-  float router_aux_loss = 0;            // per MoE layer: coef * E * sum_i f_i P_i over the micro-batch
-  float sequence_aux_loss = 0;          // the same within each sequence
-};
+  float router_aux_loss = 0;            // per MoE layer: coef * E * sum_i f_i P_i over the rows of the batch
+  float sequence_aux_loss = 0;          // the same within each sequence, f from the top_k of the scores without bias and
+                                        // groups; the mean over the sequences
+};  // With gradient accumulation, divide both by the number of micro-batches.
 // Adds the gradients of all weights to `grads`, given dnormed[T, H] = d loss / d final_normed. Returns the sum of the
-// auxiliary losses. `acts` come from a forward with keep_all on the same batch.
+// auxiliary losses. `acts` come from a forward with keep_all on the same batch, in which every sequence begins at
+// position 0. Weights are f32 rows. What scratch is used for is free again afterwards.
 double backward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
                 const Tensor& dnormed, const AuxLoss& aux, Weights& grads, Arena& scratch);
 // The head's part: dnormed and the gradient of lm_head from dlogits.

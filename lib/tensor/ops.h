@@ -101,6 +101,11 @@ struct AttentionSpec {
 struct Rows {
   Tensor sequence, position, page_table;
 };
+// Latent attention's keys and values from kv_b[T, heads * (nope + v_head_dim)], which has each head's [k_nope | v], and
+// k_rope[T, rope], which all heads share: k[T, heads * (nope + rope)] = [k_nope | k_rope], v[T, heads * v_head_dim].
+DS_OP_CPU(assemble_kv, kv_b, (const Tensor& kv_b, const Tensor& k_rope, int heads, const Tensor& k, const Tensor& v), (kv_b, k_rope, heads, k, v))
+// dkv_b and dk_rope are written; dk_rope is the sum over the heads in order.
+DS_OP_CPU(assemble_kv_backward, dk, (const Tensor& dk, const Tensor& dv, int heads, const Tensor& dkv_b, const Tensor& dk_rope), (dk, dv, heads, dkv_b, dk_rope))
 // Writes k[T, kv_heads * head_dim] and v[T, kv_heads * v_head_dim] to the pages of their rows.
 DS_OP_CPU(kv_write, k, (const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages, const Tensor& v_pages), (k, v, at, spec, k_pages, v_pages))
 // out[T, heads * v_head_dim] = causal softmax(scale q k^T) v for q[T, heads * head_dim]; lse[T, heads] (may be empty)
@@ -142,6 +147,11 @@ DS_OP_CPU(gather_rows_backward, dy, (const Tensor& dy, const Tensor& row_of_slot
 DS_OP_CPU(combine, x, (const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, const Tensor& y), (x, row_of_slot, weights, y))
 // dx[r] = weight * dy[token], dweights[t, k] = dot(dy[t], x[row]).
 DS_OP_CPU(combine_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, const Tensor& dx, const Tensor& dweights), (dy, x, row_of_slot, weights, dx, dweights))
+
+// The balance of a router's choices over the rows given: with f_i = count_i / (T * top_k), P_i the mean over t of
+// p[t, i], and p the scores, each row divided by its sum: *loss (a double, on the host) += coef * E * sum_i f_i P_i, and
+// dscores[T, E] += its gradient through P. (Switch, arXiv 2101.03961, as Megatron scales it; DeepSeek-V3 report, eq. 17-20)
+DS_OP_CPU(balance_loss, scores, (const Tensor& scores, const Tensor& indices, float coef, const Tensor& dscores, double* loss), (scores, indices, coef, dscores, loss))
 
 // ---- Loss ----
 

@@ -136,6 +136,8 @@ Tensor Arena::make(DType dtype, std::initializer_list<int64_t> shape) {
 }
 
 void Arena::reset() { impl_->block = impl_->offset = impl_->used = 0; }
+Arena::Mark Arena::mark() const { return {impl_->block, impl_->offset, impl_->used}; }
+void Arena::rewind(const Mark& mark) { impl_->block = mark.block, impl_->offset = mark.offset, impl_->used = mark.used; }
 size_t Arena::bytes_used() const { return impl_->used; }
 size_t Arena::bytes_reserved() const {
   size_t total = 0;

@@ -73,6 +73,12 @@ class Arena {
   Tensor make_uninitialized(DType dtype, std::initializer_list<int64_t> shape);
   void* allocate(size_t bytes);
   void reset();
+  // rewind(m) makes free again what was handed out since mark() gave m.
+  struct Mark {
+    size_t block = 0, offset = 0, used = 0;
+  };
+  Mark mark() const;
+  void rewind(const Mark& mark);
   size_t bytes_used() const;
   size_t bytes_reserved() const;
   Device device() const;

@@ -1,0 +1,88 @@
+// DeepSeek-V3 (arXiv 2412.19437): multi-head latent attention, sigmoid router with groups and a selection bias.
+#include <cmath>
+
+#include "base/error.h"
+#include "base/math.h"
+#include "model/architecture.h"
+
+namespace ds {
+
+// The scale of q.k; with scaled positions times mscale^2, mscale = 0.1 mscale_all_dim ln(factor) + 1.
+static float mla_attention_scale(const Config& config) {
+  double scale = 1.0 / std::sqrt(static_cast<double>(config.head_dim));
+  const RopeScaling& rope = config.rope_scaling;
+  if (rope.type != RopeScaling::Type::none && rope.mscale_all_dim != 0 && rope.factor > 1) {
+    const double mscale = 0.1 * rope.mscale_all_dim * math::log(rope.factor) + 1.0;
+    scale *= mscale * mscale;
+  }
+  return static_cast<float>(scale);
+}
+
+static void parse_mla(const ConfigReader& keys, Config& config) {
+  config.num_key_value_heads = keys.size_or("num_key_value_heads", config.num_attention_heads);
+  require(config.num_key_value_heads == config.num_attention_heads, keys.at("num_key_value_heads"),
+          " has to equal num_attention_heads: latent attention has as many");
+  config.q_lora_rank = keys.size_or("q_lora_rank", 0);
+  config.kv_lora_rank = keys.size("kv_lora_rank");
+  config.qk_nope_head_dim = keys.size("qk_nope_head_dim");
+  config.qk_rope_head_dim = keys.size("qk_rope_head_dim");
+  config.v_head_dim = keys.size("v_head_dim");
+  config.head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim;
+  keys.only("attention_bias", false);
+  keys.only("mlp_bias", false);
+  parse_rope(keys, 10000.0, config);
+  config.attention_scale = mla_attention_scale(config);
+}
+
+static void parse_deepseek_experts(const ConfigReader& keys, Config& config) {
+  config.intermediate_size = keys.size("intermediate_size");
+  config.n_routed_experts = keys.size("n_routed_experts");
+  config.n_shared_experts = keys.count_or("n_shared_experts", 0);
+  config.moe_intermediate_size = keys.size("moe_intermediate_size");
+  config.first_k_dense_replace = keys.count_or("first_k_dense_replace", 0);
+  require(keys.size_or("moe_layer_freq", 1) == 1, keys.at("moe_layer_freq"), " is not 1, which is all that is supported");
+  config.router.top_k = static_cast<int>(keys.size("num_experts_per_tok"));
+  config.router.n_group = static_cast<int>(keys.size_or("n_group", 1));
+  config.router.topk_group = static_cast<int>(keys.size_or("topk_group", 1));
+  config.router.routed_scaling_factor = static_cast<float>(keys.positive_or("routed_scaling_factor", 1.0));
+}
+
+static void parse_v3(const ConfigReader& keys, Config& config) {
+  parse_mla(keys, config);
+  parse_deepseek_experts(keys, config);
+  keys.only("scoring_func", "sigmoid");
+  keys.only("topk_method", "noaux_tc");
+  config.rope_interleave = keys.flag_or("rope_interleave", true);
+  config.router.scores = RouterSpec::Scores::sigmoid;
+  config.router.group_score = RouterSpec::GroupScore::top2_sum;
+  config.router.norm_topk_prob = keys.flag_or("norm_topk_prob", true);
+  config.router_bias = true;
+  config.num_nextn_predict_layers = keys.count_or("num_nextn_predict_layers", 0);
+}
+
+static void write_deepseek(const Config& config, JsonWriter& json) {
+  json.key("q_lora_rank");
+  if (config.q_lora_rank) json.value(config.q_lora_rank);
+  else json.null();
+  json.field("kv_lora_rank", config.kv_lora_rank).field("qk_nope_head_dim", config.qk_nope_head_dim);
+  json.field("qk_rope_head_dim", config.qk_rope_head_dim).field("v_head_dim", config.v_head_dim);
+  json.field("qk_head_dim", config.head_dim).field("head_dim", config.qk_rope_head_dim).field("attention_bias", false);
+  json.field("intermediate_size", config.intermediate_size).field("moe_intermediate_size", config.moe_intermediate_size);
+  json.field("n_routed_experts", config.n_routed_experts).field("n_shared_experts", config.n_shared_experts);
+  json.field("num_experts_per_tok", config.router.top_k).field("first_k_dense_replace", config.first_k_dense_replace);
+  json.field("n_group", config.router.n_group).field("topk_group", config.router.topk_group);
+  json.field("norm_topk_prob", config.router.norm_topk_prob);
+  json.field("routed_scaling_factor", config.router.routed_scaling_factor);
+  json.field("moe_layer_freq", 1);
+}
+
+static void write_v3(const Config& config, JsonWriter& json) {
+  write_deepseek(config, json);
+  json.field("rope_interleave", config.rope_interleave);
+  json.field("scoring_func", "sigmoid").field("topk_method", "noaux_tc");
+  json.field("num_nextn_predict_layers", config.num_nextn_predict_layers);
+}
+
+const Architecture kDeepseekV3 = {"DeepseekV3ForCausalLM", "deepseek_v3", parse_v3, write_v3};
+
+}  // namespace ds

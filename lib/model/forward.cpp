@@ -1,0 +1,190 @@
+// The decoder, forward: x += attention(norm(x)); x += feed_forward(norm(x)) in every block.
+#include "base/error.h"
+#include "model/blocks.h"
+#include "tensor/device.h"
+
+namespace ds {
+
+namespace {
+
+// One block at work: the weights it reads, and the activations it fills.
+struct Block {
+  const Config& c;
+  const LayerWeights& w;
+  LayerActivations& a;
+  Arena& memory;
+  const KvCache& cache;
+  Rows at;
+  int64_t layer, tokens;
+  bool training;
+
+  Tensor make(int64_t columns, DType dtype = DType::f32) { return memory.make_uninitialized(dtype, {tokens, columns}); }
+
+  Tensor project(const Tensor& x, const Tensor& weight, const Tensor& bias = {}) {
+    const Tensor y = memory.make_uninitialized(DType::f32, {x.rows(), weight.shape[0]});
+    linear(x, weight, y);
+    if (bias) add_bias(y, bias);
+    return y;
+  }
+  Tensor norm(const Tensor& x, const Tensor& weight, float eps) {
+    const Tensor y = make(x.cols());
+    rms_norm(x, weight, eps, false, y);
+    return y;
+  }
+  void rotate(const Tensor& x, bool shared_key) { rope(x, at.position, cache.cos(), cache.sin(), rope_spec(c, shared_key, false)); }
+
+  // Multi-head latent attention: queries, keys and values from low-rank projections.
+  void latent_heads() {
+    if (w.q_a_proj) {
+      a.q_a = project(a.attn_in, w.q_a_proj);
+      a.q_a_normed = norm(a.q_a, w.q_a_norm, kLatentNormEps);
+      a.q = project(a.q_a_normed, w.q_b_proj);
+    } else {
+      a.q = project(a.attn_in, w.q_proj);
+    }
+    rotate(a.q, false);
+
+    a.kv_a = project(a.attn_in, w.kv_a_proj);
+    const Tensor c_kv = columns(a.kv_a, 0, c.kv_lora_rank), k_rope = columns(a.kv_a, c.kv_lora_rank, c.qk_rope_head_dim);
+    a.kv_a_normed = norm(c_kv, w.kv_a_norm, kLatentNormEps);
+    a.kv_b = project(a.kv_a_normed, w.kv_b_proj);
+    rotate(k_rope, true);
+
+    a.k = make(c.num_attention_heads * c.head_dim);
+    a.v = make(c.num_attention_heads * c.v_head_dim);
+    assemble_kv(a.kv_b, k_rope, static_cast<int>(c.num_attention_heads), a.k, a.v);
+  }
+
+  void plain_heads() {
+    a.q = project(a.attn_in, w.q_proj, w.q_bias);
+    a.k = project(a.attn_in, w.k_proj, w.k_bias);
+    a.v = project(a.attn_in, w.v_proj, w.v_bias);
+    if (w.q_norm) {
+      a.q_unnormed = a.q, a.k_unnormed = a.k;
+      a.q = norm(a.q_unnormed, w.q_norm, c.rms_norm_eps);
+      a.k = norm(a.k_unnormed, w.k_norm, c.rms_norm_eps);
+    }
+    rotate(a.q, false);
+    rotate(a.k, false);
+  }
+
+  void attend() {
+    a.attn_in = norm(a.input, w.input_norm, c.rms_norm_eps);
+    if (c.is_mla()) latent_heads();
+    else plain_heads();
+
+    const AttentionSpec spec = attention_spec(c);
+    const Tensor k_pages = cache.k_pages(layer), v_pages = cache.v_pages(layer);
+    kv_write(a.k, a.v, at, spec, k_pages, v_pages);
+    a.attn_out = make(c.num_attention_heads * c.v_head_dim);
+    if (training) a.lse = make(c.num_attention_heads);
+    attention(a.q, k_pages, v_pages, at, spec, a.attn_out, a.lse);
+
+    a.mid = project(a.attn_out, w.o_proj, w.o_bias);
+    add(a.input, a.mid);
+  }
+
+  void gated(const Tensor& gate, const Tensor& gate_bias, const Tensor& up, const Tensor& up_bias) {
+    a.gate = project(a.mlp_in, gate, gate_bias);
+    a.up = project(a.mlp_in, up, up_bias);
+    a.act = make(a.gate.cols());
+    gated_activation(a.gate, a.up, c.hidden_act, a.act);
+  }
+
+  // Rows of the experts: gathered by expert, through the experts, and weighted back into y.
+  void routed_experts(const Tensor& y) {
+    const int top_k = c.router.top_k;
+    const int64_t choices = tokens * top_k, inner = c.moe_intermediate_size;
+    const auto make_choices = [&](int64_t columns) { return memory.make_uninitialized(DType::f32, {choices, columns}); };
+    a.logits = project(a.mlp_in, w.router);
+    a.scores = make(c.n_routed_experts);
+    a.indices = make(top_k, DType::i32);
+    a.weights = make(top_k);
+    route(a.logits, w.router_bias, c.router, a.scores, a.indices, a.weights);
+    a.offsets = memory.make_uninitialized(DType::i32, {c.n_routed_experts + 1});
+    a.slot_of_row = memory.make_uninitialized(DType::i32, {choices});
+    a.row_of_slot = memory.make_uninitialized(DType::i32, {choices});
+    sort_by_expert(a.indices, a.offsets, a.slot_of_row, a.row_of_slot);
+
+    a.expert_in = make_choices(c.hidden_size);
+    gather_rows(a.mlp_in, a.slot_of_row, top_k, a.expert_in);
+    a.expert_gate = make_choices(inner);
+    a.expert_up = make_choices(inner);
+    a.expert_act = make_choices(inner);
+    a.expert_out = make_choices(c.hidden_size);
+    grouped_linear(a.expert_in, a.offsets, w.experts_gate, a.expert_gate);
+    grouped_linear(a.expert_in, a.offsets, w.experts_up, a.expert_up);
+    gated_activation(a.expert_gate, a.expert_up, c.hidden_act, a.expert_act);
+    grouped_linear(a.expert_act, a.offsets, w.experts_down, a.expert_out);
+    combine(a.expert_out, a.row_of_slot, a.weights, y);
+  }
+
+  // y = mid + the feed-forward half.
+  void feed_forward(const Tensor& y) {
+    a.mlp_in = norm(a.mid, w.post_attention_norm, c.rms_norm_eps);
+    if (!c.is_moe(layer)) {
+      gated(w.gate_proj, w.gate_bias, w.up_proj, w.up_bias);
+      linear(a.act, w.down_proj, y);
+      if (w.down_bias) add_bias(y, w.down_bias);
+      add(a.mid, y);
+      return;
+    }
+    if (w.shared_gate) {
+      gated(w.shared_gate, {}, w.shared_up, {});
+      linear(a.act, w.shared_down, y);
+      add(a.mid, y);
+    } else {
+      copy(a.mid, y);
+    }
+    routed_experts(y);
+  }
+};
+
+void check_batch(const TokenBatch& batch, KvCache& cache) {
+  require(!batch.tokens.empty() && batch.sequences.size() == batch.tokens.size() && batch.positions.size() == batch.tokens.size(),
+          "a batch of ", batch.tokens.size(), " tokens, ", batch.sequences.size(), " sequences and ", batch.positions.size(),
+          " positions");
+  for (size_t t = 0; t < batch.tokens.size(); ++t) {
+    require(batch.positions[t] >= 0, "the position ", batch.positions[t], " of a token");
+    cache.reserve(batch.sequences[t], int64_t{batch.positions[t]} + 1);
+  }
+}
+
+}  // namespace
+
+void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts) {
+  check_batch(batch, cache);
+  const int64_t tokens = static_cast<int64_t>(batch.tokens.size()), hidden = config.hidden_size;
+  const Rows at = rows_of(batch, cache);
+  acts.arena.reset();
+  acts.layers.assign(acts.keep_all ? static_cast<size_t>(config.num_hidden_layers) : 1, {});
+  Tensor x = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
+  Tensor y = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
+  acts.final_normed = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
+  const Arena::Mark layer_begin = acts.arena.mark();
+
+  embedding(weights.embed_tokens, indices_view(batch.tokens), x);
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    LayerActivations& a = acts.layers[acts.keep_all ? static_cast<size_t>(layer) : 0];
+    a = {};
+    a.input = x;
+    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, at, layer, tokens, acts.keep_all};
+    block.attend();
+    block.feed_forward(y);
+    if (acts.after_layer) acts.after_layer(layer, a);
+    std::swap(x, y);
+    if (acts.keep_all) y = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
+    else acts.arena.rewind(layer_begin);
+  }
+  acts.final_input = x;
+  rms_norm(x, weights.final_norm, config.rms_norm_eps, false, acts.final_normed);
+}
+
+void head(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& logits) {
+  require(normed.rank == 2 && normed.cols() == config.hidden_size && logits.rank == 2 && logits.cols() == config.vocab_size &&
+              logits.rows() == normed.rows(),
+          "head: ", describe(normed), " to ", describe(logits));
+  linear(normed, weights.lm_head, logits);
+}
+
+}  // namespace ds

@@ -1,0 +1,157 @@
+#include "model/rope.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/math.h"
+#include "base/parallel.h"
+#include "model/architecture.h"
+
+namespace ds {
+
+constexpr double kTwoPi = 2 * std::numbers::pi;
+
+// ---- config.json ----
+
+static void parse_scaling(const ConfigReader& keys, Config& config) {
+  RopeScaling& rope = config.rope_scaling;
+  const std::string type = keys.string_or("rope_type", keys.string_or("type", "default"));
+  if (type == "default") return;
+  if (type == "linear") rope.type = RopeScaling::Type::linear;
+  else if (type == "llama3") rope.type = RopeScaling::Type::llama3;
+  else if (type == "yarn") rope.type = RopeScaling::Type::yarn;
+  else fail(keys.at("rope_type"), " is \"", type, "\"; default, linear, llama3 and yarn are supported");
+
+  rope.original_max_position_embeddings = keys.size_or("original_max_position_embeddings", config.max_position_embeddings);
+  double factor = 0;
+  if (type == "yarn")
+    factor = static_cast<double>(config.max_position_embeddings) / static_cast<double>(rope.original_max_position_embeddings);
+  rope.factor = keys.positive_or("factor", factor);
+  require(rope.factor > 0, keys.at("factor"), " is missing");
+  rope.low_freq_factor = keys.positive_or("low_freq_factor", 1);
+  rope.high_freq_factor = keys.positive_or("high_freq_factor", 4);
+  if (type == "llama3")
+    require(rope.high_freq_factor > rope.low_freq_factor, keys.at("high_freq_factor"), " has to be above low_freq_factor");
+  rope.beta_fast = keys.positive_or("beta_fast", 32);
+  rope.beta_slow = keys.positive_or("beta_slow", 1);
+  auto zero_or_positive = [&](std::string_view key) {
+    const Json* value = keys.find(key);
+    return value && value->as_double(keys.at(key)) == 0 ? 0.0 : keys.positive_or(key, 0);
+  };
+  rope.mscale = zero_or_positive("mscale");
+  rope.mscale_all_dim = zero_or_positive("mscale_all_dim");
+  rope.attention_factor = zero_or_positive("attention_factor");
+  rope.truncate = keys.flag_or("truncate", true);
+}
+
+void parse_rope(const ConfigReader& keys, double default_theta, Config& config) {
+  config.rope_theta = keys.positive_or("rope_theta", default_theta);
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const Json* value = keys.find(key);
+    if (!value) continue;
+    require(value->type == Json::Type::object, keys.at(key), " is not an object");
+    const ConfigReader scaling(*value, keys.at(key));
+    config.rope_theta = scaling.positive_or("rope_theta", config.rope_theta);
+    config.rope_scaling = {};
+    parse_scaling(scaling, config);
+  }
+  require(config.rope_theta > 1, keys.at("rope_theta"), " is ", config.rope_theta, "; it has to be above 1");
+}
+
+static void write_scaling(const Config& config, JsonWriter& json) {
+  const RopeScaling& rope = config.rope_scaling;
+  using Type = RopeScaling::Type;
+  const char* const name = rope.type == Type::linear ? "linear" : rope.type == Type::llama3 ? "llama3" : "yarn";
+  json.field("rope_type", name).field("type", name).field("factor", rope.factor);
+  if (rope.type == Type::llama3)
+    json.field("low_freq_factor", rope.low_freq_factor).field("high_freq_factor", rope.high_freq_factor);
+  if (rope.type != Type::linear)
+    json.field("original_max_position_embeddings", rope.original_max_position_embeddings);
+  if (rope.type != Type::yarn) return;
+  json.field("beta_fast", rope.beta_fast).field("beta_slow", rope.beta_slow).field("truncate", rope.truncate);
+  if (rope.mscale != 0) json.field("mscale", rope.mscale);
+  if (rope.mscale_all_dim != 0) json.field("mscale_all_dim", rope.mscale_all_dim);
+  if (rope.attention_factor != 0) json.field("attention_factor", rope.attention_factor);
+}
+
+void write_rope(const Config& config, JsonWriter& json) {
+  const bool plain = config.rope_scaling.type == RopeScaling::Type::none;
+  json.field("rope_theta", config.rope_theta);
+  if (plain) {
+    json.key("rope_scaling").null();
+  } else {
+    json.open('{', "rope_scaling");
+    write_scaling(config, json);
+    json.close();
+  }
+  json.open('{', "rope_parameters").field("rope_theta", config.rope_theta);
+  if (plain) json.field("rope_type", "default");
+  else write_scaling(config, json);
+  json.close();
+}
+
+// ---- Angles ----
+
+static double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * math::log(factor) + 1.0; }
+
+// Angle per position of each pair of columns; *amplitude multiplies cosine and sine.
+static std::vector<double> inverse_frequencies(const Config& config, double* amplitude) {
+  const RopeScaling& rope = config.rope_scaling;
+  const int64_t dim = config.rope_dim(), pairs = dim / 2;
+  const double log_base = math::log(config.rope_theta), length = static_cast<double>(rope.original_max_position_embeddings);
+  std::vector<double> frequency(static_cast<size_t>(pairs));
+  for (int64_t i = 0; i < pairs; ++i)
+    frequency[i] = math::exp(-log_base * (2.0 * static_cast<double>(i) / static_cast<double>(dim)));
+  *amplitude = 1;
+  if (rope.type == RopeScaling::Type::linear) {
+    for (double& f : frequency) f /= rope.factor;
+  } else if (rope.type == RopeScaling::Type::llama3) {
+    for (double& f : frequency) {
+      const double wave = kTwoPi / f;
+      if (wave < length / rope.high_freq_factor) continue;
+      const double t = (length / wave - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+      f = wave > length / rope.low_freq_factor ? f / rope.factor : (1 - t) * f / rope.factor + t * f;
+    }
+  } else if (rope.type == RopeScaling::Type::yarn) {
+    // The pair that turns `rotations` times within the original length.
+    auto pair_of = [&](double rotations) {
+      return static_cast<double>(dim) * math::log(length / (kTwoPi * rotations)) / (2 * log_base);
+    };
+    double low = pair_of(rope.beta_fast), high = pair_of(rope.beta_slow);
+    if (rope.truncate) low = std::floor(low), high = std::ceil(high);
+    low = std::max(low, 0.0), high = std::min(high, static_cast<double>(dim - 1));
+    if (low == high) high += 0.001;
+    for (int64_t i = 0; i < pairs; ++i) {
+      const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+      frequency[i] = frequency[i] / rope.factor * ramp + frequency[i] * (1 - ramp);
+    }
+    if (rope.attention_factor != 0) *amplitude = rope.attention_factor;
+    else if (rope.mscale != 0 && rope.mscale_all_dim != 0)
+      *amplitude = yarn_mscale(rope.factor, rope.mscale) / yarn_mscale(rope.factor, rope.mscale_all_dim);
+    else *amplitude = yarn_mscale(rope.factor, 1);
+  }
+  return frequency;
+}
+
+RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& arena) {
+  double amplitude;
+  const std::vector<double> frequency = inverse_frequencies(config, &amplitude);
+  const int64_t pairs = config.rope_dim() / 2;
+  const RopeTables tables{arena.make_uninitialized(DType::f32, {positions, pairs}),
+                          arena.make_uninitialized(DType::f32, {positions, pairs})};
+  parallel_for(static_cast<size_t>(positions), 16, [&](size_t begin, size_t end) {
+    for (size_t p = begin; p < end; ++p)
+      for (size_t i = 0; i < static_cast<size_t>(pairs); ++i) {
+        const double angle = static_cast<double>(p) * frequency[i];
+        tables.cos.f32()[p * pairs + i] = static_cast<float>(amplitude * math::cos(angle));
+        tables.sin.f32()[p * pairs + i] = static_cast<float>(amplitude * math::sin(angle));
+      }
+  });
+  return tables;
+}
+
+}  // namespace ds

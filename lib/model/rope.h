@@ -1,0 +1,15 @@
+// Tables of the angles' cosines and sines.
+#pragma once
+#include "model/config.h"
+#include "tensor/tensor.h"
+
+namespace ds {
+
+// The rotations of positions [0, positions): cos and sin are f32[positions, rope_dim / 2], scaling included. Computed
+// in double without libm, so that every machine has the same bytes.
+struct RopeTables {
+  Tensor cos, sin;
+};
+RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& arena);
+
+}  // namespace ds

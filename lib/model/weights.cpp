@@ -1,0 +1,136 @@
+// The one table of weights, and what only walks it: zeros and initial values.
+#include <string>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/parallel.h"
+#include "base/rng.h"
+#include "model/architecture.h"
+#include "model/decoder.h"
+
+namespace ds {
+
+namespace {
+
+// Visits the weights of one layer. Shapes with an extent of zero are weights that this config lacks.
+struct LayerVisitor {
+  const std::function<void(const WeightInfo&, Tensor&)>& visit;
+  int64_t layer;
+  std::string prefix;
+
+  void operator()(std::string_view name, std::vector<int64_t> shape, bool linear, Tensor& tensor, bool trained = true) {
+    visit({cat(prefix, name), std::move(shape), layer, linear, trained}, tensor);
+  }
+};
+
+void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
+  const int64_t heads = c.num_attention_heads, hidden = c.hidden_size;
+  each("input_layernorm.weight", {hidden}, false, w.input_norm);
+  if (c.is_mla()) {
+    if (c.q_lora_rank) {
+      each("self_attn.q_a_proj.weight", {c.q_lora_rank, hidden}, true, w.q_a_proj);
+      each("self_attn.q_a_layernorm.weight", {c.q_lora_rank}, false, w.q_a_norm);
+      each("self_attn.q_b_proj.weight", {heads * c.head_dim, c.q_lora_rank}, true, w.q_b_proj);
+    } else {
+      each("self_attn.q_proj.weight", {heads * c.head_dim, hidden}, true, w.q_proj);
+    }
+    each("self_attn.kv_a_proj_with_mqa.weight", {c.kv_lora_rank + c.qk_rope_head_dim, hidden}, true, w.kv_a_proj);
+    each("self_attn.kv_a_layernorm.weight", {c.kv_lora_rank}, false, w.kv_a_norm);
+    each("self_attn.kv_b_proj.weight", {heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank}, true, w.kv_b_proj);
+  } else {
+    const int64_t q = heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+    each("self_attn.q_proj.weight", {q, hidden}, true, w.q_proj);
+    if (c.qkv_bias) each("self_attn.q_proj.bias", {q}, false, w.q_bias);
+    each("self_attn.k_proj.weight", {kv, hidden}, true, w.k_proj);
+    if (c.qkv_bias) each("self_attn.k_proj.bias", {kv}, false, w.k_bias);
+    each("self_attn.v_proj.weight", {kv, hidden}, true, w.v_proj);
+    if (c.qkv_bias) each("self_attn.v_proj.bias", {kv}, false, w.v_bias);
+    if (c.qk_norm != Config::QkNorm::none) {
+      const bool full = c.qk_norm == Config::QkNorm::full;
+      each("self_attn.q_norm.weight", {full ? q : c.head_dim}, false, w.q_norm);
+      each("self_attn.k_norm.weight", {full ? kv : c.head_dim}, false, w.k_norm);
+    }
+  }
+  each("self_attn.o_proj.weight", {hidden, heads * c.v_head_dim}, true, w.o_proj);
+  if (c.o_bias) each("self_attn.o_proj.bias", {hidden}, false, w.o_bias);
+  each("post_attention_layernorm.weight", {hidden}, false, w.post_attention_norm);
+}
+
+void visit_dense(const Config& c, LayerWeights& w, LayerVisitor& each) {
+  const int64_t hidden = c.hidden_size, inner = c.intermediate_size;
+  each("mlp.gate_proj.weight", {inner, hidden}, true, w.gate_proj);
+  if (c.mlp_bias) each("mlp.gate_proj.bias", {inner}, false, w.gate_bias);
+  each("mlp.up_proj.weight", {inner, hidden}, true, w.up_proj);
+  if (c.mlp_bias) each("mlp.up_proj.bias", {inner}, false, w.up_bias);
+  each("mlp.down_proj.weight", {hidden, inner}, true, w.down_proj);
+  if (c.mlp_bias) each("mlp.down_proj.bias", {hidden}, false, w.down_bias);
+}
+
+void visit_experts(const Config& c, const ExpertNames& names, LayerWeights& w, LayerVisitor& each) {
+  const int64_t hidden = c.hidden_size, experts = c.n_routed_experts, inner = c.moe_intermediate_size;
+  each(names.router, {experts, hidden}, false, w.router);
+  if (c.router_bias) each("mlp.gate.e_score_correction_bias", {experts}, false, w.router_bias, false);
+  each(cat(names.experts, "{}.", names.gate, ".weight"), {experts, inner, hidden}, true, w.experts_gate);
+  each(cat(names.experts, "{}.", names.up, ".weight"), {experts, inner, hidden}, true, w.experts_up);
+  each(cat(names.experts, "{}.", names.down, ".weight"), {experts, hidden, inner}, true, w.experts_down);
+  if (c.n_shared_experts) {
+    const int64_t shared = inner * c.n_shared_experts;
+    each("mlp.shared_experts.gate_proj.weight", {shared, hidden}, true, w.shared_gate);
+    each("mlp.shared_experts.up_proj.weight", {shared, hidden}, true, w.shared_up);
+    each("mlp.shared_experts.down_proj.weight", {hidden, shared}, true, w.shared_down);
+  }
+}
+
+Tensor make_shaped(Arena& arena, const std::vector<int64_t>& s, bool zeroed) {
+  require(!s.empty() && s.size() <= 3, "a weight has 1 to 3 dimensions");
+  const auto make = [&](std::initializer_list<int64_t> shape) {
+    return zeroed ? arena.make(DType::f32, shape) : arena.make_uninitialized(DType::f32, shape);
+  };
+  return s.size() == 1 ? make({s[0]}) : s.size() == 2 ? make({s[0], s[1]}) : make({s[0], s[1], s[2]});
+}
+
+}  // namespace
+
+void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
+  const ExpertNames& names = architecture_of(config).names;
+  weights.layers.resize(static_cast<size_t>(config.num_hidden_layers));
+  visit({"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.embed_tokens);
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    LayerVisitor each{visit, layer, cat("model.layers.", layer, ".")};
+    LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
+    visit_attention(config, w, each);
+    if (config.is_moe(layer)) visit_experts(config, names, w, each);
+    else visit_dense(config, w, each);
+  }
+  visit({"model.norm.weight", {config.hidden_size}, -1, false, true}, weights.final_norm);
+  if (config.tie_word_embeddings) weights.lm_head = weights.embed_tokens;
+  else visit({"lm_head.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.lm_head);
+}
+
+std::string expert_name(const WeightInfo& info, int64_t expert) {
+  const size_t at = info.name.find("{}");
+  return at == std::string::npos ? info.name : info.name.substr(0, at) + std::to_string(expert) + info.name.substr(at + 2);
+}
+
+Weights make_weights(const Config& config, Arena& arena) {
+  Weights weights;
+  for_each_weight(config, weights, [&](const WeightInfo& info, Tensor& t) { t = make_shaped(arena, info.shape, true); });
+  return weights;
+}
+
+void initialize(const Config& config, Weights& weights, uint64_t seed) {
+  for_each_weight(config, weights, [&](const WeightInfo& info, Tensor& t) {
+    const bool bias = info.name.ends_with("bias");
+    if (info.shape.size() == 1) return fill(t, bias ? 0.0f : 1.0f);
+    const int64_t experts = info.shape.size() == 3 ? info.shape[0] : 1, each = t.elements() / experts;
+    for (int64_t e = 0; e < experts; ++e) {
+      const Rng rng{seed, hash64(expert_name(info, e))};
+      float* const out = t.f32() + e * each;
+      parallel_for(static_cast<size_t>(each), 1024, [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) out[i] = static_cast<float>(config.initializer_range * rng.normal(i));
+      });
+    }
+  });
+}
+
+}  // namespace ds
