@@ -40,8 +40,8 @@ std::vector<uint64_t> band_hashes(std::span<const uint32_t> signature, MinHashSh
           signature.size(), " values is not of ", shape.bands, " bands of ", shape.rows);
   std::vector<uint64_t> hashes(shape.bands);
   for (size_t band = 0; band < shape.bands; ++band)
-    hashes[band] = hash64({reinterpret_cast<const char*>(signature.data() + band * shape.rows),
-                           shape.rows * sizeof(uint32_t)});
+    hashes[band] =
+        hash64({reinterpret_cast<const char*>(signature.data() + band * shape.rows), shape.rows * sizeof(uint32_t)});
   return hashes;
 }
 

@@ -8,8 +8,8 @@
 
 namespace ds {
 
-// `bands` groups of `rows` values: two sets share a band with probability 1 - (1 - J^rows)^bands. The default proposes a
-// pair of Jaccard 0.8 with 0.99993, one of 0.5 with 0.54, one of 0.2 with 0.008.
+// `bands` groups of `rows` values: two sets share a band with probability 1 - (1 - J^rows)^bands. The default proposes
+// a pair of Jaccard 0.8 with 0.99993, one of 0.5 with 0.54, one of 0.2 with 0.008.
 struct MinHashShape {
   size_t bands = 24, rows = 5;
 };

@@ -46,6 +46,7 @@ static ShingleSet character_shingles(std::string_view text, size_t n) {
   starts.reserve(text.size() + 1);
   bool space = false;
   for (size_t at = 0; at < text.size();) {
+    const size_t begin = at;
     const char32_t c = decode_utf8(text, at);
     if (is_space(c)) {
       space = true;
@@ -56,8 +57,10 @@ static ShingleSet character_shingles(std::string_view text, size_t n) {
       folded += ' ';
     }
     space = false;
-    starts.push_back(folded.size());
-    append_utf8(folded, to_lower(c));
+    const size_t first = folded.size();
+    append_lower(folded, c, text, begin, at);
+    for (size_t i = first; i < folded.size(); ++i)  // a lower case may be two characters
+      if ((folded[i] & 0xC0) != 0x80) starts.push_back(i);
   }
   starts.push_back(folded.size());
   const size_t characters = starts.size() - 1, length = std::min(n, characters);

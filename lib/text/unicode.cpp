@@ -62,7 +62,8 @@ bool is_valid_utf8(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const size_t begin = at;
     // A U+FFFD that is written in the text takes three bytes that say so.
-    if (decode_utf8(text, at) == replacement_character && text.substr(begin, at - begin) != "\xEF\xBF\xBD") return false;
+    if (decode_utf8(text, at) == replacement_character && text.substr(begin, at - begin) != "\xEF\xBF\xBD")
+      return false;
   }
   return true;
 }
@@ -110,13 +111,63 @@ char32_t to_upper(char32_t c) {
   return c > 0x10FFFF ? c : static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
 }
 
+constexpr char32_t capital_sigma = 0x3A3, small_sigma = 0x3C3, final_sigma = 0x3C2, capital_dotted_i = 0x130;
+
+static bool is_case_ignorable(char32_t c) {
+  switch (category(c)) {
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_SK:
+      return true;
+    default:  // Word_Break = MidLetter, MidNumLet or Single_Quote
+      return std::u32string_view(
+                 U"'.:\u00B7\u0387\u055F\u05F4\u2018\u2019\u2024\u2027\uFE13\uFE52\uFE55\uFF07\uFF0E\uFF1A")
+                 .find(c) != std::u32string_view::npos;
+  }
+}
+
+static bool is_cased(char32_t c) {
+  const auto kind = category(c);
+  return kind == UTF8PROC_CATEGORY_LU || kind == UTF8PROC_CATEGORY_LL || kind == UTF8PROC_CATEGORY_LT || c == 0xAA ||
+         c == 0xBA || (c >= 0x2160 && c <= 0x217F) || (c >= 0x24B6 && c <= 0x24E9);
+}
+
+// A cased letter before, none after; what is case-ignorable between does not count.
+static bool is_final_sigma(std::string_view text, size_t begin, size_t after) {
+  char32_t c = 0;
+  do {
+    if (begin == 0) return false;
+    do --begin;
+    while (begin > 0 && (text[begin] & 0xC0) == 0x80);
+    size_t at = begin;
+    c = decode_utf8(text, at);
+  } while (is_case_ignorable(c));
+  if (!is_cased(c)) return false;
+  while (after < text.size()) {
+    c = decode_utf8(text, after);
+    if (!is_case_ignorable(c)) return !is_cased(c);
+  }
+  return true;
+}
+
+void append_lower(std::string& out, char32_t c, std::string_view text, size_t begin, size_t after) {
+  if (c == capital_dotted_i)
+    out += "i\xCC\x87";
+  else if (c == capital_sigma)
+    append_utf8(out, is_final_sigma(text, begin, after) ? final_sigma : small_sigma);
+  else
+    append_utf8(out, to_lower(c));
+}
+
 std::string nfc(std::string_view text) {
   if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
     return std::string(text);
   utf8proc_uint8_t* bytes = nullptr;
-  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                 static_cast<utf8proc_ssize_t>(text.size()), &bytes,
-                                 static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const auto size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &bytes, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(bytes, &std::free);
   if (size < 0) fail("cannot normalise a text to NFC: ", utf8proc_errmsg(size));
   return {reinterpret_cast<const char*>(bytes), static_cast<size_t>(size)};

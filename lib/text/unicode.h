@@ -32,6 +32,11 @@ bool is_word(char32_t character);
 char32_t to_lower(char32_t character);
 char32_t to_upper(char32_t character);
 
+// Appends the full lower case of the character c that stands at text[begin, after): as to_lower, but the Turkish
+// capital dotted I gives "i" and a combining dot, and a capital sigma at the end of a word the final small sigma
+// (SpecialCasing.txt and section 3.13 of the Unicode Standard; what Python's str.lower does).
+void append_lower(std::string& out, char32_t c, std::string_view text, size_t begin, size_t after);
+
 // Normalization Form C. ASCII comes back as it is; bytes that are not UTF-8 are an Error.
 std::string nfc(std::string_view text);
 

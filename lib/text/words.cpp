@@ -29,8 +29,13 @@ bool WordReader::next(std::string_view& word) {
     if (known == beyond_ascii) {
       size_t after = at_;
       const char32_t c = decode_utf8(text_, after);
+      if (c == 0x130) {  // its lower case is "i" and a combining dot, which is no part of a word
+        word_ += 'i';
+        at_ = after;
+        break;
+      }
       if (is_word(c)) {
-        append_utf8(word_, to_lower(c));
+        append_lower(word_, c, text_, at_, after);
       } else if (!word_.empty()) {
         break;
       }

@@ -1,4 +1,4 @@
-// Words: the maximal runs of `\w` (Unicode categories L*, N* and the underscore), in lower case.
+// Words: the maximal runs of `\w` (Unicode categories L*, N* and the underscore) of the text in lower case (unicode.h).
 // So "don't" is two words, "x_1" is one, and a run of CJK characters is one word however long.
 #pragma once
 #include <cstdint>

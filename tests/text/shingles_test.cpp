@@ -38,7 +38,8 @@ double plain_jaccard(const std::set<std::string>& a, const std::set<std::string>
 
 std::string random_text(const Rng& rng, size_t words, uint64_t vocabulary) {
   std::string text;
-  for (size_t i = 0; i < words; ++i) text.append("W").append(std::to_string(rng.below(i, vocabulary))).append(i % 7 ? " " : ", ");
+  for (size_t i = 0; i < words; ++i)
+    text.append("W").append(std::to_string(rng.below(i, vocabulary))).append(i % 7 ? " " : ", ");
   return text;
 }
 

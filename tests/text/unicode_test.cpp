@@ -60,7 +60,7 @@ TEST(Unicode, CategoriesOfKnownCharacters) {
       EXPECT_TRUE(is_number(c) && is_word(c) && !is_letter(c)) << static_cast<uint32_t>(c);
     }
   }
-  EXPECT_TRUE(is_mark(0x301) && !is_word(0x301));      // combining acute accent
+  EXPECT_TRUE(is_mark(0x301) && !is_word(0x301));  // combining acute accent
   EXPECT_TRUE(is_word('_') && is_punctuation('_') && !is_letter('_'));
   EXPECT_TRUE(!is_word(0x203F) && is_punctuation(0x203F));  // the undertie is of the underscore's category
   EXPECT_TRUE(is_symbol('+') && is_symbol(0x20AC) && !is_word(0x20AC));
@@ -91,22 +91,27 @@ TEST(Unicode, LowerCaseIsOneCharacterToOne) {
 TEST(Unicode, NormalFormC) {
   EXPECT_EQ(nfc("plain"), "plain");
   EXPECT_EQ(nfc("e\xCC\x81"), "\xC3\xA9");
-  EXPECT_EQ(nfc("\xE2\x84\xAB"), "\xC3\x85");                          // Angstrom sign
+  EXPECT_EQ(nfc("\xE2\x84\xAB"), "\xC3\x85");                              // Angstrom sign
   EXPECT_EQ(nfc("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB"), "\xED\x95\x9C");  // Hangul
-  EXPECT_EQ(nfc("\xE0\xA5\x98"), "\xE0\xA4\x95\xE0\xA4\xBC");          // a composition exclusion
+  EXPECT_EQ(nfc("\xE0\xA5\x98"), "\xE0\xA4\x95\xE0\xA4\xBC");              // a composition exclusion
   EXPECT_EQ(nfc(std::string_view("a\0\xC3\xA9", 4)), std::string("a\0\xC3\xA9", 4));
   EXPECT_THROW(nfc("\xFF"), Error);
 }
 
 TEST(Words, AreRunsOfWordCharacters) {
-  EXPECT_EQ(words_of("Don't STOP: x_1, 3.14!"),
-            (std::vector<std::string>{"don", "t", "stop", "x_1", "3", "14"}));
+  EXPECT_EQ(words_of("Don't STOP: x_1, 3.14!"), (std::vector<std::string>{"don", "t", "stop", "x_1", "3", "14"}));
   EXPECT_EQ(words_of("ÉTÉ à Œuvre"), (std::vector<std::string>{"été", "à", "œuvre"}));
   EXPECT_EQ(words_of("私は学生です。はい"), (std::vector<std::string>{"私は学生です", "はい"}));
   EXPECT_EQ(words_of("mixed中文ABC x²"), (std::vector<std::string>{"mixed中文abc", "x²"}));
   EXPECT_EQ(words_of("cafe\xCC\x81s"), (std::vector<std::string>{"cafe", "s"}));  // a combining mark is no \w
   EXPECT_TRUE(words_of("").empty());
   EXPECT_TRUE(words_of(" -- ¡… ").empty());
+}
+
+TEST(Words, LowerCaseIsTheFullMapping) {
+  EXPECT_EQ(words_of("İSTANBUL xİ"), (std::vector<std::string>{"i", "stanbul", "xi"}));
+  EXPECT_EQ(words_of("ΟΔΟΣ ΣΟΦΟΣ, Σ ΑΣ'Α ΑΣ'"), (std::vector<std::string>{"οδος", "σοφος", "σ", "ασ", "α", "ας"}));
+  EXPECT_EQ(words_of("Straße ᾈ"), (std::vector<std::string>{"straße", "ᾀ"}));
 }
 
 TEST(Words, AgreeWithTheDefinitionOnEveryCharacter) {
@@ -116,8 +121,8 @@ TEST(Words, AgreeWithTheDefinitionOnEveryCharacter) {
     append_utf8(text, c);
     append_utf8(lower, to_lower(c));
     text += "b";
-    const auto expected =
-        is_word(c) ? std::vector<std::string>{"a" + lower + "b"} : std::vector<std::string>{"a", "b"};
+    if (c == 0x130) continue;  // two characters: LowerCaseIsTheFullMapping
+    const auto expected = is_word(c) ? std::vector<std::string>{"a" + lower + "b"} : std::vector<std::string>{"a", "b"};
     ASSERT_EQ(words_of(text), expected) << static_cast<uint32_t>(c);
   }
 }
