@@ -1,0 +1,218 @@
+#include "io/json_scan.h"
+
+#include <simdjson.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace ds {
+
+std::string describe(const JsonFault& fault, std::string_view bytes, std::string_view where) {
+  const size_t offset = std::min(fault.offset, bytes.size());
+  const std::string_view before = bytes.substr(0, offset);
+  const size_t newline = before.rfind('\n');
+  if (newline == std::string_view::npos) return cat(where, ": ", fault.what, " at byte ", offset + 1);
+  return cat(where, ": ", fault.what, " at line ", std::count(before.begin(), before.end(), '\n') + 1, ", byte ",
+             offset - newline);
+}
+
+bool valid_utf8(std::string_view bytes) { return simdjson::validate_utf8(bytes.data(), bytes.size()); }
+
+// The first byte from `p` on that ends or interrupts a string's plain text: a quote, a backslash or a control.
+// Eight bytes at a time: a byte b of x is below n where (x - n..n) borrows into its top bit and b's own is clear; the
+// lowest such bit is exact, since a borrow into a higher byte can only come from a byte that was found itself.
+static const char* plain_end(const char* p, const char* end) {
+  static_assert(std::endian::native == std::endian::little);
+  constexpr uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+  for (; end - p >= 8; p += 8) {
+    uint64_t x;
+    std::memcpy(&x, p, 8);
+    const uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\';
+    const uint64_t found =
+        (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((x - ones * 0x20) & ~x)) & tops;
+    if (found) return p + (std::countr_zero(found) >> 3);
+  }
+  while (p != end && *p != '"' && *p != '\\' && static_cast<unsigned char>(*p) >= 0x20) ++p;
+  return p;
+}
+
+JsonText JsonScanner::string() {
+  const char* first = ++at_;
+  bool escaped = false;
+  for (;;) {
+    at_ = plain_end(at_, end_);
+    if (at_ == end_) fault("a string without its closing quote");
+    if (*at_ == '"') break;
+    if (*at_ != '\\') fault("a control character in a string");
+    escaped = true;
+    escape();
+  }
+  return {{first, static_cast<size_t>(at_++ - first)}, escaped};
+}
+
+void JsonScanner::escape() {
+  ++at_;
+  if (at_ == end_) fault("a string without its closing quote");
+  switch (*at_) {
+    case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't': ++at_; return;
+    case 'u': break;
+    default: fault("an unknown escape in a string");
+  }
+  ++at_;
+  const uint32_t unit = hex4();
+  if (unit < 0xd800 || unit > 0xdfff) return;
+  if (unit > 0xdbff || end_ - at_ < 2 || at_[0] != '\\' || at_[1] != 'u') fault("a lone surrogate escape");
+  at_ += 2;
+  const uint32_t low = hex4();
+  if (low < 0xdc00 || low > 0xdfff) fault("a lone surrogate escape");
+}
+
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+uint32_t JsonScanner::hex4() {
+  uint32_t unit = 0;
+  for (int i = 0; i < 4; ++i) {
+    const int digit = at_ == end_ ? -1 : hex_digit(*at_);
+    if (digit < 0) fault("expected four hexadecimal digits after \\u");
+    unit = unit << 4 | static_cast<uint32_t>(digit);
+    ++at_;
+  }
+  return unit;
+}
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+std::string_view JsonScanner::number() {
+  const char* first = at_;
+  const auto digits = [&] {
+    if (at_ == end_ || !is_digit(*at_)) fault("expected a digit in a number");
+    while (at_ != end_ && is_digit(*at_)) ++at_;
+  };
+  if (*at_ == '-') ++at_;
+  if (at_ != end_ && *at_ == '0') {
+    ++at_;
+    if (at_ != end_ && is_digit(*at_)) fault("a number with a leading zero");
+  } else {
+    digits();
+  }
+  if (at_ != end_ && *at_ == '.') {
+    ++at_;
+    digits();
+  }
+  if (at_ != end_ && (*at_ == 'e' || *at_ == 'E')) {
+    ++at_;
+    if (at_ != end_ && (*at_ == '+' || *at_ == '-')) ++at_;
+    digits();
+  }
+  return {first, static_cast<size_t>(at_ - first)};
+}
+
+void JsonScanner::literal(std::string_view word) {
+  if (static_cast<size_t>(end_ - at_) < word.size() || std::string_view(at_, word.size()) != word)
+    fault("expected a value");
+  at_ += word.size();
+}
+
+void JsonScanner::expect_end() {
+  peek();
+  if (at_ != end_) fault("something after the end of the value");
+}
+
+void JsonScanner::value(size_t depth) {
+  const size_t outer = depth;
+  std::bitset<kMaxJsonDepth + 1> object;  // by depth: whether that container is an object
+  const auto key = [&] {
+    if (peek() != '"') fault("expected a key in double quotes");
+    string();
+    expect(':', "expected ':' after the key");
+  };
+  for (;;) {
+    const char c = peek();
+    bool opened = false;
+    switch (c) {
+      case '{': case '[':
+        if (depth >= kMaxJsonDepth) fault("nesting deeper than 512");
+        object[++depth] = c == '{';
+        ++at_;
+        if (peek() != (c == '{' ? '}' : ']')) {
+          if (c == '{') key();
+          opened = true;
+        }
+        break;
+      case '"': string(); break;
+      case 't': literal("true"); break;
+      case 'f': literal("false"); break;
+      case 'n': literal("null"); break;
+      default:
+        if (c != '-' && !is_digit(c)) fault("expected a value");
+        number();
+    }
+    if (opened) continue;
+    for (;; --depth, ++at_) {  // after a value: close what ends here, until a comma or the outermost value is done
+      if (depth == outer) return;
+      const char next = peek();
+      if (next == ',') break;
+      if (next != (object[depth] ? '}' : ']')) fault(object[depth] ? "expected ',' or '}'" : "expected ',' or ']'");
+    }
+    ++at_;
+    if (object[depth]) key();
+  }
+}
+
+static void append_utf8(std::string& out, uint32_t c) {
+  const auto byte = [&](uint32_t b) { out.push_back(static_cast<char>(b)); };
+  if (c < 0x80) {
+    byte(c);
+  } else if (c < 0x800) {
+    byte(0xc0 | c >> 6), byte(0x80 | (c & 0x3f));
+  } else if (c < 0x10000) {
+    byte(0xe0 | c >> 12), byte(0x80 | (c >> 6 & 0x3f)), byte(0x80 | (c & 0x3f));
+  } else {
+    byte(0xf0 | c >> 18), byte(0x80 | (c >> 12 & 0x3f)), byte(0x80 | (c >> 6 & 0x3f)), byte(0x80 | (c & 0x3f));
+  }
+}
+
+std::string JsonText::unescaped() const {
+  if (!escaped) return std::string(content);
+  std::string out;
+  out.reserve(content.size());
+  const auto unit = [&](size_t i) {  // the four digits after a \u at i
+    uint32_t u = 0;
+    for (size_t k = i + 2; k < i + 6; ++k) u = u << 4 | static_cast<uint32_t>(hex_digit(content[k]));
+    return u;
+  };
+  for (size_t i = 0;;) {
+    const size_t slash = content.find('\\', i);
+    out.append(content, i, slash == std::string_view::npos ? slash : slash - i);
+    if (slash == std::string_view::npos) return out;
+    i = slash + 2;
+    switch (const char c = content[slash + 1]) {
+      case 'b': out.push_back('\b'); break;
+      case 'f': out.push_back('\f'); break;
+      case 'n': out.push_back('\n'); break;
+      case 'r': out.push_back('\r'); break;
+      case 't': out.push_back('\t'); break;
+      case 'u': {
+        uint32_t u = unit(slash);
+        i = slash + 6;
+        if (u >= 0xd800 && u <= 0xdbff) {
+          u = 0x10000 + ((u - 0xd800) << 10) + (unit(i) - 0xdc00);
+          i += 6;
+        }
+        append_utf8(out, u);
+        break;
+      }
+      default: out.push_back(c);
+    }
+  }
+}
+
+}  // namespace ds
