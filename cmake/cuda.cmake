@@ -1,12 +1,28 @@
-# The CUDA backend is built where nvcc is found. nvcc may be installed and not on the PATH, and
-# enable_language(CUDA) ends the configuration where it is missing, so look for it first.
+# The CUDA backend is compiled where nvcc is found: the library ds_tensor_cuda holds the kernels of lib/tensor/cuda and
+# the choice of the backend. nvcc may be installed and not on the PATH, and enable_language(CUDA) ends the configuration
+# where it is missing, so look for it first.
 set(DS_HAVE_CUDA OFF)
 if(NOT DS_CUDA STREQUAL "OFF")
   find_program(DS_NVCC nvcc PATHS /usr/local/cuda/bin)
   if(DS_NVCC)
+    set(CMAKE_CUDA_COMPILER ${DS_NVCC})
+    set(CMAKE_CUDA_STANDARD 20)
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 80 90)
+    endif()
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
     set(DS_HAVE_CUDA ON)
   elseif(DS_CUDA STREQUAL "ON")
     message(FATAL_ERROR "DS_CUDA=ON, but nvcc was not found on the PATH or in /usr/local/cuda/bin")
   endif()
 endif()
 message(STATUS "CUDA backend: ${DS_HAVE_CUDA}")
+
+if(DS_HAVE_CUDA)
+  file(GLOB DS_CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/lib/tensor/cuda/*.cu)
+  add_library(ds_tensor_cuda OBJECT ${DS_CUDA_SOURCES} lib/tensor/ops.cpp lib/tensor/device.cpp)
+  target_include_directories(ds_tensor_cuda PUBLIC ${PROJECT_SOURCE_DIR}/lib)
+  target_compile_definitions(ds_tensor_cuda PRIVATE DS_WITH_CUDA=1)
+  target_link_libraries(ds_tensor_cuda PUBLIC CUDA::cudart CUDA::cublas)
+endif()

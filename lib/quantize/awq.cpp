@@ -135,7 +135,7 @@ struct ScaleGroup {
 
 }  // namespace
 
-static double pow_positive(double base, double exponent) { return base <= 0 ? 0 : det_exp(exponent * det_log(base)); }
+static double pow_positive(double base, double exponent) { return base <= 0 ? 0 : math::pow(base, exponent); }
 
 // Mean over all outputs of |w| relative to its group's largest.
 static std::vector<double> weight_means(const std::vector<Tensor>& consumers, int64_t group_size) {

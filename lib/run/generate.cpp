@@ -27,7 +27,7 @@ int32_t sample(std::span<const float> logits, const Sampling& sampling, double u
   std::vector<double> p(kept);
   double sum = 0;
   for (size_t i = 0; i < kept; ++i)
-    sum += p[i] = det_exp((static_cast<double>(logits[order[i]]) - *greedy) / sampling.temperature);
+    sum += p[i] = math::exp((static_cast<double>(logits[order[i]]) - *greedy) / sampling.temperature);
   if (sampling.top_p < 1) {
     // The token whose probability crosses top_p is kept; at least one is.
     double cumulative = 0;

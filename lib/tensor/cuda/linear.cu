@@ -45,7 +45,7 @@ static void with_f32(const Tensor& w, F use) {
   if (w.dtype == DType::f32) return use(w);
   const Workspace widened(static_cast<size_t>(w.elements()) * sizeof(float));
   const Tensor f32 = make_tensor(widened.as<float>(), DType::f32, {w.rows(), w.cols()}, Device::cuda);
-  convert(w, f32);
+  cuda::convert(w, f32);
   use(f32);
   synchronize();
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <vector>
 
+#include "base/math.h"
 #include "tensor/cuda/runtime.cuh"
 #include "tensor/ops.h"
 
@@ -23,8 +24,8 @@ void adamw(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, c
   const int64_t n = p.elements();
   require(g.elements() == n && m.elements() == n && v.elements() == n, "adamw: ", describe(p), " with a gradient ", describe(g));
   if (n == 0) return;
-  const double correction1 = 1 - std::pow(static_cast<double>(spec.beta1), static_cast<double>(spec.step));
-  const double correction2 = 1 - std::pow(static_cast<double>(spec.beta2), static_cast<double>(spec.step));
+  const double correction1 = 1 - math::pow(static_cast<double>(spec.beta1), static_cast<double>(spec.step));
+  const double correction2 = 1 - math::pow(static_cast<double>(spec.beta2), static_cast<double>(spec.step));
   launch("adamw", adamw_kernel, blocks_for(n), dim3(kBlock), 0, p.f32(), g.f32(), m.f32(), v.f32(), n, spec, static_cast<float>(correction1),
          static_cast<float>(std::sqrt(correction2)));
 }
