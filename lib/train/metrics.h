@@ -1,0 +1,29 @@
+// OUT/metrics.jsonl: one line a step, cut back to the checkpoint's step when a run is resumed.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "train/step.h"
+
+namespace ds {
+
+// The line of one step, without newline. expert_load is a list of counts for each MoE layer; expert_load_max_mean the
+// highest count over the mean of the layer where that ratio is worst. tokens_per_second is the only value that varies.
+std::string metrics_line(int64_t step, const StepResult& result, double learning_rate, double tokens_per_second);
+
+// An append-only file of lines.
+class MetricsFile {
+ public:
+  // Opens or makes the file and keeps its first `steps` lines; fewer whole lines than that are an Error.
+  MetricsFile(const std::string& path, int64_t steps);
+  ~MetricsFile();
+  MetricsFile(const MetricsFile&) = delete;
+  void append(const std::string& line);  // with its newline, in one write
+  void sync();                           // fsync: before a checkpoint that counts on these lines is published
+
+ private:
+  std::string path_;
+  int file_ = -1;
+};
+
+}  // namespace ds

@@ -1,0 +1,30 @@
+// What surrounds the weights in a model folder: where training starts from, and the files beside model.safetensors.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/decoder.h"
+#include "text/tokenizer.h"
+
+namespace ds {
+
+// Where training starts from. With `init`, model.weights are still empty.
+struct SourceFolder {
+  Model model;
+  std::unique_ptr<Tokenizer> tokenizer;                          // null where none was given
+  std::vector<std::pair<std::string, std::string>> hashes;       // what it was read from: name, XXH3-128
+  std::map<std::string, std::string> companions;                 // file name -> bytes: tokenizer.json and the like
+};
+
+// Reads either a config.json (and a tokenizer.json, or a folder that holds one; "" for none) or a model folder. bos, eos
+// and pad ids that the config does not name are taken from the tokenizer. A tokenizer with more ids than the model's
+// vocabulary is an Error.
+SourceFolder open_source(const std::string& init, const std::string& model, const std::string& tokenizer);
+
+// Writes tokenizer.json, tokenizer_config.json and generation_config.json, fsynced; config.json is save_model's.
+void write_companions(const SourceFolder& source, const std::string& folder);
+
+}  // namespace ds

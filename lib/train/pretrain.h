@@ -1,0 +1,41 @@
+// ds-train pretrain: next-token training from scratch or from a model, resumable to the same bytes.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "io/report.h"
+
+namespace ds {
+
+struct PretrainOptions {
+  // Model: one of init (config.json, with tokenizer) and model (a folder, with its own tokenizer).
+  std::string init, model, tokenizer;
+  std::string output;
+  // Data.
+  std::vector<std::string> data;
+  std::string text_field = "text", weight_field;
+  int64_t sequence_length = 256;
+  bool no_shuffle = false;
+  // Steps.
+  int64_t steps = 0, batch_size = 8, micro_batch_size = 0;   // micro 0: the whole batch at once
+  double learning_rate = 1e-3, min_learning_rate_ratio = 0;
+  int64_t warmup_steps = 0, decay_steps = 0;                 // decay (wsd) 0: a fifth of the steps
+  std::string schedule = "cosine";
+  double weight_decay = 0.1, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, clip_norm = 1;
+  // Mixture of experts.
+  double router_aux_loss = 0, sequence_aux_loss = 0, router_bias_update_rate = 0;
+  // Files.
+  std::string dtype = "f32";
+  bool resume = false;
+  int64_t checkpoint_every = 1000, keep_checkpoints = 2;
+  uint64_t seed = 0;
+  size_t max_record_bytes = size_t{64} << 20;
+};
+
+// Trains, and leaves in options.output a model folder, metrics.jsonl and checkpoints/. The model appears last, so a
+// folder with a model.safetensors is finished. After a signal the state is saved at the next step's end, and Stopped is
+// thrown. With dry_run only the plan is printed, as JSON on standard output.
+void pretrain(const PretrainOptions& options, bool dry_run, Report& report);
+
+}  // namespace ds

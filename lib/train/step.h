@@ -1,0 +1,52 @@
+// One optimizer step: forward and backward over the micro-batches of a batch, then clip, update and balance.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/decoder.h"
+#include "train/data.h"
+#include "train/optimizer.h"
+
+namespace ds {
+
+// All that training changes. Views in `weights` and `gradients`, `m`, `v` belong to the two arenas.
+struct TrainState {
+  Model model;
+  Arena arena;                        // gradients and moments
+  Weights gradients, m, v;
+  std::vector<Parameter> parameters;
+  int64_t step = 0;                   // updates done
+  uint64_t tokens = 0;                // targets seen
+  uint64_t rows = 0;                  // rows of the data stream used: the data position
+};
+// Takes over a model and gives it zero gradients and moments.
+TrainState make_state(Model model);
+
+struct StepSpec {
+  int64_t micro_batch_size = 1;       // rows computed together; changes memory and rounding only
+  double clip_norm = 1;               // 0: none
+  AuxLoss aux;
+  AdamWSpec adamw;                    // of this step: its rate, and its number from 1
+  double router_bias_update_rate = 0;
+};
+
+struct StepResult {
+  double loss = 0;                    // mean cross-entropy per token before the update, every token weighing 1
+  double aux_loss = 0;
+  double gradient_norm = 0;           // before clipping
+  uint64_t tokens = 0;                // targets
+  std::vector<std::vector<int64_t>> expert_load;  // per MoE layer: choices of each expert over the whole batch
+};
+
+// Runs the rows as one step. The gradient is that of sum(w * loss) / sum(w) over all targets of all micro-batches, plus
+// the auxiliary losses of the micro-batches in proportion to their targets. A loss or gradient that is not finite is an
+// Error, and no weight has been touched then.
+StepResult train_step(TrainState& state, const Documents& documents, const PackedRows& packed,
+                      std::span<const size_t> rows, const StepSpec& spec);
+
+// The first half of it: adds the batch's gradients to state.gradients.
+StepResult accumulate_gradients(TrainState& state, const Documents& documents, const PackedRows& packed,
+                                std::span<const size_t> rows, const StepSpec& spec);
+
+}  // namespace ds

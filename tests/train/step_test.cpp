@@ -1,0 +1,170 @@
+#include "train/step.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "base/parallel.h"
+#include "train/testing.h"
+
+namespace ds {
+
+using testing_train::tiny_model;
+
+namespace {
+
+struct Fixture {
+  Documents documents{48};
+  PackedRows packed;
+  std::vector<size_t> rows;
+  explicit Fixture(bool weighted) {
+    const Rng rng{11, 0};
+    uint64_t at = 0;
+    for (int d = 0; d < 9; ++d) {
+      std::vector<int32_t> ids(3 + rng.below(at++, 20));
+      for (auto& id : ids) id = static_cast<int32_t>(rng.below(at++, 48));
+      documents.ids.append(ids);
+      documents.offsets.push_back(documents.ids.size());
+      if (weighted) documents.weights.push_back(0.5f + static_cast<float>(d % 3));
+    }
+    packed = pack_rows(documents, 24);
+    rows.resize(packed.count());
+    std::iota(rows.begin(), rows.end(), size_t{0});
+  }
+};
+
+std::vector<float> gradients(const TrainState& state) {
+  std::vector<float> all;
+  for (const Parameter& p : state.parameters) all.insert(all.end(), p.gradient.f32(), p.gradient.f32() + p.gradient.elements());
+  return all;
+}
+
+// sum(w * loss) / sum(w), straight from the logits in double, document piece by document piece.
+double weighted_loss(Model& model, const Fixture& f) {
+  double sum = 0, total = 0;
+  for (const size_t r : f.rows) {
+    for (const Piece& piece : f.packed.row(r)) {
+      TokenBatch batch;
+      for (int32_t i = 0; i < piece.length; ++i) {
+        batch.tokens.push_back(f.documents.ids[piece.begin + static_cast<size_t>(i)]);
+        batch.sequences.push_back(0), batch.positions.push_back(i);
+      }
+      KvCache cache(model.config, 1, piece.length);
+      cache.reserve(0, piece.length);
+      Activations acts;
+      forward(model.config, model.weights, batch, cache, acts);
+      Arena arena;
+      const Tensor logits = arena.make(DType::f32, {piece.length, model.config.vocab_size});
+      head(model.config, model.weights, acts.final_normed, logits);
+      for (int32_t i = 0; i < piece.length; ++i) {
+        const float* row = logits.f32() + i * model.config.vocab_size;
+        double z = 0;
+        for (int64_t j = 0; j < model.config.vocab_size; ++j) z += std::exp(double{row[j]});
+        const double w = f.documents.weights.empty() ? 1 : f.documents.weights[piece.document];
+        sum += w * (std::log(z) - row[f.documents.ids[piece.begin + static_cast<size_t>(i) + 1]]);
+        total += w;
+      }
+    }
+  }
+  return sum / total;
+}
+
+}  // namespace
+
+TEST(Step, LossIsTheMeanOverTokensAndCountsThem) {
+  const Fixture f(false);
+  TrainState state = make_state(tiny_model(3));
+  const double expected = weighted_loss(state.model, f);
+  const StepResult result = accumulate_gradients(state, f.documents, f.packed, f.rows, {.micro_batch_size = 2});
+  EXPECT_NEAR(result.loss, expected, 1e-6 * expected);
+  EXPECT_EQ(result.tokens, f.packed.targets);
+  ASSERT_EQ(result.expert_load.size(), 1u);
+  EXPECT_EQ(std::accumulate(result.expert_load[0].begin(), result.expert_load[0].end(), int64_t{0}),
+            static_cast<int64_t>(2 * result.tokens));
+}
+
+// The whole chain, data to gradient: along the gradient itself the loss must change by its squared norm.
+TEST(Step, GradientIsThatOfTheWeightedMeanLoss) {
+  const Fixture f(true);
+  TrainState state = make_state(tiny_model(4));
+  accumulate_gradients(state, f.documents, f.packed, f.rows, {.micro_batch_size = 2});
+  double squares = 0;
+  for (const float g : gradients(state)) squares += double{g} * g;
+  const double h = 2e-3 / std::sqrt(squares);
+  const auto shift = [&](double by) {
+    for (const Parameter& p : state.parameters) {
+      for (int64_t k = 0; k < p.weight.elements(); ++k) p.weight.f32()[k] += static_cast<float>(by * p.gradient.f32()[k]);
+    }
+  };
+  shift(h);
+  const double above = weighted_loss(state.model, f);
+  shift(-2 * h);
+  const double below = weighted_loss(state.model, f);
+  EXPECT_NEAR((above - below) / (2 * h), squares, 0.01 * squares);
+}
+
+TEST(Step, MicroBatchesChangeOnlyRounding) {
+  const Fixture f(true);
+  std::vector<std::vector<float>> all;
+  for (const int64_t micro : {1, 2, 100}) {
+    TrainState state = make_state(tiny_model(5));
+    accumulate_gradients(state, f.documents, f.packed, f.rows, {.micro_batch_size = micro});
+    all.push_back(gradients(state));
+  }
+  double squares = 0, difference = 0;
+  for (size_t k = 0; k < all[0].size(); ++k) {
+    squares += double{all[0][k]} * all[0][k];
+    for (const size_t other : {1, 2}) difference += std::pow(double{all[other][k]} - all[0][k], 2);
+  }
+  EXPECT_LT(std::sqrt(difference), 1e-5 * std::sqrt(squares));
+}
+
+TEST(Step, SameBytesForAnyNumberOfThreads) {
+  const Fixture f(false);
+  const size_t before = threads();
+  std::vector<std::vector<float>> all;
+  for (const size_t count : {1, 2, 5}) {
+    set_threads(count);
+    TrainState state = make_state(tiny_model(6));
+    for (int step = 1; step <= 3; ++step) {
+      StepSpec spec{.micro_batch_size = 3, .aux = {0.01f, 0.01f}, .router_bias_update_rate = 1e-2};
+      spec.adamw.step = step;
+      train_step(state, f.documents, f.packed, f.rows, spec);
+    }
+    std::vector<float> weights;
+    for (const Parameter& p : state.parameters) weights.insert(weights.end(), p.weight.f32(), p.weight.f32() + p.weight.elements());
+    all.push_back(weights);
+  }
+  set_threads(before);
+  EXPECT_EQ(all[0], all[1]);
+  EXPECT_EQ(all[0], all[2]);
+}
+
+TEST(Step, LearnsAndBalances) {
+  const Fixture f(false);
+  TrainState state = make_state(tiny_model(7));
+  double first = 0, last = 0;
+  for (int step = 1; step <= 60; ++step) {
+    StepSpec spec{.micro_batch_size = 8, .router_bias_update_rate = 0.01};
+    spec.adamw.learning_rate = 0.01f;
+    spec.adamw.step = step;
+    const StepResult result = train_step(state, f.documents, f.packed, f.rows, spec);
+    (step == 1 ? first : last) = result.loss;
+  }
+  EXPECT_GT(first, 3.5);
+  EXPECT_LT(last, 0.5 * first);
+  const Tensor& bias = state.model.weights.layers[1].router_bias;
+  EXPECT_TRUE(std::any_of(bias.f32(), bias.f32() + 8, [](float b) { return b != 0; }));
+}
+
+TEST(Step, LossThatIsNotFiniteIsAnErrorAndTouchesNoWeight) {
+  const Fixture f(false);
+  TrainState state = make_state(tiny_model(8));
+  state.model.weights.lm_head.f32()[0] = INFINITY;
+  const float before = state.model.weights.embed_tokens.f32()[5];
+  EXPECT_THROW(train_step(state, f.documents, f.packed, f.rows, {}), Error);
+  EXPECT_EQ(state.model.weights.embed_tokens.f32()[5], before);
+}
+
+}  // namespace ds
