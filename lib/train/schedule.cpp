@@ -3,17 +3,11 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/math.h"
 
 namespace ds {
 
-// cos(pi x) for x in [0, 1], by Taylor's series about the middle: sin(y), |y| <= pi/2, to double precision. libm's cos
-// may differ between processors, and the rate decides the bytes of the weights.
-static double cos_pi(double x) {
-  const double y = 3.14159265358979323846 * (0.5 - x), y2 = y * y;
-  double sum = 0;
-  for (int k = 27; k >= 3; k -= 2) sum = (1 + sum) * (-y2 / ((k - 1) * k));
-  return y * (1 + sum);
-}
+constexpr double kPi = 3.14159265358979323846;
 
 Schedule::Kind parse_schedule(std::string_view name) {
   if (name == "constant") return Schedule::Kind::constant;
@@ -31,7 +25,7 @@ double learning_rate(const Schedule& s, int64_t step) {
   double factor = 1;
   if (s.kind != Schedule::Kind::constant && into > 0) {
     const double progress = std::min(1.0, static_cast<double>(into) / static_cast<double>(std::max<int64_t>(1, decay)));
-    factor = s.kind == Schedule::Kind::linear ? 1 - progress : 0.5 * (1 + cos_pi(progress));
+    factor = s.kind == Schedule::Kind::linear ? 1 - progress : 0.5 * (1 + math::cos(kPi * progress));
     factor = factor * (1 - s.min_ratio) + s.min_ratio;
   }
   return s.peak * factor;

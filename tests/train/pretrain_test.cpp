@@ -1,0 +1,206 @@
+#include "train/pretrain.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <regex>
+
+#include "base/parallel.h"
+#include "base/stop.h"
+#include "io/safetensors.h"
+#include "train/testing.h"
+
+namespace ds {
+
+using testing_train::Folder;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Every file below a folder, without the one value of metrics.jsonl that may differ.
+std::map<std::string, std::string> contents(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    std::string bytes = read_file(entry.path().string());
+    if (entry.path().filename() == "metrics.jsonl") {
+      bytes = std::regex_replace(bytes, std::regex("\"tokens_per_second\": [0-9.e+]+"), "");
+    }
+    files[fs::relative(entry.path(), folder).string()] = bytes;
+  }
+  return files;
+}
+
+struct Pretrain : ::testing::Test {
+  Folder folder;
+  PretrainOptions options;
+  void SetUp() override {
+    folder.write("config.json", testing_train::kConfig);
+    folder.write("data.jsonl", testing_train::counting_records(200, 17, 3));
+    options.init = folder.path("config.json");
+    options.data = {folder.path("data.jsonl")};
+    options.sequence_length = 16, options.batch_size = 4, options.micro_batch_size = 2;
+    options.steps = 12, options.warmup_steps = 3, options.learning_rate = 0.01;
+    options.router_aux_loss = 0.01, options.router_bias_update_rate = 0.001;
+    options.checkpoint_every = 5;
+  }
+  void TearDown() override {
+    set_progress_sink({});
+    stop_signal = 0;
+  }
+  void run(const std::string& name, bool resume = false) {
+    options.output = folder.path(name);
+    options.resume = resume;
+    Report report;
+    pretrain(options, false, report);
+  }
+  // Sends the signal's flag when a step is done.
+  void stop_after(uint64_t step) {
+    set_progress_sink([step](const Progress& p) {
+      if (p.label == "train" && p.done == step) stop_signal = 15;
+    });
+  }
+  std::string error_of(const std::string& name, bool resume) {
+    try {
+      run(name, resume);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  }
+};
+
+}  // namespace
+
+TEST_F(Pretrain, WritesAModelFolderAndOneLineAStep) {
+  options.steps = 60;
+  run("out");
+  const Model model = load_model(folder.path("out"));
+  EXPECT_EQ(model.config.n_routed_experts, 8);
+  const Json history = parse_json(model.metadata.at("ds.history"), "history");
+  EXPECT_EQ(history.items.at(0).find("options")->find("steps")->as_int(""), 60);
+  EXPECT_EQ(model.metadata.at("ds.history").find(folder.path("")), std::string::npos);
+  EXPECT_TRUE(fs::exists(folder.path("out/generation_config.json")));
+  std::istringstream metrics(read_file(folder.path("out/metrics.jsonl")));
+  std::vector<double> losses;
+  for (std::string line; std::getline(metrics, line);) {
+    const Json json = parse_json(line, "metrics");
+    losses.push_back(json.find("loss")->as_double(""));
+    EXPECT_EQ(json.find("step")->as_int(""), static_cast<int64_t>(losses.size()));
+    EXPECT_EQ(json.find("tokens")->as_int(""), 64);
+  }
+  ASSERT_EQ(losses.size(), 60u);
+  EXPECT_NEAR(losses[0], std::log(48.0), 0.5);
+  EXPECT_LT(losses.back(), 1.5);
+}
+
+TEST_F(Pretrain, ResumeAfterASignalEndsInTheSameBytes) {
+  run("whole");
+  for (const uint64_t step : {3, 5, 8, 11}) {
+    const std::string name = cat("stopped-", step);
+    stop_after(step);
+    EXPECT_THROW(run(name), Stopped);
+    EXPECT_FALSE(fs::exists(folder.path(name + "/model.safetensors")));
+    stop_signal = 0;
+    set_progress_sink({});
+    run(name, true);
+    EXPECT_EQ(contents(folder.path(name)), contents(folder.path("whole"))) << "stopped after step " << step;
+  }
+}
+
+// What a kill leaves: metrics ahead of the checkpoint, a temporary checkpoint, no model.
+TEST_F(Pretrain, ResumeAfterAKillEndsInTheSameBytes) {
+  run("whole");
+  run("killed");
+  fs::remove(folder.path("killed/model.safetensors"));
+  fs::remove_all(folder.path("killed/checkpoints/step-10"));
+  fs::create_directories(folder.path("killed/checkpoints/.tmp-step-10"));
+  run("killed", true);
+  EXPECT_EQ(contents(folder.path("killed")), contents(folder.path("whole")));
+}
+
+TEST_F(Pretrain, ResumeOfNothingStartsAfreshAndOfAFinishedRunChangesNothing) {
+  run("a");
+  run("b", true);
+  EXPECT_EQ(contents(folder.path("a")), contents(folder.path("b")));
+  const auto time = fs::last_write_time(folder.path("b/model.safetensors"));
+  run("b", true);
+  EXPECT_EQ(fs::last_write_time(folder.path("b/model.safetensors")), time);
+  run("b");  // without --resume: afresh, over the old one
+  EXPECT_EQ(contents(folder.path("a")), contents(folder.path("b")));
+}
+
+TEST_F(Pretrain, ResumeWithOtherOptionsOrDataIsRefused) {
+  run("out");
+  options.learning_rate = 0.02;
+  EXPECT_NE(error_of("out", true).find("--learning-rate (0.01 there, 0.02 here)"), std::string::npos);
+  options.learning_rate = 0.01;
+  folder.write("data.jsonl", testing_train::counting_records(201, 17, 3));
+  EXPECT_NE(error_of("out", true).find("the data"), std::string::npos);
+}
+
+TEST_F(Pretrain, SameBytesForAnyNumberOfThreads) {
+  const size_t before = threads();
+  set_threads(1);
+  run("one");
+  set_threads(3);
+  run("three");
+  set_threads(before);
+  EXPECT_EQ(contents(folder.path("one")), contents(folder.path("three")));
+}
+
+TEST_F(Pretrain, GoesOnFromAModelAndKeepsItsHistory) {
+  run("first");
+  options.init.clear();
+  options.model = folder.path("first");
+  options.dtype = "bf16";
+  options.steps = 4;
+  run("second");
+  const Model model = load_model(folder.path("second"));
+  const Json history = parse_json(model.metadata.at("ds.history"), "history");
+  ASSERT_EQ(history.items.size(), 2u);
+  EXPECT_EQ(history.items[1].find("options")->find("dtype")->text, "bf16");
+  const SafetensorsFile file(folder.path("second/model.safetensors"));
+  EXPECT_EQ(file.find("model.embed_tokens.weight")->dtype, DType::bf16);
+  EXPECT_EQ(file.find("model.layers.1.mlp.gate.e_score_correction_bias")->dtype, DType::f32);
+}
+
+TEST_F(Pretrain, ShuffleIsBySeedAndNoShuffleKeepsTheOrder) {
+  const auto first_loss = [&](const std::string& name) {
+    return parse_json(read_file(folder.path(name + "/metrics.jsonl")).substr(0, read_file(folder.path(name + "/metrics.jsonl")).find('\n')), name)
+        .find("loss")->as_double("");
+  };
+  options.steps = 1;
+  options.no_shuffle = true;
+  run("plain");
+  // The first four records alone are the first batch.
+  const std::string all = read_file(folder.path("data.jsonl"));
+  size_t end = 0;
+  for (int line = 0; line < 4; ++line) end = all.find('\n', end) + 1;
+  folder.write("four.jsonl", all.substr(0, end));
+  options.data = {folder.path("four.jsonl")};
+  run("four");
+  EXPECT_EQ(first_loss("plain"), first_loss("four"));
+}
+
+TEST_F(Pretrain, UsageIsChecked) {
+  const auto refused = [&](auto change) {
+    const PretrainOptions before = options;
+    change();
+    EXPECT_THROW(run("never"), UsageError);
+    options = before;
+  };
+  refused([&] { options.steps = 0; });
+  refused([&] { options.batch_size = 0; });
+  refused([&] { options.micro_batch_size = 5; });
+  refused([&] { options.schedule = "cos"; });
+  refused([&] { options.dtype = "i8"; });
+  refused([&] { options.beta1 = 1; });
+  refused([&] { options.model = "too"; });
+  refused([&] { options.data.clear(); });
+  refused([&] { options.sequence_length = 65; });
+  EXPECT_FALSE(fs::exists(folder.path("never")));
+}
+
+}  // namespace ds
