@@ -18,14 +18,20 @@ ds_pkg(xxhash libxxhash)
 ds_pkg(zstd libzstd)
 ds_pkg(zlib zlib)
 ds_pkg(simdjson simdjson)
+ds_pkg(tomlplusplus tomlplusplus)
 ds_pkg(hwy libhwy)
 ds_pkg(pcre2 libpcre2-8)
 ds_pkg(utf8proc libutf8proc)
 
 ds_links(base TBB::tbb Threads::Threads PkgConfig::xxhash)
-ds_links(io PkgConfig::zstd PkgConfig::zlib PkgConfig::simdjson)
+ds_links(io PkgConfig::zstd PkgConfig::zlib PkgConfig::simdjson PkgConfig::tomlplusplus)
 ds_links(tensor PkgConfig::hwy)
 ds_links(text PkgConfig::hwy PkgConfig::pcre2 PkgConfig::utf8proc)
+
+# The processor check must run on the processors that it refuses.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set_source_files_properties(lib/cli/cpu.cpp PROPERTIES COMPILE_OPTIONS "-march=x86-64")
+endif()
 
 if(TARGET ds_augment)
   find_package(OpenMP REQUIRED)

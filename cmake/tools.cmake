@@ -1,4 +1,7 @@
 # tools/ds-X/main.cpp is the executable ds-X: the room lib/X behind the shared command line.
+if(TARGET ds_cli)
+  target_compile_definitions(ds_cli PRIVATE DS_VERSION="${PROJECT_VERSION}" DS_WITH_CUDA=$<BOOL:${DS_HAVE_CUDA}>)
+endif()
 set(DS_TOOLS clean augment train quantize run eval)
 foreach(tool IN LISTS DS_TOOLS)
   if(EXISTS ${PROJECT_SOURCE_DIR}/tools/ds-${tool}/main.cpp)
