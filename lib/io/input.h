@@ -27,6 +27,11 @@ class LineReader {
   ~LineReader();
   bool next(Line& line);
 
+  // As next(), but a line over the limit is handed out in parts, so that it can be put aside without being held in
+  // memory: `more` for each part but its end, `last` for that. `end`: there is no further line.
+  enum class Part : uint8_t { end, line, more, last };
+  Part next_part(Line& line);
+
   struct InputSummary {
     std::string file;
     uint64_t bytes = 0;   // as stored

@@ -27,10 +27,12 @@ struct Verdict {
 };
 
 // Reads every record of the inputs. `work` runs on all threads at once (it may edit its record); `decide` runs in
-// input order, one record at a time, and says keep or drop. Kept records go to the output, dropped ones and bad lines
-// to the rejects; a bad line is rejected as {"line": N, "file": ..., "error": ..., "raw": "..."}, or ends the run
-// where there is no rejects file. Empty lines are bad lines. Counts and hashes go into the report. Nothing appears under
-// a final name unless all of it succeeded.
+// input order, one record at a time, and says keep or drop. Kept records go to the output, dropped ones (as they came,
+// with the owner key) and bad lines to the rejects; a bad line is rejected as {"line": N, "file": ..., "error": ...,
+// "raw": "..."}, or ends the run where there is no rejects file. "raw_base64" stands in place of "raw" where the line is
+// not UTF-8 or over the limit. Empty lines are bad lines, and so are records for which `work` or `decide` throws an
+// Error (no such field); a UsageError ends the run. Either function may be empty. Counts and hashes go into the report.
+// Nothing appears under a final name unless all of it succeeded.
 void process_records(const StreamOptions& options, Report& report,
                      const std::function<std::shared_ptr<void>(Record&)>& work,
                      const std::function<Verdict(Record&, void* result)>& decide);

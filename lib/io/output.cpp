@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -198,13 +199,9 @@ void OutputFile::finish() {
   out.pass_on(out.buffer);
   out.buffer.clear();
   if (out.zstd) out.compress({}, ZSTD_e_end);
-  if (out.durable && !out.final_name.empty())
-    require(fsync(out.fd) == 0, out.name, ": cannot write: ", std::strerror(errno));
-  if (out.owns_fd) {
-    const int fd = out.fd;
-    out.fd = -1;
-    require(close(fd) == 0, out.name, ": cannot write: ", std::strerror(errno));
-  }
+  bool written = !out.durable || out.final_name.empty() || fsync(out.fd) == 0;
+  if (written && out.owns_fd) written = close(std::exchange(out.fd, -1)) == 0;
+  if (!written) fail(out.name, ": cannot write: ", std::strerror(errno));
   out.finished = true;
 }
 
@@ -212,8 +209,8 @@ void OutputFile::commit() {
   finish();
   Impl& out = *impl_;
   if (out.final_name.empty()) return;
-  require(std::rename(out.temporary_name.c_str(), out.final_name.c_str()) == 0, out.name,
-          ": cannot rename its temporary: ", std::strerror(errno));
+  if (std::rename(out.temporary_name.c_str(), out.final_name.c_str()) != 0)
+    fail(out.name, ": cannot rename its temporary: ", std::strerror(errno));
   out.temporary->state = kFree;
   out.temporary = nullptr;
   if (out.durable) sync_folder(folder_of(out.final_name));
@@ -231,8 +228,8 @@ void write_file(const std::string& path, std::string_view bytes, bool durable) {
 
 void publish_folder(const std::string& temporary, const std::string& final_name) {
   sync_folder(temporary);
-  require(std::rename(temporary.c_str(), final_name.c_str()) == 0, final_name, ": cannot rename ", temporary,
-          " to it: ", std::strerror(errno));
+  if (std::rename(temporary.c_str(), final_name.c_str()) != 0)
+    fail(final_name, ": cannot rename ", temporary, " to it: ", std::strerror(errno));
   sync_folder(folder_of(final_name));
 }
 

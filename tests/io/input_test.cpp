@@ -1,0 +1,202 @@
+#include "io/input.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "compress.h"
+#include "scratch.h"
+
+namespace ds {
+
+static std::vector<std::string> lines_of(std::vector<std::string> files, size_t limit = 1 << 20) {
+  LineReader reader(std::move(files), limit);
+  std::vector<std::string> lines;
+  Line line;
+  while (reader.next(line)) lines.emplace_back(line.text);
+  return lines;
+}
+
+// Lines of all lengths, with bytes of every value but the newline.
+static std::string many_lines(size_t count) {
+  const Rng rng{7, 0};
+  std::string text;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t length = rng.below(i, i % 50 == 0 ? 9000 : 120);
+    for (size_t k = 0; k < length; ++k) {
+      const char c = static_cast<char>(rng.below(i * 10000 + k, 256));
+      text.push_back(c == '\n' ? ' ' : c);
+    }
+    text.push_back('\n');
+  }
+  return text;
+}
+
+static std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> lines;
+  size_t begin = 0;
+  for (size_t at; (at = text.find('\n', begin)) != std::string::npos; begin = at + 1)
+    lines.push_back(text.substr(begin, at - begin));
+  if (begin < text.size()) lines.push_back(text.substr(begin));
+  return lines;
+}
+
+TEST(LineReader, LinesAsTheyAre) {
+  Scratch s;
+  put(s / "a", std::string("one\r\n\n\0two\0\n three", 18));
+  put(s / "empty", "");
+  put(s / "b", "four\n");
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(lines_of({s / "a", s / "empty", s / "b"}), (Lines{"one\r", "", std::string("\0two\0", 5), " three", "four"}));
+}
+
+TEST(LineReader, NamesFileAndLineAndKeepsPadding) {
+  Scratch s;
+  put(s / "a", "1\n2");
+  put(s / "b", "3");
+  LineReader reader({s / "a", s / "b"}, 100);
+  Line line;
+  std::string seen;
+  int sum = 0;
+  while (reader.next(line)) {
+    seen += line.file->substr(line.file->size() - 1) + std::to_string(line.number) + " ";
+    for (int i = 0; i < 64; ++i) sum += line.text.data()[line.text.size() + static_cast<size_t>(i)];  // asan watches
+  }
+  EXPECT_EQ(seen, "a1 a2 b1 ");
+  EXPECT_NE(sum, -1);
+}
+
+TEST(LineReader, CompressedByContentInMembers) {
+  Scratch s;
+  const std::string text = many_lines(30000);
+  ASSERT_GT(text.size(), size_t{4} << 20);
+  const std::string a = text.substr(0, 1000001), b = text.substr(1000001, 1), c = text.substr(1000002);
+  put(s / "plain.zst", text);
+  put(s / "zstd", zstd_of(a) + zstd_of("") + zstd_of(b) + zstd_of(c));
+  put(s / "gzip", gzip_of(a) + gzip_of(b) + gzip_of("") + gzip_of(c));
+  put(s / "skippable", std::string("\x53\x2a\x4d\x18\x03\0\0\0abc", 11) + zstd_of(text));
+  const auto expected = split(text);
+  for (const char* name : {"plain.zst", "zstd", "gzip", "skippable"}) {
+    EXPECT_EQ(lines_of({s / name}), expected) << name;
+    EXPECT_EQ(read_file(s / name), text) << name;
+    LineReader reader({s / name}, 1 << 20);
+    Line line;
+    while (reader.next(line)) {
+    }
+    const auto inputs = reader.inputs();
+    EXPECT_EQ(inputs.at(0).hash, hash128(get(s / name))) << name;
+    EXPECT_EQ(inputs[0].bytes, get(s / name).size());
+    EXPECT_EQ(inputs[0].lines, expected.size());
+    EXPECT_EQ(reader.bytes_read(), inputs[0].bytes);
+    EXPECT_EQ(reader.bytes_total(), inputs[0].bytes);
+  }
+}
+
+TEST(LineReader, TruncatedAndDamagedDataAreErrorsWithFileAndLine) {
+  Scratch s;
+  const std::string text = "first\nsecond\n" + many_lines(3000);
+  for (const std::string& whole : {zstd_of(text), gzip_of(text)}) {
+    for (const size_t cut : {size_t{1}, size_t{9}, whole.size() / 2, whole.size() - 12}) {
+      put(s / "cut", whole.substr(0, whole.size() - cut));
+      const std::string message = error_of([&] { lines_of({s / "cut"}); });
+      EXPECT_TRUE(message.starts_with((s / "cut") + ":")) << message;
+      EXPECT_CONTAINS(message, "truncated");
+      EXPECT_CONTAINS(error_of([&] { read_file(s / "cut"); }), "truncated");
+    }
+    put(s / "cut", whole.substr(0, whole.size() / 2));
+    const std::string message = error_of([&] { lines_of({s / "cut"}); });
+    EXPECT_TRUE(std::isdigit(static_cast<unsigned char>(message[(s / "cut").size() + 1]))) << message;
+    put(s / "tail", whole + "garbage");
+    EXPECT_NE(error_of([&] { lines_of({s / "tail"}); }), "");
+    std::string damaged = whole;
+    damaged[damaged.size() / 2] ^= 0x55, damaged[damaged.size() / 2 + 1] ^= 0x55;
+    put(s / "damaged", damaged);
+    // Without a checksum zstd may decode other bytes; then the number of lines or their text differs.
+    std::vector<std::string> lines;
+    if (error_of([&] { lines = lines_of({s / "damaged"}); }).empty()) {
+      EXPECT_NE(lines, split(text));
+    }
+  }
+  put(s / "magic", "\x1f\x8b");
+  EXPECT_CONTAINS(error_of([&] { lines_of({s / "magic"}); }), "truncated");
+}
+
+TEST(LineReader, LongLines) {
+  Scratch s;
+  put(s / "a", "1234\n12345\n123456\n1\n");
+  EXPECT_EQ(lines_of({s / "a"}, 6).size(), 4u);
+  EXPECT_EQ(error_of([&] { lines_of({s / "a"}, 4); }), (s / "a") + ":2: the line is longer than 4 bytes");
+  // Parts of a line that is far longer than the limit and than a read add up to it.
+  const std::string giant = std::string(3 << 20, 'x') + "yz";
+  put(s / "b", "a\n" + giant + "\nb\n" + giant);
+  LineReader reader({s / "b"}, 1000);
+  Line line;
+  std::string log, sum;
+  for (LineReader::Part part; (part = reader.next_part(line)) != LineReader::Part::end;) {
+    if (part == LineReader::Part::line) {
+      log += cat(line.number, "=", line.text, " ");
+      continue;
+    }
+    sum += line.text;
+    if (part == LineReader::Part::more) continue;
+    log += cat(line.number, sum == giant ? "=giant " : "=wrong ");
+    sum.clear();
+  }
+  EXPECT_EQ(log, "1=a 2=giant 3=b 4=giant ");
+  EXPECT_EQ(reader.inputs()[0].lines, 4u);
+}
+
+TEST(LineReader, LongLinesUnderTheLimitGrowTheBuffer) {
+  Scratch s;
+  const std::string giant(5 << 20, 'x');
+  put(s / "a", "a\n" + giant + "\nb");
+  const auto lines = lines_of({s / "a"}, 8 << 20);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[1], giant);
+}
+
+TEST(LineReader, MissingFilesAndFoldersAreErrors) {
+  Scratch s;
+  EXPECT_CONTAINS(error_of([&] { lines_of({s / "gone"}); }), "gone: No such file");
+  EXPECT_CONTAINS(error_of([&] { lines_of({s.folder.string()}); }), "Is a directory");
+  EXPECT_CONTAINS(error_of([&] { read_file(s / "gone"); }), "gone: No such file");
+  EXPECT_CONTAINS(error_of([&] { MappedFile file(s / "gone"); }), "gone: No such file");
+  EXPECT_CONTAINS(error_of([&] { MappedFile file(s.folder.string()); }), "Is a directory");
+}
+
+// A pipe gives what it has: the magic number in two reads too.
+TEST(LineReader, StandardInputFromAPipe) {
+  const std::string data = zstd_of("a\nb\n") + zstd_of("c");
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  const int saved = dup(0);
+  ASSERT_EQ(dup2(fds[0], 0), 0);
+  close(fds[0]);
+  if (fork() == 0) {
+    for (const char c : data)
+      if (write(fds[1], &c, 1) != 1) _exit(1);
+    _exit(0);
+  }
+  close(fds[1]);
+  LineReader reader({"-"}, 100);
+  Line line;
+  std::string seen;
+  while (reader.next(line)) seen += cat(*line.file, ":", line.number, "=", line.text, " ");
+  dup2(saved, 0);
+  close(saved);
+  EXPECT_EQ(seen, "<stdin>:1=a <stdin>:2=b <stdin>:3=c ");
+  EXPECT_EQ(reader.bytes_total(), 0u);
+  EXPECT_EQ(reader.inputs()[0].hash, hash128(data));
+}
+
+TEST(MappedFile, BytesOfTheFile) {
+  Scratch s;
+  put(s / "a", "bytes");
+  put(s / "empty", "");
+  MappedFile file(s / "a");
+  const MappedFile moved = std::move(file);
+  EXPECT_EQ(moved.bytes(), "bytes");
+  EXPECT_EQ(MappedFile(s / "empty").bytes(), "");
+}
+
+}  // namespace ds
