@@ -119,6 +119,14 @@ HWY_INLINE void store(const F32x16& a, float* p, size_t n) {
   store_partial(a, p, n);
 }
 
+// 32 numbers as 16 pairs (a, b), and back.
+HWY_INLINE void load_pairs(const float* p, F32x16& a, F32x16& b) {
+  each_part([&](auto i) HWY_ATTR { hn::LoadInterleaved2(FloatTag(), p + i * 2 * kWidth, a.v[i], b.v[i]); });
+}
+HWY_INLINE void store_pairs(const F32x16& a, const F32x16& b, float* p) {
+  each_part([&](auto i) HWY_ATTR { hn::StoreInterleaved2(a.v[i], b.v[i], FloatTag(), p + i * 2 * kWidth); });
+}
+
 // 16 numbers of bf16 or f16, widened (exact).
 HWY_INLINE F32x16 load_bf16(const uint16_t* p) {
   F32x16 r;

@@ -1,0 +1,89 @@
+// Gated activations: SwiGLU and GeGLU (Shazeer, arXiv 2002.05202; tanh form of GELU: arXiv 1606.08415).
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/activation.cpp"
+#include <hwy/foreach_target.h>
+#include "tensor/cpu/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ds::cpu::HWY_NAMESPACE {
+
+// An activation: its value, and its derivative.
+struct Silu {
+  static HWY_INLINE F32x16 value(F32x16 x) { return x * sigmoid(x); }
+  static HWY_INLINE F32x16 value(F32x16 x, F32x16& derivative) {
+    const F32x16 s = sigmoid(x), y = x * s;
+    derivative = neg_mul_add(s, y, y) + s;  // s + x s (1 - s)
+    return y;
+  }
+};
+struct GeluTanh {
+  static constexpr float kSlope = 0x1.988454p-1f, kCube = 0.044715f;  // sqrt(2 / pi)
+  static HWY_INLINE F32x16 value(F32x16 x) {
+    const F32x16 half = x * 0.5f;
+    return mul_add(half, tanh(mul_add(x * x * kCube, x, x) * kSlope), half);
+  }
+  static HWY_INLINE F32x16 value(F32x16 x, F32x16& derivative) {
+    const F32x16 half = x * 0.5f, x2 = x * x, t = tanh(mul_add(x2 * kCube, x, x) * kSlope);
+    const F32x16 inner = mul_add(x2, 3 * kCube, 1.0f) * kSlope;
+    derivative = mul_add(half * neg_mul_add(t, t, 1.0f), inner, mul_add(t, 0.5f, 0.5f));
+    return mul_add(half, t, half);
+  }
+};
+
+template <class Act>
+static void gated_span(const float* gate, const float* up, float* y, size_t n) {
+  for (size_t i = 0; i < n; i += kLanes) store(Act::value(load(gate + i, n - i)) * load(up + i, n - i), y + i, n - i);
+}
+
+template <class Act>
+static void gated_backward_span(const float* dy, const float* gate, const float* up, float* dgate, float* dup, size_t n) {
+  for (size_t i = 0; i < n; i += kLanes) {
+    F32x16 derivative;
+    const F32x16 d = load(dy + i, n - i), y = Act::value(load(gate + i, n - i), derivative), u = load(up + i, n - i);
+    store(d * u * derivative, dgate + i, n - i);
+    store(d * y, dup + i, n - i);
+  }
+}
+
+static void silu_span(const float* gate, const float* up, float* y, size_t n) { gated_span<Silu>(gate, up, y, n); }
+static void gelu_span(const float* gate, const float* up, float* y, size_t n) { gated_span<GeluTanh>(gate, up, y, n); }
+static void silu_backward_span(const float* dy, const float* gate, const float* up, float* dgate, float* dup, size_t n) {
+  gated_backward_span<Silu>(dy, gate, up, dgate, dup, n);
+}
+static void gelu_backward_span(const float* dy, const float* gate, const float* up, float* dgate, float* dup, size_t n) {
+  gated_backward_span<GeluTanh>(dy, gate, up, dgate, dup, n);
+}
+
+}  // namespace ds::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "tensor/cpu/arguments.h"
+#include "tensor/ops.h"
+
+namespace ds::cpu {
+HWY_EXPORT(silu_span);
+HWY_EXPORT(gelu_span);
+HWY_EXPORT(silu_backward_span);
+HWY_EXPORT(gelu_backward_span);
+
+void gated_activation(const Tensor& gate, const Tensor& up, Activation act, const Tensor& y) {
+  for (const Tensor& t : {gate, up, y}) require_f32("gated_activation", t);
+  for_spans("gated_activation", {gate, up, y}, [&](const auto& at, size_t count) {
+    const auto kernel = act == Activation::silu ? HWY_DYNAMIC_DISPATCH(silu_span) : HWY_DYNAMIC_DISPATCH(gelu_span);
+    kernel(gate.f32() + at[0], up.f32() + at[1], y.f32() + at[2], count);
+  });
+}
+
+void gated_activation_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, Activation act, const Tensor& dgate,
+                               const Tensor& dup) {
+  for (const Tensor& t : {dy, gate, up, dgate, dup}) require_f32("gated_activation_backward", t);
+  for_spans("gated_activation_backward", {dy, gate, up, dgate, dup}, [&](const auto& at, size_t count) {
+    const auto kernel =
+        act == Activation::silu ? HWY_DYNAMIC_DISPATCH(silu_backward_span) : HWY_DYNAMIC_DISPATCH(gelu_backward_span);
+    kernel(dy.f32() + at[0], gate.f32() + at[1], up.f32() + at[2], dgate.f32() + at[3], dup.f32() + at[4], count);
+  });
+}
+
+}  // namespace ds::cpu
+#endif
