@@ -59,6 +59,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/ops.h"
 
 namespace ds::cpu {
@@ -70,7 +71,7 @@ HWY_EXPORT(gelu_backward_span);
 void gated_activation(const Tensor& gate, const Tensor& up, Activation act, const Tensor& y) {
   for (const Tensor& t : {gate, up, y}) require_f32("gated_activation", t);
   for_spans("gated_activation", {gate, up, y}, [&](const auto& at, size_t count) {
-    const auto kernel = act == Activation::silu ? HWY_DYNAMIC_DISPATCH(silu_span) : HWY_DYNAMIC_DISPATCH(gelu_span);
+    const auto kernel = act == Activation::silu ? DS_SIMD_DISPATCH(silu_span) : DS_SIMD_DISPATCH(gelu_span);
     kernel(gate.f32() + at[0], up.f32() + at[1], y.f32() + at[2], count);
   });
 }
@@ -80,7 +81,7 @@ void gated_activation_backward(const Tensor& dy, const Tensor& gate, const Tenso
   for (const Tensor& t : {dy, gate, up, dgate, dup}) require_f32("gated_activation_backward", t);
   for_spans("gated_activation_backward", {dy, gate, up, dgate, dup}, [&](const auto& at, size_t count) {
     const auto kernel =
-        act == Activation::silu ? HWY_DYNAMIC_DISPATCH(silu_backward_span) : HWY_DYNAMIC_DISPATCH(gelu_backward_span);
+        act == Activation::silu ? DS_SIMD_DISPATCH(silu_backward_span) : DS_SIMD_DISPATCH(gelu_backward_span);
     kernel(dy.f32() + at[0], gate.f32() + at[1], up.f32() + at[2], dgate.f32() + at[3], dup.f32() + at[4], count);
   });
 }

@@ -16,13 +16,14 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/row_sums.h"
 #include "tensor/ops.h"
 
 namespace ds::cpu {
 HWY_EXPORT(accumulate_row);
 
-void add_rows(const float* x, float* y, size_t n) { HWY_DYNAMIC_DISPATCH(accumulate_row)(x, y, n); }
+void add_rows(const float* x, float* y, size_t n) { DS_SIMD_DISPATCH(accumulate_row)(x, y, n); }
 
 void add_bias(const Tensor& x, const Tensor& bias) {
   const Matrix m = matrix("add_bias", x);

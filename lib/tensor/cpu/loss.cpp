@@ -55,6 +55,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/ops.h"
 
 namespace ds::cpu {
@@ -76,7 +77,7 @@ void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& lo
   float* const out = f32_array("cross_entropy", loss, x.rows);
   parallel_for(x.rows, row_grain(x.cols), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t)
-      out[t] = target[t] < 0 ? 0.0f : HWY_DYNAMIC_DISPATCH(loss_row)(x.row(t), static_cast<size_t>(target[t]), x.cols);
+      out[t] = target[t] < 0 ? 0.0f : DS_SIMD_DISPATCH(loss_row)(x.row(t), static_cast<size_t>(target[t]), x.cols);
   });
 }
 
@@ -89,7 +90,7 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const T
       if (target[t] < 0)
         std::fill(dx.row(t), dx.row(t) + dx.cols, 0.0f);
       else
-        HWY_DYNAMIC_DISPATCH(loss_backward_row)(x.row(t), static_cast<size_t>(target[t]), weight[t], dx.row(t), x.cols);
+        DS_SIMD_DISPATCH(loss_backward_row)(x.row(t), static_cast<size_t>(target[t]), weight[t], dx.row(t), x.cols);
     }
   });
 }
@@ -99,7 +100,7 @@ void argmax(const Tensor& logits, const Tensor& indices) {
   require(x.cols > 0, "argmax: rows of no elements");
   int32_t* const out = i32_array("argmax", indices, x.rows);
   parallel_for(x.rows, row_grain(x.cols), [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t) out[t] = static_cast<int32_t>(HWY_DYNAMIC_DISPATCH(argmax_row)(x.row(t), x.cols));
+    for (size_t t = begin; t < end; ++t) out[t] = static_cast<int32_t>(DS_SIMD_DISPATCH(argmax_row)(x.row(t), x.cols));
   });
 }
 

@@ -41,6 +41,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/convert.h"
 #include "tensor/ops.h"
 
@@ -57,10 +58,10 @@ void widen(DType dtype, const void* from, float* to, size_t count) {
   if (dtype == DType::f32) {
     std::memcpy(to, from, count * sizeof(float));
   } else if (dtype == DType::f16) {
-    for (size_t i = HWY_DYNAMIC_DISPATCH(widen_f16_span)(half, to, count); i < count; ++i) to[i] = f16_to_f32(half[i]);
+    for (size_t i = DS_SIMD_DISPATCH(widen_f16_span)(half, to, count); i < count; ++i) to[i] = f16_to_f32(half[i]);
   } else {
     require(dtype == DType::bf16, "convert: f32, f16 or bf16 is expected, not ", dtype_name(dtype));
-    for (size_t i = HWY_DYNAMIC_DISPATCH(widen_bf16_span)(half, to, count); i < count; ++i) to[i] = bf16_to_f32(half[i]);
+    for (size_t i = DS_SIMD_DISPATCH(widen_bf16_span)(half, to, count); i < count; ++i) to[i] = bf16_to_f32(half[i]);
   }
 }
 
@@ -72,7 +73,7 @@ static void narrow(DType dtype, const float* from, void* to, size_t count) {
     for (size_t i = 0; i < count; ++i) half[i] = f32_to_f16(from[i]);
   } else {
     require(dtype == DType::bf16, "convert: f32, f16 or bf16 is expected, not ", dtype_name(dtype));
-    for (size_t i = HWY_DYNAMIC_DISPATCH(narrow_bf16_span)(from, half, count); i < count; ++i) half[i] = f32_to_bf16(from[i]);
+    for (size_t i = DS_SIMD_DISPATCH(narrow_bf16_span)(from, half, count); i < count; ++i) half[i] = f32_to_bf16(from[i]);
   }
 }
 
@@ -93,20 +94,20 @@ void convert(const Tensor& x, const Tensor& y) {
 
 void fill(const Tensor& x, float value) {
   require_f32("fill", x);
-  for_spans("fill", {x}, [&](const auto& at, size_t count) { HWY_DYNAMIC_DISPATCH(fill_span)(x.f32() + at[0], value, count); });
+  for_spans("fill", {x}, [&](const auto& at, size_t count) { DS_SIMD_DISPATCH(fill_span)(x.f32() + at[0], value, count); });
 }
 
 void add(const Tensor& x, const Tensor& y) {
   require_f32("add", x);
   require_f32("add", y);
   for_spans("add", {x, y}, [&](const auto& at, size_t count) {
-    HWY_DYNAMIC_DISPATCH(add_span)(x.f32() + at[0], y.f32() + at[1], count);
+    DS_SIMD_DISPATCH(add_span)(x.f32() + at[0], y.f32() + at[1], count);
   });
 }
 
 void scale(const Tensor& x, float factor) {
   require_f32("scale", x);
-  for_spans("scale", {x}, [&](const auto& at, size_t count) { HWY_DYNAMIC_DISPATCH(scale_span)(x.f32() + at[0], factor, count); });
+  for_spans("scale", {x}, [&](const auto& at, size_t count) { DS_SIMD_DISPATCH(scale_span)(x.f32() + at[0], factor, count); });
 }
 
 }  // namespace ds::cpu

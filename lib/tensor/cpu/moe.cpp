@@ -31,6 +31,7 @@ HWY_AFTER_NAMESPACE();
 #include <vector>
 
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/row_sums.h"
 #include "tensor/ops.h"
 
@@ -97,7 +98,7 @@ void combine(const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, 
   parallel_for(out.rows, row_grain(out.cols * w.cols), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t)
       for (size_t j = 0; j < w.cols; ++j)
-        HWY_DYNAMIC_DISPATCH(axpy)(w.row(t)[j], in.row(static_cast<size_t>(row[t * w.cols + j])), out.row(t), out.cols);
+        DS_SIMD_DISPATCH(axpy)(w.row(t)[j], in.row(static_cast<size_t>(row[t * w.cols + j])), out.row(t), out.cols);
   });
 }
 
@@ -112,7 +113,7 @@ void combine_backward(const Tensor& dy, const Tensor& x, const Tensor& row_of_sl
     for (size_t t = begin; t < end; ++t)
       for (size_t j = 0; j < w.cols; ++j) {
         const size_t r = static_cast<size_t>(row[t * w.cols + j]);
-        dw.row(t)[j] = HWY_DYNAMIC_DISPATCH(scaled_and_dot)(w.row(t)[j], grad.row(t), in.row(r), out.row(r), grad.cols);
+        dw.row(t)[j] = DS_SIMD_DISPATCH(scaled_and_dot)(w.row(t)[j], grad.row(t), in.row(r), out.row(r), grad.cols);
       }
   });
 }

@@ -47,6 +47,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/row_sums.h"
 #include "tensor/ops.h"
 
@@ -68,7 +69,7 @@ void rms_norm(const Tensor& x, const Tensor& w, float eps, bool plus_one, const 
   const float offset = plus_one ? 1.0f : 0.0f;
   parallel_for(in.rows, row_grain(in.cols), [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r)
-      for (size_t c = 0; c < in.cols; c += n) HWY_DYNAMIC_DISPATCH(rms_norm_row)(in.row(r) + c, weight, offset, eps, out.row(r) + c, n);
+      for (size_t c = 0; c < in.cols; c += n) DS_SIMD_DISPATCH(rms_norm_row)(in.row(r) + c, weight, offset, eps, out.row(r) + c, n);
   });
 }
 
@@ -82,7 +83,7 @@ void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, float
   sum_rows(in.rows, n, f32_array(op, dw, n), [&](size_t begin, size_t end, float* sum) {
     for (size_t r = begin; r < end; ++r)
       for (size_t c = 0; c < in.cols; c += n)
-        HWY_DYNAMIC_DISPATCH(rms_norm_backward_row)(grad.row(r) + c, in.row(r) + c, weight, offset, eps, out.row(r) + c, sum, accumulate, n);
+        DS_SIMD_DISPATCH(rms_norm_backward_row)(grad.row(r) + c, in.row(r) + c, weight, offset, eps, out.row(r) + c, sum, accumulate, n);
   });
 }
 

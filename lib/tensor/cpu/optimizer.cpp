@@ -47,6 +47,7 @@ HWY_AFTER_NAMESPACE();
 
 #include "base/math.h"
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/ops.h"
 
 namespace ds::cpu {
@@ -62,7 +63,7 @@ void sum_of_squares(const Tensor& x, double* sum) {
   std::vector<float> sums((n + kChunk - 1) / kChunk);
   parallel_for(sums.size(), 32, [&](size_t begin, size_t end) {
     for (size_t c = begin; c < end; ++c)
-      sums[c] = HWY_DYNAMIC_DISPATCH(squares_span)(x.f32() + c * kChunk, std::min(kChunk, n - c * kChunk));
+      sums[c] = DS_SIMD_DISPATCH(squares_span)(x.f32() + c * kChunk, std::min(kChunk, n - c * kChunk));
   });
   for (const float s : sums) *sum += s;
 }
@@ -83,7 +84,7 @@ void adamw(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, c
       .epsilon = spec.epsilon,
   };
   for_spans("adamw", {p, g, m, v}, [&](const auto& at, size_t count) {
-    HWY_DYNAMIC_DISPATCH(adamw_span)(p.f32() + at[0], g.f32() + at[1], m.f32() + at[2], v.f32() + at[3], f, count);
+    DS_SIMD_DISPATCH(adamw_span)(p.f32() + at[0], g.f32() + at[1], m.f32() + at[2], v.f32() + at[3], f, count);
   });
 }
 

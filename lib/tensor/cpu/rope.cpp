@@ -37,6 +37,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/ops.h"
 
 namespace ds::cpu {
@@ -60,9 +61,9 @@ void rope(const Tensor& x, const Tensor& positions, const Tensor& cos, const Ten
       for (size_t h = static_cast<size_t>(spec.offset); h < m.cols; h += static_cast<size_t>(spec.head_dim)) {
         float* const a = m.row(r) + h;
         if (spec.interleaved)
-          HWY_DYNAMIC_DISPATCH(rotate_interleaved)(a, cr, sr, sign, c.cols);
+          DS_SIMD_DISPATCH(rotate_interleaved)(a, cr, sr, sign, c.cols);
         else
-          HWY_DYNAMIC_DISPATCH(rotate_halves)(a, a + c.cols, cr, sr, sign, c.cols);
+          DS_SIMD_DISPATCH(rotate_halves)(a, a + c.cols, cr, sr, sign, c.cols);
       }
     }
   });

@@ -49,6 +49,7 @@ HWY_AFTER_NAMESPACE();
 #include <vector>
 
 #include "tensor/cpu/arguments.h"
+#include "tensor/cpu/dispatch.h"
 #include "tensor/ops.h"
 
 namespace ds::cpu {
@@ -134,9 +135,9 @@ void route(const Tensor& logits, const Tensor& bias, const RouterSpec& spec, con
     for (size_t t = begin; t < end; ++t) {
       float* const score = s.row(t);
       if (spec.scores == RouterSpec::Scores::sigmoid)
-        HWY_DYNAMIC_DISPATCH(sigmoid_row)(in.row(t), score, in.cols);
+        DS_SIMD_DISPATCH(sigmoid_row)(in.row(t), score, in.cols);
       else
-        HWY_DYNAMIC_DISPATCH(softmax_row)(in.row(t), score, in.cols);
+        DS_SIMD_DISPATCH(softmax_row)(in.row(t), score, in.cols);
       for (size_t e = 0; e < in.cols; ++e) biased[e] = b ? score[e] + b[e] : score[e];
       chooser.choose(biased.data(), chosen + t * k);
       float sum = 0;
@@ -176,9 +177,9 @@ void route_backward(const Tensor& dweights, const Tensor& dscores, const Tensor&
         for (size_t j = 0; j < k; ++j) mean = std::fma(dw.row(t)[j], score[e[j]] / divisor, mean);
       for (size_t j = 0; j < k; ++j) ds[e[j]] += spec.routed_scaling_factor * (dw.row(t)[j] - mean) / divisor;
       if (spec.scores == RouterSpec::Scores::sigmoid)
-        HWY_DYNAMIC_DISPATCH(sigmoid_backward_row)(score, ds.data(), out.row(t), s.cols);
+        DS_SIMD_DISPATCH(sigmoid_backward_row)(score, ds.data(), out.row(t), s.cols);
       else
-        HWY_DYNAMIC_DISPATCH(softmax_backward_row)(score, ds.data(), out.row(t), s.cols);
+        DS_SIMD_DISPATCH(softmax_backward_row)(score, ds.data(), out.row(t), s.cols);
     }
   });
 }

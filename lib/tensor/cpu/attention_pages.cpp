@@ -1,0 +1,87 @@
+#include "tensor/cpu/attention.h"
+
+namespace ds::cpu {
+
+// Which pages the rows of each sequence need is decided by their greatest position; each of these is looked at once.
+static void check_rows(const AttentionPages& a, size_t sequences, size_t page_count) {
+  std::vector<size_t> blocks(sequences), first(sequences, SIZE_MAX);
+  for (size_t t = 0; t < a.tokens; ++t) {
+    const int32_t s = a.sequence[t], p = a.position[t];
+    require(s >= 0 && static_cast<size_t>(s) < sequences, a.op, ": sequence ", s, " of ", sequences, " at row ", t);
+    require(p >= 0 && static_cast<size_t>(p) / kKeyBlock < a.table_cols, a.op, ": position ", p, " at row ", t, " is past the ",
+            a.table_cols, " pages of a sequence");
+    const size_t row = static_cast<size_t>(s), at = static_cast<size_t>(p);
+    blocks[row] = std::max(blocks[row], at / kKeyBlock + 1);
+    first[row] = std::min(first[row], a.first_key(at) / kKeyBlock);
+  }
+  for (size_t s = 0; s < sequences; ++s)
+    for (size_t b = first[s]; b < blocks[s]; ++b) {
+      const int32_t page = a.table[s * a.table_cols + b];
+      require(page >= 0 && static_cast<size_t>(page) < page_count, a.op, ": page ", page, " of ", page_count, " for block ", b,
+              " of sequence ", s);
+    }
+}
+
+AttentionPages attention_pages(const char* op, const Tensor& k_pages, const Tensor& v_pages, const Rows& at,
+                               const AttentionSpec& spec) {
+  require(spec.heads > 0 && spec.kv_heads > 0 && spec.heads % spec.kv_heads == 0 && spec.head_dim > 0 && spec.v_head_dim > 0 &&
+              spec.window >= 0 && spec.softcap >= 0,
+          op, ": ", spec.heads, " heads of ", spec.head_dim, " over ", spec.kv_heads, " key heads and values of ", spec.v_head_dim,
+          " are not possible");
+  AttentionPages a{};
+  a.op = op;
+  a.spec = spec;
+  a.heads = static_cast<size_t>(spec.heads);
+  a.kv_heads = static_cast<size_t>(spec.kv_heads);
+  a.group = a.heads / a.kv_heads;
+  a.head_dim = static_cast<size_t>(spec.head_dim);
+  a.v_head_dim = static_cast<size_t>(spec.v_head_dim);
+  const auto check_pages = [&](const Tensor& pages, int64_t dim2, int64_t dim3) {
+    require(pages.dtype == DType::f32 && pages.rank == 4 && pages.shape[1] == spec.kv_heads && pages.shape[2] == dim2 &&
+                pages.shape[3] == dim3 && pages.shape[0] == k_pages.shape[0],
+            op, ": pages of f32[", k_pages.shape[0], ", ", spec.kv_heads, ", ", dim2, ", ", dim3, "] are expected, not ", describe(pages));
+  };
+  check_pages(k_pages, spec.head_dim, kKeyBlock);
+  check_pages(v_pages, kKeyBlock, spec.v_head_dim);
+  a.k_pages = k_pages.f32();
+  a.v_pages = v_pages.f32();
+  a.tokens = static_cast<size_t>(at.sequence.elements());
+  a.sequence = i32_array(op, at.sequence, a.tokens);
+  a.position = i32_array(op, at.position, a.tokens);
+  require(at.page_table.rank == 2, op, ": a page table has two dimensions, not ", describe(at.page_table));
+  a.table = i32_array(op, at.page_table, static_cast<size_t>(at.page_table.elements()));
+  a.table_cols = static_cast<size_t>(at.page_table.shape[1]);
+  check_rows(a, static_cast<size_t>(at.page_table.shape[0]), static_cast<size_t>(k_pages.shape[0]));
+  return a;
+}
+
+std::vector<Run> sequence_runs(const AttentionPages& pages, size_t longest) {
+  std::vector<Run> runs;
+  for (size_t t = 0; t < pages.tokens; ++t) {
+    if (runs.empty() || runs.back().sequence != pages.sequence[t] || runs.back().end - runs.back().begin >= longest)
+      runs.push_back({t, t, pages.sequence[t]});
+    runs.back().end = t + 1;
+  }
+  return runs;
+}
+
+void kv_write(const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages,
+              const Tensor& v_pages) {
+  const AttentionPages a = attention_pages("kv_write", k_pages, v_pages, at, spec);
+  const Matrix keys = matrix("kv_write", k, a.tokens, a.kv_heads * a.head_dim);
+  const Matrix values = matrix("kv_write", v, a.tokens, a.kv_heads * a.v_head_dim);
+  parallel_for(a.tokens, 64, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      const size_t block = static_cast<size_t>(a.position[t]) / kKeyBlock, slot = static_cast<size_t>(a.position[t]) % kKeyBlock;
+      for (size_t h = 0; h < a.kv_heads; ++h) {
+        const float* const from = keys.row(t) + h * a.head_dim;
+        float* const to = a.keys(a.sequence[t], block, h) + slot;
+        for (size_t d = 0; d < a.head_dim; ++d) to[d * kKeyBlock] = from[d];
+        const float* const value = values.row(t) + h * a.v_head_dim;
+        std::copy(value, value + a.v_head_dim, a.values(a.sequence[t], block, h) + slot * a.v_head_dim);
+      }
+    }
+  });
+}
+
+}  // namespace ds::cpu
