@@ -14,12 +14,15 @@ namespace ds {
 class Tokenizer {
  public:
   // A tokenizer.json, or a model folder that holds one (then tokenizer_config.json names bos, eos and pad as well).
-  // A field that changes the result and is not supported is an Error that names it.
+  // A component that is not supported is an Error that names it; truncation and padding are not read, they are the
+  // caller's choice.
   explicit Tokenizer(const std::string& path);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
+  // From the bytes of a tokenizer.json; `name` begins messages.
+  static Tokenizer parse(std::string_view json, const std::string& name);
 
-  // Ids of a text; special tokens written in the text are recognised. With add_special_tokens the post-processor's
+  // Ids of a text (valid UTF-8, else an Error); special tokens written in the text are recognised. With add_special_tokens the post-processor's
   // (BOS, say) are added.
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = true) const;
   // The text of ids; invalid UTF-8 becomes U+FFFD. Unknown ids are an Error.
@@ -33,6 +36,7 @@ class Tokenizer {
 
  private:
   struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

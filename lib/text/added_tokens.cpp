@@ -1,0 +1,116 @@
+#include "text/added_tokens.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+
+#include "text/byte_level.h"
+
+namespace ds {
+namespace {
+
+// \w of Unicode: alphabetic, marks, decimal digits, connectors, joiners.
+bool is_word(char32_t code) {
+  if (code == 0x200c || code == 0x200d) return true;
+  if ((code >= 0x24b6 && code <= 0x24e9) || (code >= 0x1f130 && code <= 0x1f189)) return true;  // circled letters
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
+    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_space(char32_t c) {
+  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+size_t previous_start(std::string_view text, size_t at) {
+  do --at;
+  while (at > 0 && (static_cast<uint8_t>(text[at]) & 0xc0) == 0x80);
+  return at;
+}
+
+char32_t code_at(std::string_view text, size_t at) { return next_code_point(text, at); }
+
+}  // namespace
+
+AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)), trie_(1) {
+  std::erase_if(tokens_, [](const AddedToken& token) { return token.content.empty(); });
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    uint32_t node = 0;
+    for (const char c : tokens_[i].content) {
+      const auto edge = std::ranges::find(trie_[node].edges, c, &std::pair<char, uint32_t>::first);
+      if (edge != trie_[node].edges.end()) {
+        node = edge->second;
+        continue;
+      }
+      const auto fresh = static_cast<uint32_t>(trie_.size());
+      trie_[node].edges.emplace_back(c, fresh);
+      trie_.emplace_back();
+      node = fresh;
+    }
+    if (trie_[node].token < 0) trie_[node].token = static_cast<int32_t>(i);
+    first_[static_cast<uint8_t>(tokens_[i].content[0])] = true;
+    one_first_ = one_first_ && tokens_[i].content[0] == tokens_[0].content[0];
+  }
+}
+
+size_t AddedTokens::next_candidate(std::string_view text, size_t at) const {
+  if (tokens_.empty()) return text.size();
+  if (one_first_) return std::min(text.find(tokens_[0].content[0], at), text.size());
+  while (at < text.size() && !first_[static_cast<uint8_t>(text[at])]) ++at;
+  return at;
+}
+
+const AddedToken* AddedTokens::longest_at(std::string_view text, size_t at, size_t& end) const {
+  const AddedToken* found = nullptr;
+  for (uint32_t node = 0; at < text.size(); ++at) {
+    const auto& edges = trie_[node].edges;
+    const auto edge = std::ranges::find(edges, text[at], &std::pair<char, uint32_t>::first);
+    if (edge == edges.end()) break;
+    node = edge->second;
+    if (trie_[node].token >= 0) {
+      found = &tokens_[static_cast<size_t>(trie_[node].token)];
+      end = at + 1;
+    }
+  }
+  return found;
+}
+
+void AddedTokens::split(std::string_view text, std::vector<Part>& parts) const {
+  size_t done = 0;
+  for (size_t at = 0; (at = next_candidate(text, at)) < text.size();) {
+    size_t end = at;
+    const AddedToken* token = longest_at(text, at, end);
+    if (!token) {
+      ++at;
+      continue;
+    }
+    size_t begin = at;
+    at = end;
+    if (token->single_word && ((begin > 0 && is_word(code_at(text, previous_start(text, begin)))) ||
+                               (end < text.size() && is_word(code_at(text, end)))))
+      continue;
+    if (token->lstrip)
+      while (begin > done) {
+        const size_t before = previous_start(text, begin);
+        if (!is_space(code_at(text, before))) break;
+        begin = before;
+      }
+    if (token->rstrip)
+      while (end < text.size() && is_space(code_at(text, end))) end += utf8_length(text[end]);
+    begin = std::max(begin, done);
+    end = std::max(end, begin);
+    if (done < begin) parts.push_back({done, begin, -1});
+    parts.push_back({begin, end, token->id});
+    done = end;
+    at = std::max(at, end);
+  }
+  if (done < text.size()) parts.push_back({done, text.size(), -1});
+}
+
+}  // namespace ds

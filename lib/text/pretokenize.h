@@ -1,0 +1,47 @@
+// The "pre_tokenizer" of a tokenizer.json: cuts a text into the pieces that BPE works on one by one.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ds {
+
+struct Json;
+
+// A text and the cuts in it. The pieces cover the text except for what a Split removed.
+struct Pieces {
+  struct Range {
+    size_t begin, end;
+  };
+  std::string_view text;      // the caller's text, or views `owned`
+  std::string owned;          // where a step changed the text
+  std::vector<Range> ranges;  // in text; none is empty
+};
+
+// Supported: null, ByteLevel, Split, Sequence, Digits, Metaspace. Others are an Error that names them.
+// Immutable; all threads may use it at once.
+class Pretokenizer {
+ public:
+  // `json` is null where the file has none; `where` begins messages.
+  Pretokenizer(const Json* json, const std::string& where);
+  ~Pretokenizer();
+  Pretokenizer(Pretokenizer&&) noexcept;
+
+  // Cuts one segment (valid UTF-8). `at_start`: it begins the whole input, which Metaspace's "first" asks for.
+  void split(std::string_view text, bool at_start, Pieces& out) const;
+  // Whether a piece's bytes stand for themselves (ByteLevel), rather than its characters.
+  bool byte_level() const { return byte_level_; }
+
+ private:
+  struct Step;
+  void add(const Json& json, const std::string& where, int depth);
+  std::vector<std::unique_ptr<Step>> steps_;
+  bool byte_level_ = false;
+};
+
+// The pre-tokenizers of the models that ds-train can follow, as JSON for a tokenizer.json: gpt2, llama3, qwen2,
+// deepseek3. Another name is a UsageError.
+std::string named_pretokenizer(std::string_view name);
+
+}  // namespace ds

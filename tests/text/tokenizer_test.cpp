@@ -1,0 +1,234 @@
+// Tokenizer against Hugging Face tokenizers: ids and texts recorded from that library, and the fixtures' cases.
+#include "text/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <thread>
+
+#include "base/error.h"
+#include "io/json.h"
+#include "text/byte_level.h"
+#include "text/pattern.h"
+
+namespace ds {
+namespace {
+
+std::string to_text(const Json& json) {
+  std::string out;
+  const char* between = "";
+  switch (json.type) {
+    case Json::Type::null: return "null";
+    case Json::Type::boolean: return json.boolean ? "true" : "false";
+    case Json::Type::number: return json.text;
+    case Json::Type::string: return json_string(json.text);
+    case Json::Type::array:
+      for (const Json& item : json.items) out += between + to_text(item), between = ",";
+      return "[" + out + "]";
+    case Json::Type::object:
+      for (const auto& [key, value] : json.members) out += between + json_string(key) + ":" + to_text(value), between = ",";
+      return "{" + out + "}";
+  }
+  return out;
+}
+
+// Members of `patch` replace those of `base`, one level deeper in "model".
+Json patched(Json base, const Json& patch) {
+  for (const auto& [key, value] : patch.members)
+    for (auto& [name, old] : base.members)
+      if (name == key) old = key == "model" ? patched(old, value) : value;
+  return base;
+}
+
+std::vector<int32_t> ids_of(const Json& json) {
+  std::vector<int32_t> ids;
+  for (const Json& item : json.items) ids.push_back(static_cast<int32_t>(item.as_int("ids")));
+  return ids;
+}
+
+const Json& cases() {
+  static const Json json = parse_json_file(DS_SOURCE_DIR "/tests/text/data/tokenizer_cases.json");
+  return json;
+}
+
+std::string variant_json(const std::string& wanted) {
+  for (const Json& v : cases().find("variants")->items)
+    if (v.find("name")->text == wanted) return to_text(patched(*cases().find(v.find("base")->text), *v.find("patch")));
+  ADD_FAILURE() << "no variant " << wanted;
+  return "{}";
+}
+
+std::string error_of(const std::string& json) {
+  try {
+    Tokenizer::parse(json, "t.json");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return at == std::string::npos ? text : text.replace(at, from.size(), to);
+}
+
+TEST(Tokenizer, AgreesWithHuggingFaceOnEveryComponent) {
+  size_t count = 0;
+  for (const Json& variant : cases().find("variants")->items) {
+    const std::string& name = variant.find("name")->text;
+    const Tokenizer tokenizer = Tokenizer::parse(variant_json(name), name);
+    for (const Json& c : variant.find("cases")->items) {
+      const std::string& text = c.find("text")->text;
+      const std::vector<int32_t> expected = ids_of(*c.find("ids"));
+      EXPECT_EQ(tokenizer.encode(text), expected) << name << ": " << text;
+      EXPECT_EQ(tokenizer.encode(text), expected) << name << ", from the cache: " << text;
+      EXPECT_EQ(tokenizer.decode(expected, false), c.find("decoded")->text) << name << ": " << text;
+      EXPECT_EQ(tokenizer.decode(expected, true), c.find("plain")->text) << name << ": " << text;
+      ++count;
+    }
+  }
+  EXPECT_GE(count, 200u);
+}
+
+TEST(Tokenizer, AgreesWithTheFixtures) {
+  const char* given = std::getenv("DS_SHARED");
+  const std::filesystem::path shared = given ? given : DS_SOURCE_DIR "/../shared";
+  if (!std::filesystem::is_directory(shared / "fixtures")) GTEST_SKIP() << "no fixtures at " << shared;
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(shared / "fixtures")) {
+    const Json expected = parse_json_file((entry.path() / "expected.json").string());
+    const Tokenizer tokenizer(entry.path().string());
+    EXPECT_EQ(tokenizer.bos_id(), 0) << entry.path();
+    EXPECT_EQ(tokenizer.eos_id(), 1) << entry.path();
+    EXPECT_EQ(tokenizer.pad_id(), 2) << entry.path();
+    EXPECT_EQ(tokenizer.vocab_size(), 512) << entry.path();
+    for (const Json& c : expected.find("cases")->items) {
+      if (!c.find("text")) continue;
+      EXPECT_EQ(tokenizer.encode(c.find("text")->text), ids_of(*c.find("ids"))) << entry.path();
+      EXPECT_EQ(tokenizer.decode(ids_of(*c.find("ids"))), c.find("text")->text) << entry.path();
+      ++count;
+    }
+  }
+  EXPECT_GE(count, 24u);
+}
+
+TEST(Tokenizer, BytesOfTokensJoinToTheText) {
+  const std::string text = "hello é 中文 🙂 the 12345\n";
+  for (const char* name : {"gpt2", "llama3", "qwen2", "deepseek3", "llama 2"}) {
+    const Tokenizer tokenizer = Tokenizer::parse(variant_json(name), name);
+    std::string joined;
+    for (const int32_t id : tokenizer.encode(text, false)) joined += tokenizer.token_bytes(id);
+    EXPECT_EQ(joined, (std::string(name) == "llama 2" ? " " : "") + text) << name;
+  }
+}
+
+TEST(Tokenizer, DecodesPartsOfCharactersAsReplacementCharacters) {
+  const Tokenizer tokenizer = Tokenizer::parse(variant_json("gpt2"), "t");
+  const std::vector<int32_t> ids = tokenizer.encode("a🙂b");
+  ASSERT_EQ(ids.size(), 6u);
+  EXPECT_EQ(tokenizer.decode(std::vector<int32_t>(ids.begin(), ids.begin() + 3)), "a\ufffd");
+  EXPECT_EQ(tokenizer.decode(std::vector<int32_t>(ids.begin() + 3, ids.end())), "\ufffd\ufffdb");
+}
+
+TEST(Tokenizer, LooksUpTokens) {
+  const Tokenizer tokenizer = Tokenizer::parse(variant_json("gpt2"), "t");
+  EXPECT_EQ(tokenizer.id("<|eos|>"), 1);
+  EXPECT_EQ(tokenizer.id("!"), 3);
+  EXPECT_EQ(tokenizer.id("no such token"), std::nullopt);
+  EXPECT_EQ(tokenizer.token_bytes(0), "<|bos|>");
+  EXPECT_THROW(tokenizer.token_bytes(-1), Error);
+  EXPECT_THROW(tokenizer.token_bytes(tokenizer.vocab_size()), Error);
+  EXPECT_THROW(tokenizer.decode(std::vector<int32_t>{tokenizer.vocab_size()}), Error);
+  EXPECT_THROW(tokenizer.encode("\xff"), Error);
+  EXPECT_THROW(tokenizer.encode("a\xed\xa0\x80"), Error);
+}
+
+// A long piece goes through the heap, its parts through the scan: joining what has no merge across the cut is the same.
+TEST(Tokenizer, LongPiecesMergeLikeShortOnes) {
+  const Tokenizer tokenizer = Tokenizer::parse(variant_json("gpt2"), "t");
+  std::vector<int32_t> expected;
+  std::string text;
+  for (int i = 0; i < 400; ++i) {
+    const std::string part = i % 3 == 0 ? "hellothe" : i % 3 == 1 ? "xxxxxxxxx" : "einerou";
+    const std::vector<int32_t> ids = tokenizer.encode(part + "q");
+    expected.insert(expected.end(), ids.begin(), ids.end());
+    text += part + "q";
+  }
+  EXPECT_EQ(tokenizer.encode(text), expected);
+}
+
+TEST(Tokenizer, ThreadsGetTheSameIds) {
+  const Tokenizer one = Tokenizer::parse(variant_json("gpt2"), "t"), two = Tokenizer::parse(variant_json("llama 2"), "t");
+  const std::string text = "hello the world's end, one two the tin 12345 and so on";
+  const auto first = one.encode(text), second = two.encode(text);
+  std::vector<std::thread> threads;
+  std::vector<int> bad(4);
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 200; ++i) bad[static_cast<size_t>(t)] += one.encode(text) != first || two.encode(text) != second;
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(bad, std::vector<int>(4));
+}
+
+TEST(Tokenizer, NamesWhatIsNotSupported) {
+  const std::string base = variant_json("gpt2");
+  EXPECT_NE(error_of(replaced(base, R"("type":"BPE")", R"("type":"Unigram")")).find("Unigram"), std::string::npos);
+  EXPECT_NE(error_of(replaced(base, R"("normalizer":null)", R"("normalizer":{"type":"Precompiled"})")).find("Precompiled"),
+            std::string::npos);
+  EXPECT_NE(error_of(replaced(base, R"("dropout":null)", R"("dropout":0.1)")).find("dropout"), std::string::npos);
+  EXPECT_NE(error_of(replaced(base, R"("unk_token":null)", R"("unk_token":"[UNK]")")).find("[UNK]"), std::string::npos);
+  EXPECT_NE(error_of(replaced(base, R"("post_processor":null)", R"("post_processor":{"type":"BertProcessing"})"))
+                .find("BertProcessing"),
+            std::string::npos);
+  EXPECT_NE(error_of(replaced(base, R"(["h","e"])", R"(["h","\u4e2d"])")).find("not in the vocabulary"), std::string::npos);
+  EXPECT_NE(error_of(replaced(base, R"("!":3)", R"("!":2000000000)")).find("far above"), std::string::npos);
+  EXPECT_NE(error_of(replaced(base, R"("!":3)", R"("!":-3)")).find("out of range"), std::string::npos);
+  EXPECT_NE(error_of("{}").find("no model"), std::string::npos);
+  EXPECT_NE(error_of("[]").find("no model"), std::string::npos);
+  EXPECT_THROW(Tokenizer("/nonexistent/tokenizer.json"), Error);
+}
+
+TEST(Pattern, TranslatesOrRefusesOnigurumaSyntax) {
+  size_t begin = 0, end = 0;
+  EXPECT_FALSE(Pattern("\\s", "p").find("\u180e", 0, begin, end));
+  EXPECT_TRUE(Pattern("[\\s]", "p").find("a\u3000", 0, begin, end));
+  EXPECT_EQ(begin, 1u);
+  EXPECT_TRUE(Pattern("\\S", "p").find(" \u180e", 0, begin, end));
+  EXPECT_TRUE(Pattern("a$", "p").find("a\nb", 0, begin, end));
+  EXPECT_TRUE(Pattern(quote_pattern("a.[b]*\\s"), "p").find("xa.[b]*\\s", 0, begin, end));
+  EXPECT_EQ(begin, 1u);
+  for (const char* bad : {"(", "\\h", "[a[b]]", "[a&&b]", "[\\S]", "a{2,1}"}) EXPECT_THROW(Pattern(bad, "p"), Error) << bad;
+  // A pattern that backtracks without end is an error, not a hang.
+  EXPECT_THROW(Pattern("(a+)+b", "p").find(std::string(5000, 'a'), 0, begin, end), Error);
+}
+
+TEST(ByteLevel, IsABijectionOnBytes) {
+  std::string all;
+  for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
+  EXPECT_EQ(from_byte_level(to_byte_level(all)), all);
+  EXPECT_EQ(to_byte_level(" \nA\xff"), "ĠĊAÿ");
+  EXPECT_EQ(from_byte_level("a b"), std::nullopt);
+}
+
+TEST(Utf8, ChecksAndReplaces) {
+  for (const char* good : {"", "a", "é", "中", "🙂", "\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf", "abcdefghé"})
+    EXPECT_TRUE(is_utf8(good)) << good;
+  // Table 3-8 of the Unicode standard: one U+FFFD for each maximal ill-formed part.
+  const std::map<std::string, std::string> bad = {
+      {"\xc0\xaf\xe0\x80\xbf\xf0\x81\x82\x41", "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffdA"},
+      {"\xed\xa0\x80\xed\xbf\xbf\xed\xaf\x41", "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffdA"},
+      {"\xf4\x91\x92\x93\xff\x41\x80\xbf\x42", "\ufffd\ufffd\ufffd\ufffd\ufffdA\ufffd\ufffd" "B"},
+      {"\xe1\x80\xe2\xf0\x91\x92\xf1\xbf\x41", "\ufffd\ufffd\ufffd\ufffdA"},
+      {"abcdefgh\xe4\xb8", "abcdefgh\ufffd"}};
+  for (const auto& [bytes, text] : bad) {
+    EXPECT_FALSE(is_utf8(bytes)) << text;
+    EXPECT_EQ(replace_invalid_utf8(bytes), text);
+  }
+}
+
+}  // namespace
+}  // namespace ds
