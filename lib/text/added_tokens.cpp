@@ -5,12 +5,13 @@
 #include <algorithm>
 
 #include "text/byte_level.h"
+#include "text/unicode.h"
 
 namespace ds {
 namespace {
 
-// \w of Unicode: alphabetic, marks, decimal digits, connectors, joiners.
-bool is_word(char32_t code) {
+// \w of Unicode's regular expressions (UTS 18): alphabetic, marks, decimal digits, connectors, joiners.
+bool continues_word(char32_t code) {
   if (code == 0x200c || code == 0x200d) return true;
   if ((code >= 0x24b6 && code <= 0x24e9) || (code >= 0x1f130 && code <= 0x1f189)) return true;  // circled letters
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
@@ -23,18 +24,13 @@ bool is_word(char32_t code) {
   }
 }
 
-bool is_space(char32_t c) {
-  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
 size_t previous_start(std::string_view text, size_t at) {
   do --at;
   while (at > 0 && (static_cast<uint8_t>(text[at]) & 0xc0) == 0x80);
   return at;
 }
 
-char32_t code_at(std::string_view text, size_t at) { return next_code_point(text, at); }
+char32_t code_at(std::string_view text, size_t at) { return decode_utf8(text, at); }
 
 }  // namespace
 
@@ -92,8 +88,8 @@ void AddedTokens::split(std::string_view text, std::vector<Part>& parts) const {
     }
     size_t begin = at;
     at = end;
-    if (token->single_word && ((begin > 0 && is_word(code_at(text, previous_start(text, begin)))) ||
-                               (end < text.size() && is_word(code_at(text, end)))))
+    if (token->single_word && ((begin > 0 && continues_word(code_at(text, previous_start(text, begin)))) ||
+                               (end < text.size() && continues_word(code_at(text, end)))))
       continue;
     if (token->lstrip)
       while (begin > done) {

@@ -16,18 +16,10 @@ const std::array<char32_t, 256>& byte_level_alphabet();
 std::string to_byte_level(std::string_view bytes);
 std::optional<std::string> from_byte_level(std::string_view token);
 
-// UTF-8 of one code point, appended; and the length in bytes of the character that begins with `lead` (valid UTF-8).
-void append_utf8(std::string& out, char32_t code);
+// Length in bytes of the character that begins with `lead` (in valid UTF-8).
 inline size_t utf8_length(char lead) {
   const auto byte = static_cast<uint8_t>(lead);
   return byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
 }
-// Decodes the character at `at` of valid UTF-8 and moves `at` past it.
-char32_t next_code_point(std::string_view text, size_t& at);
-
-// Whether bytes are UTF-8 (no overlong forms, no surrogates, at most U+10FFFF).
-bool is_utf8(std::string_view bytes);
-// Each maximal ill-formed part becomes one U+FFFD, as in the Unicode standard (3.9) and in Rust's from_utf8_lossy.
-std::string replace_invalid_utf8(std::string_view bytes);
 
 }  // namespace ds

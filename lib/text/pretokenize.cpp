@@ -167,7 +167,7 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
     const Json *prefix = present(json, "add_prefix_space"), *regex = present(json, "use_regex");
     if (!prefix || prefix->as_bool(where + ": add_prefix_space")) {
       step->prefix = Step::Prefix::always;
-      step->prefix_text = " ";
+      step->prefix_text.assign(1, ' ');
     }
     if (!regex || regex->as_bool(where + ": use_regex")) step->pattern.emplace(gpt2_pattern, where);
   } else if (name == "Split") {
@@ -190,8 +190,8 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
     const Json *replacement = present(json, "replacement"), *split = present(json, "split");
     step->space = replacement ? replacement->as_string(where + ": replacement") : "\u2581";
     require(!step->space.empty(), where, ": Metaspace with an empty replacement");
-    std::string when = scheme ? scheme->as_string(where + ": prepend_scheme") : "always";
-    if (!scheme && legacy && !legacy->as_bool(where + ": add_prefix_space")) when = "never";
+    const bool unprefixed = !scheme && legacy && !legacy->as_bool(where + ": add_prefix_space");
+    const std::string when = scheme ? scheme->as_string(where + ": prepend_scheme") : std::string(unprefixed ? "never" : "always");
     require(when == "always" || when == "first" || when == "never", where, ": prepend_scheme ", when,
             " is not supported");
     step->prefix = when == "always" ? Step::Prefix::always : when == "first" ? Step::Prefix::first : Step::Prefix::none;

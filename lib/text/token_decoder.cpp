@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "io/json.h"
 #include "text/byte_level.h"
+#include "text/unicode.h"
 
 namespace ds {
 
@@ -50,7 +51,7 @@ std::vector<std::string> join_byte_tokens(std::vector<std::string>& tokens) {
   std::string run;
   const auto flush = [&] {
     if (run.empty()) return;
-    if (is_utf8(run))
+    if (is_valid_utf8(run))
       out.push_back(run);
     else
       out.insert(out.end(), run.size(), "\xef\xbf\xbd");
@@ -65,6 +66,13 @@ std::vector<std::string> join_byte_tokens(std::vector<std::string>& tokens) {
     }
   }
   flush();
+  return out;
+}
+
+std::string replace_invalid_utf8(std::string_view bytes) {
+  std::string out;
+  out.reserve(bytes.size());
+  for (size_t at = 0; at < bytes.size();) append_utf8(out, decode_utf8(bytes, at));
   return out;
 }
 
@@ -86,7 +94,7 @@ void TokenDecoder::Step::apply(std::vector<std::string>& tokens) const {
     case Kind::byte_level: {
       std::string bytes;
       for (const std::string& token : tokens) bytes += byte_level_bytes(token);
-      tokens.assign(1, replace_invalid_utf8(bytes));
+      tokens.assign(1, is_valid_utf8(bytes) ? std::move(bytes) : replace_invalid_utf8(bytes));
       break;
     }
     case Kind::byte_fallback: tokens = join_byte_tokens(tokens); break;

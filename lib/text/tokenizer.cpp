@@ -8,10 +8,10 @@
 #include "io/json.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
-#include "text/byte_level.h"
 #include "text/normalizer.h"
 #include "text/pretokenize.h"
 #include "text/token_decoder.h"
+#include "text/unicode.h"
 
 namespace ds {
 namespace {
@@ -179,13 +179,17 @@ struct Tokenizer::Impl {
     return *model;
   }
 
-  // The added tokens looked for in normalised text are normalised themselves.
+  // The added tokens looked for in normalised text are normalised themselves, and decode so.
+  std::string found_as(const AddedToken& token) const {
+    std::string scratch;
+    return std::string(token.normalized ? normalizer.apply(token.content, scratch) : token.content);
+  }
+
   std::vector<AddedToken> select(bool normalized_ones) const {
     std::vector<AddedToken> out;
     for (AddedToken token : added) {
       if (token.normalized != normalized_ones) continue;
-      std::string scratch;
-      if (normalized_ones) token.content = std::string(normalizer.apply(token.content, scratch));
+      token.content = found_as(token);
       out.push_back(std::move(token));
     }
     return out;
@@ -209,7 +213,7 @@ struct Tokenizer::Impl {
       put(token, id, model);
     }
     for (const AddedToken& token : added) {
-      put(token.content, token.id, token.special ? special_added : plain_added);
+      put(found_as(token), token.id, token.special ? special_added : plain_added);
       added_ids[token.content] = token.id;
     }
     for (const auto* ids : {&special.before, &special.after})
@@ -255,7 +259,7 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
-  require(is_utf8(text), "a text to tokenize is not valid UTF-8");
+  require(is_valid_utf8(text), "a text to tokenize is not valid UTF-8");
   const Impl& impl = *impl_;
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 4 + 8);

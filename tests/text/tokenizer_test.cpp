@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <map>
 #include <thread>
 
 #include "base/error.h"
@@ -203,7 +202,7 @@ TEST(Pattern, TranslatesOrRefusesOnigurumaSyntax) {
   EXPECT_EQ(begin, 1u);
   for (const char* bad : {"(", "\\h", "[a[b]]", "[a&&b]", "[\\S]", "a{2,1}"}) EXPECT_THROW(Pattern(bad, "p"), Error) << bad;
   // A pattern that backtracks without end is an error, not a hang.
-  EXPECT_THROW(Pattern("(a+)+b", "p").find(std::string(5000, 'a'), 0, begin, end), Error);
+  EXPECT_THROW(Pattern("(a+)+[bc]", "p").find(std::string(5000, 'a'), 0, begin, end), Error);
 }
 
 TEST(ByteLevel, IsABijectionOnBytes) {
@@ -212,22 +211,6 @@ TEST(ByteLevel, IsABijectionOnBytes) {
   EXPECT_EQ(from_byte_level(to_byte_level(all)), all);
   EXPECT_EQ(to_byte_level(" \nA\xff"), "ĠĊAÿ");
   EXPECT_EQ(from_byte_level("a b"), std::nullopt);
-}
-
-TEST(Utf8, ChecksAndReplaces) {
-  for (const char* good : {"", "a", "é", "中", "🙂", "\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf", "abcdefghé"})
-    EXPECT_TRUE(is_utf8(good)) << good;
-  // Table 3-8 of the Unicode standard: one U+FFFD for each maximal ill-formed part.
-  const std::map<std::string, std::string> bad = {
-      {"\xc0\xaf\xe0\x80\xbf\xf0\x81\x82\x41", "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffdA"},
-      {"\xed\xa0\x80\xed\xbf\xbf\xed\xaf\x41", "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffdA"},
-      {"\xf4\x91\x92\x93\xff\x41\x80\xbf\x42", "\ufffd\ufffd\ufffd\ufffd\ufffdA\ufffd\ufffd" "B"},
-      {"\xe1\x80\xe2\xf0\x91\x92\xf1\xbf\x41", "\ufffd\ufffd\ufffd\ufffdA"},
-      {"abcdefgh\xe4\xb8", "abcdefgh\ufffd"}};
-  for (const auto& [bytes, text] : bad) {
-    EXPECT_FALSE(is_utf8(bytes)) << text;
-    EXPECT_EQ(replace_invalid_utf8(bytes), text);
-  }
 }
 
 }  // namespace
