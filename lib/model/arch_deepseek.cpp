@@ -1,4 +1,5 @@
-// DeepSeek-V3 (arXiv 2412.19437): multi-head latent attention, sigmoid router with groups and a selection bias.
+// DeepSeek-V2 and V3 (arXiv 2405.04434, 2412.19437): multi-head latent attention; V2 has a softmax router, V3 a sigmoid
+// router with groups and a selection bias.
 #include <cmath>
 
 #include "base/error.h"
@@ -83,6 +84,28 @@ static void write_v3(const Config& config, JsonWriter& json) {
   json.field("num_nextn_predict_layers", config.num_nextn_predict_layers);
 }
 
+// The scores are multiplied by routed_scaling_factor and not normalised, as in transformers.
+static void parse_v2(const ConfigReader& keys, Config& config) {
+  parse_mla(keys, config);
+  parse_deepseek_experts(keys, config);
+  keys.only("scoring_func", "softmax");
+  keys.only("norm_topk_prob", false);
+  config.rope_interleave = true;
+  config.router.scores = RouterSpec::Scores::softmax;
+  config.router.group_score = RouterSpec::GroupScore::max;
+  const std::string method = keys.string_or("topk_method", "greedy");
+  if (method == "greedy") config.router.n_group = config.router.topk_group = 1;
+  else require(method == "group_limited_greedy", keys.at("topk_method"), " is \"", method,
+               "\"; greedy and group_limited_greedy are supported");
+}
+
+static void write_v2(const Config& config, JsonWriter& json) {
+  write_deepseek(config, json);
+  json.field("scoring_func", "softmax").field("mlp_bias", false);
+  json.field("topk_method", config.router.n_group > 1 ? "group_limited_greedy" : "greedy");
+}
+
+const Architecture kDeepseekV2 = {"DeepseekV2ForCausalLM", "deepseek_v2", parse_v2, write_v2};
 const Architecture kDeepseekV3 = {"DeepseekV3ForCausalLM", "deepseek_v3", parse_v3, write_v3};
 
 }  // namespace ds

@@ -65,7 +65,8 @@ void ConfigReader::only_null(std::string_view key) const {
 // ---- The rows ----
 
 std::span<const Architecture* const> architectures() {
-  static const Architecture* const all[] = {&kDeepseekV3, &kLlama};
+  static const Architecture* const all[] = {&kDeepseekV3, &kDeepseekV2, &kLlama,   &kQwen2,
+                                          &kQwen3,      &kQwen3Moe,   &kMixtral, &kOlmoe};
   return all;
 }
 const Architecture& architecture_of(const Config& config) {

@@ -1,0 +1,101 @@
+// What the tests of the decoder share: fixtures that transformers made, tiny configs, and plain ways to run the decoder.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "io/json.h"
+#include "model/decoder.h"
+
+namespace ds {
+
+// The folder of data shared between projects; tests that need it are skipped where it is not.
+inline std::string shared_folder() {
+  if (const char* given = std::getenv("DS_SHARED")) return given;
+  return DS_SOURCE_DIR "/../shared";
+}
+inline std::string fixture(const std::string& name) { return shared_folder() + "/fixtures/" + name; }
+#define DS_NEEDS_FIXTURE(name) \
+  if (!std::filesystem::exists(fixture(name))) GTEST_SKIP() << "no fixture " << fixture(name) << " (set DS_SHARED)"
+
+// A folder that goes with the test.
+struct Scratch {
+  std::filesystem::path path;
+  Scratch() {
+    std::string name = (std::filesystem::temp_directory_path() / "ds-model-XXXXXX").string();
+    path = ::mkdtemp(name.data());
+  }
+  ~Scratch() { std::filesystem::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+inline std::vector<float> floats(const Json& list) {
+  std::vector<float> values;
+  for (const Json& v : list.items) values.push_back(static_cast<float>(v.as_double("expected.json")));
+  return values;
+}
+inline std::vector<int32_t> ids(const Json& list) {
+  std::vector<int32_t> values;
+  for (const Json& v : list.items) values.push_back(static_cast<int32_t>(v.as_int("expected.json")));
+  return values;
+}
+
+inline void append(TokenBatch& batch, int32_t sequence, int32_t from, const std::vector<int32_t>& tokens) {
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    batch.tokens.push_back(tokens[i]);
+    batch.sequences.push_back(sequence);
+    batch.positions.push_back(from + static_cast<int32_t>(i));
+  }
+}
+
+// final_normed and logits of every row of a batch.
+struct Outputs {
+  std::vector<float> normed, logits;
+  int64_t hidden = 0, vocab = 0;
+  const float* row(size_t t) const { return logits.data() + static_cast<int64_t>(t) * vocab; }
+};
+inline Outputs run_batch(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache,
+                         Activations& acts) {
+  forward(config, weights, batch, cache, acts);
+  Arena arena;
+  const int64_t tokens = static_cast<int64_t>(batch.tokens.size());
+  const Tensor logits = arena.make(DType::f32, {tokens, config.vocab_size});
+  head(config, weights, acts.final_normed, logits);
+  return {{acts.final_normed.f32(), acts.final_normed.f32() + acts.final_normed.elements()},
+          {logits.f32(), logits.f32() + logits.elements()},
+          config.hidden_size,
+          config.vocab_size};
+}
+
+// A tiny DeepSeek-V3: 3 layers, the first dense, 8 experts in 4 groups. Sizes are no multiples of vector widths.
+inline std::string tiny_deepseek(const std::string& more = "") {
+  return R"({"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "vocab_size": 61, "hidden_size": 24,
+    "num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 3, "max_position_embeddings": 128,
+    "q_lora_rank": 12, "kv_lora_rank": 10, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 7,
+    "intermediate_size": 29, "moe_intermediate_size": 9, "n_routed_experts": 8, "n_shared_experts": 1,
+    "num_experts_per_tok": 3, "n_group": 4, "topk_group": 2, "norm_topk_prob": true, "routed_scaling_factor": 2.5,
+    "first_k_dense_replace": 1, "initializer_range": 0.3, "rope_theta": 100.0)" + more + "}";
+}
+inline std::string tiny_llama(const std::string& more = "") {
+  return R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 61, "hidden_size": 24,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
+    "max_position_embeddings": 128, "intermediate_size": 29, "initializer_range": 0.3, "rope_theta": 100.0)" + more + "}";
+}
+inline Config tiny(const std::string& json) { return parse_config(parse_json(json, "config.json"), "config.json"); }
+
+inline std::vector<int32_t> tokens_of(size_t count, uint64_t stream, int64_t vocab) {
+  const Rng rng{3, stream};
+  std::vector<int32_t> tokens;
+  for (size_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>(rng.below(i, static_cast<uint64_t>(vocab))));
+  return tokens;
+}
+
+}  // namespace ds
