@@ -29,8 +29,8 @@ static void parse_mla(const ConfigReader& keys, Config& config) {
   config.qk_rope_head_dim = keys.size("qk_rope_head_dim");
   config.v_head_dim = keys.size("v_head_dim");
   config.head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim;
-  keys.only("attention_bias", false);
-  keys.only("mlp_bias", false);
+  keys.only_flag("attention_bias", false);
+  keys.only_flag("mlp_bias", false);
   parse_rope(keys, 10000.0, config);
   config.attention_scale = mla_attention_scale(config);
 }
@@ -51,8 +51,8 @@ static void parse_deepseek_experts(const ConfigReader& keys, Config& config) {
 static void parse_v3(const ConfigReader& keys, Config& config) {
   parse_mla(keys, config);
   parse_deepseek_experts(keys, config);
-  keys.only("scoring_func", "sigmoid");
-  keys.only("topk_method", "noaux_tc");
+  keys.only_text("scoring_func", "sigmoid");
+  keys.only_text("topk_method", "noaux_tc");
   config.rope_interleave = keys.flag_or("rope_interleave", true);
   config.router.scores = RouterSpec::Scores::sigmoid;
   config.router.group_score = RouterSpec::GroupScore::top2_sum;
@@ -88,8 +88,8 @@ static void write_v3(const Config& config, JsonWriter& json) {
 static void parse_v2(const ConfigReader& keys, Config& config) {
   parse_mla(keys, config);
   parse_deepseek_experts(keys, config);
-  keys.only("scoring_func", "softmax");
-  keys.only("norm_topk_prob", false);
+  keys.only_text("scoring_func", "softmax");
+  keys.only_flag("norm_topk_prob", false);
   config.rope_interleave = true;
   config.router.scores = RouterSpec::Scores::softmax;
   config.router.group_score = RouterSpec::GroupScore::max;

@@ -6,7 +6,7 @@ namespace ds {
 
 static void parse_qwen(const ConfigReader& keys, Config& config) {
   parse_multi_head(keys, config);
-  keys.only("use_sliding_window", false);
+  keys.only_flag("use_sliding_window", false);
   config.intermediate_size = keys.size_or("intermediate_size", 0);
   parse_rope(keys, 10000.0, config);
 }

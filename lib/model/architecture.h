@@ -22,8 +22,8 @@ class ConfigReader {
   bool flag_or(std::string_view key, bool fallback) const;
   std::string string_or(std::string_view key, const std::string& fallback) const;
   // Error unless the key is absent, or is what is supported.
-  void only(std::string_view key, bool supported) const;
-  void only(std::string_view key, std::string_view supported) const;
+  void only_flag(std::string_view key, bool supported) const;
+  void only_text(std::string_view key, std::string_view supported) const;
   void only_null(std::string_view key) const;
 
  private:

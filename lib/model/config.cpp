@@ -50,11 +50,11 @@ std::string ConfigReader::string_or(std::string_view key, const std::string& fal
   const Json* value = find(key);
   return value ? value->as_string(at(key)) : fallback;
 }
-void ConfigReader::only(std::string_view key, bool supported) const {
+void ConfigReader::only_flag(std::string_view key, bool supported) const {
   require(flag_or(key, supported) == supported, at(key), " is ", supported ? "false" : "true", "; only ",
           supported ? "true" : "false", " is supported for this architecture");
 }
-void ConfigReader::only(std::string_view key, std::string_view supported) const {
+void ConfigReader::only_text(std::string_view key, std::string_view supported) const {
   const std::string value = string_or(key, std::string(supported));
   require(value == supported, at(key), " is \"", value, "\"; only \"", supported, "\" is supported");
 }
@@ -152,7 +152,7 @@ static Quantization parse_quantization(const Json& json, const std::string& wher
   q.group_size = size ? size->as_int(keys.at(group)) : 128;
   require(q.group_size == -1 || (q.group_size > 0 && q.group_size <= kMaxSize), keys.at(group), " is ", q.group_size,
           "; it has to be positive, or -1 for whole rows");
-  keys.only("zero_point", true);
+  keys.only_flag("zero_point", true);
   const std::string format = keys.string_or("version", keys.string_or("format", "gemm"));
   require(format == "gemm" || format == "GEMM", keys.at("version"), " is \"", format, "\"; only \"gemm\" is supported");
   if (const Json* skip = keys.find("modules_to_not_convert")) {
@@ -179,7 +179,7 @@ Config parse_config(const Json& json, const std::string& where) {
   config.rms_norm_eps = static_cast<float>(keys.positive_or("rms_norm_eps", 1e-6));
   config.tie_word_embeddings = keys.flag_or("tie_word_embeddings", false);
   config.initializer_range = keys.positive_or("initializer_range", 0.02);
-  keys.only("hidden_act", "silu");
+  keys.only_text("hidden_act", "silu");
   config.hidden_act = Activation::silu;
   const Json* rotary = keys.find("partial_rotary_factor");
   require(!rotary || rotary->as_double(keys.at("partial_rotary_factor")) == 1, keys.at("partial_rotary_factor"),

@@ -74,6 +74,7 @@ TEST(Config, YarnScalesTheAttentionOfDeepseek) {
 struct Bad {
   const char* more;
   const char* says;
+  friend void PrintTo(const Bad& bad, std::ostream* out) { *out << bad.more; }
 };
 class BadConfig : public testing::TestWithParam<Bad> {};
 
@@ -96,7 +97,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Bad{R"(, "num_hidden_layers": 1000000000)", "num_hidden_layers"},
                     Bad{R"(, "n_routed_experts": 70000, "n_group": 1, "topk_group": 1)", "70000 experts"},
                     Bad{R"(, "n_group": 3)", "n_group"}, Bad{R"(, "topk_group": 5)", "topk_group"},
-                    Bad{R"(, "num_experts_per_tok": 5)", "num_experts_per_tok"}, Bad{R"(, "n_group": 8)", "two best"},
+                    Bad{R"(, "num_experts_per_tok": 5)", "num_experts_per_tok"}, Bad{R"(, "n_group": 8, "topk_group": 4)", "two best"},
                     Bad{R"(, "num_key_value_heads": 1)", "num_key_value_heads"}, Bad{R"(, "qk_rope_head_dim": 3)", "pairs"},
                     Bad{R"(, "attention_bias": true)", "attention_bias"}, Bad{R"(, "hidden_act": "relu2")", "relu2"},
                     Bad{R"(, "scoring_func": "softmax")", "scoring_func"}, Bad{R"(, "rms_norm_eps": 0)", "rms_norm_eps"},

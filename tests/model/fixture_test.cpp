@@ -18,6 +18,7 @@ double log_softmax(const float* logits, int64_t count, int32_t token) {
 struct Case {
   std::string name;
   bool packed;
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 };
 std::string case_name(const testing::TestParamInfo<Case>& info) { return info.param.name + (info.param.packed ? "_packed" : "_rows"); }
 

@@ -91,7 +91,8 @@ struct Stored {
 };
 std::vector<Stored> read_all(const std::string& folder) {
   std::vector<Stored> all;
-  for (const StoredTensor& t : SafetensorsFile(folder + "/model.safetensors").tensors())
+  const SafetensorsFile file(folder + "/model.safetensors");
+  for (const StoredTensor& t : file.tensors())
     all.push_back({t.name, t.dtype, t.shape, std::string(t.data)});
   return all;
 }
