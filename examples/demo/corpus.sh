@@ -51,7 +51,7 @@ collect() {
   split -l 64 -a 4 "$work/chosen" "$work/part."
   find "$work" -name 'part.*' | sort |
     xargs -r -n 1 -P "$(nproc)" sh -c 'awk -v kind="$1" -f "$2" "$3" > "$3.out"' sh "$kind" "$here/corpus.awk"
-  find "$work" -name 'part.*.out' | sort | xargs -r cat | iconv -c -f UTF-8 -t UTF-8 > "$work/kind.jsonl" || true
+  find "$work" -name 'part.*.out' | sort | xargs -r cat | tr -d '\000' | iconv -c -f UTF-8 -t UTF-8 > "$work/kind.jsonl" || true
   awk -v limit="$limit" -v size="$(wc -c < "$work/kind.jsonl")" '
     BEGIN { step = size > limit ? size / limit : 1 }
     int(NR / step) != int((NR - 1) / step)' "$work/kind.jsonl" > "$work/kept.jsonl"
