@@ -111,7 +111,7 @@ TEST_F(CleanTest, ExactDuplicatesNameTheFirst) {
 TEST_F(CleanTest, ADroppedRecordStillHasDuplicates) {
   // b is near a; c is near b, and not near a.
   std::vector<std::string> words;
-  for (int i = 0; i < 100; ++i) words.push_back("w" + std::to_string(i));
+  for (int i = 0; i < 100; ++i) words.push_back(std::string("w").append(std::to_string(i)));
   const auto text = [&](int begin, int end) {
     std::string joined;
     for (int i = begin; i < end; ++i) joined += words[i] + " ";
@@ -146,8 +146,11 @@ TEST_F(CleanTest, RecordsWithoutAnIdAreNamedByTheirPlace) {
 
 TEST_F(CleanTest, RulesAreTriedInTheirOrder) {
   const std::string repeated = "go go go go go go go go go go go go";
-  const std::vector<std::string> lines = {record("long", ten), record("repeated", repeated), record("again", repeated),
-                                          record("short", "too short"), record("rude", "you stupid word here now ok"),
+  const std::vector<std::string> lines = {record("long", ten),
+                                          record("repeated", repeated),
+                                          record("again", repeated),
+                                          record("short", "too short"),
+                                          record("rude", "you stupid word here now ok"),
                                           record("many", ten + " eleven twelve thirteen fourteen")};
   std::ofstream(path("words")) << "# bad\nSTUPID\n\n";
   CleanOptions options;
@@ -198,7 +201,8 @@ TEST_F(CleanTest, ThreadsDoNotChangeTheBytes) {
   const Rng rng{11, 0};
   for (uint64_t i = 0; i < 3000; ++i) {
     std::string text;
-    for (uint64_t k = 0; k < 5 + i % 20; ++k) text += "w" + std::to_string(rng.below(100 * (i / 3) + k, 40)) + " ";
+    for (uint64_t k = 0; k < 5 + i % 20; ++k)
+      text.append("w").append(std::to_string(rng.below(100 * (i / 3) + k, 40))).append(" ");
     lines.push_back(record(std::to_string(i), text));
   }
   const std::string input = write("in.jsonl", lines);
@@ -293,7 +297,7 @@ TEST(Repetition, IsTheShareOfRepeatedFiveGrams) {
     std::vector<std::string> words;
     std::string text;
     for (uint64_t i = 0; i < 5 + stream; ++i) {
-      words.push_back("w" + std::to_string(Rng{12, stream}.below(i, 2)));
+      words.push_back(std::string("w").append(std::to_string(Rng{12, stream}.below(i, 2))));
       text += words.back() + " ";
     }
     std::set<std::vector<std::string>> distinct;

@@ -88,7 +88,7 @@ TEST(NearIndex, BoilerplateIsReorderedAndChangesNothing) {
   // Every set has most of one common part, so that its postings are long and the order must be rebuilt.
   std::vector<Set> stream;
   const Set common = make_set(Rng{6, 0}, 150, 1000000);
-  for (uint64_t i = 0; i < 1500; ++i) {
+  for (uint64_t i = 0; i < 900; ++i) {
     Set set = edited(common, Rng{7, i}, 0.05);
     const Set own = make_set(Rng{8, i / 2}, i % 200, 1000000);  // shared by two
     set.insert(set.end(), own.begin(), own.end());

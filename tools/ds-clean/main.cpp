@@ -7,13 +7,14 @@ int main(int argc, char** argv) {
   App app("ds-clean", "filter and deduplicate a stream of records in one pass");
   CleanOptions options;
   auto& stream = options.stream;
-  auto o = app.verb("", "",
-                    {"ds-clean --exact --near 0.8 --rejects dropped.jsonl crawl.jsonl.zst -o kept.jsonl",
-                     "zstdcat crawl.jsonl.zst | ds-clean --preset pretrain --report report.json > kept.jsonl"},
-                    [&](const CommonOptions&, Report& report) {
-                      clean(options, report);
-                      return 0;
-                    });
+  auto o = app.verb(
+      "", "filter and deduplicate a stream of records in one pass",
+      {R"(printf '{"text": "a b c d"}\n{"text": "A, b: c d!"}\n' | ds-clean --near 0.8 --rejects dropped.jsonl)",
+       R"(printf '{"id": 1, "text": "too short"}\n' | ds-clean --preset pretrain --report report.json)"},
+      [&](const CommonOptions&, Report& report) {
+        clean(options, report);
+        return 0;
+      });
   o.group("Input and output");
   o.option("FILE", stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
   o.option("-o,--output", stream.output, "kept records, byte for byte; NAME.zst is compressed", "FILE");
