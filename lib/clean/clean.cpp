@@ -42,7 +42,7 @@ class Cleaner {
   Verdict decide_alone(const Signals& signals) const;
 
   const CleanOptions& options_;
-  const CleanRules rules_;
+  const CleanRules& rules_;
   Lexicon lexicon_;
   std::unordered_map<Hash128, std::string, Hash128Low> first_of_;  // text -> id of its first record
   std::optional<NearIndex> index_;
@@ -138,11 +138,30 @@ double repetition_ratio(const std::vector<uint64_t>& word_hashes) {
   return repetition_ratio(word_shingles(word_hashes, repetition_words).size(), word_hashes.size());
 }
 
+// The rules that ran, presets resolved.
+static std::string rules_summary(const CleanRules& rules) {
+  JsonWriter summary;
+  const auto field = [&](const char* name, const auto& rule) {
+    if (rule) summary.field(name, *rule);
+  };
+  summary.open('{');
+  if (rules.exact) summary.field("exact", true);
+  field("near", rules.near);
+  field("repetition", rules.repetition);
+  field("min_words", rules.min_words);
+  field("max_words", rules.max_words);
+  field("toxicity", rules.toxicity);
+  return summary.close().text;
+}
+
 void clean(const CleanOptions& options, Report& report) {
-  Cleaner cleaner(options, clean_rules(options));
+  const CleanRules rules = clean_rules(options);
+  const auto stage = report.stage("clean");
+  Cleaner cleaner(options, rules);
   process_records(
       options.stream, report, [&](Record& record) -> std::shared_ptr<void> { return cleaner.measure(record); },
       [&](Record& record, void* signals) { return cleaner.decide(record, *static_cast<const Signals*>(signals)); });
+  report.results.emplace_back("rules", rules_summary(rules));
   if (cleaner.near()) report.results.emplace_back("near", cleaner.near_summary());
 }
 
