@@ -80,10 +80,10 @@ Tensor reshape(const Tensor& t, std::initializer_list<int64_t> shape) {
   return view;
 }
 
-std::string describe(const Tensor& t) {
-  std::string text = cat(dtype_name(t.dtype), "[");
-  for (int i = 0; i < t.rank; ++i) text += cat(i ? ", " : "", t.shape[i]);
-  return text + "]";
+std::ostream& operator<<(std::ostream& out, Described d) {
+  out << dtype_name(d.tensor.dtype) << '[';
+  for (int i = 0; i < d.tensor.rank; ++i) out << (i ? ", " : "") << d.tensor.shape[i];
+  return out << ']';
 }
 
 struct Arena::Impl {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
 #include <memory>
 #include <string>
 #include <vector>
@@ -58,8 +59,12 @@ Tensor columns(const Tensor& t, int64_t begin, int64_t count);
 Tensor item(const Tensor& t, int64_t index);
 Tensor reshape(const Tensor& t, std::initializer_list<int64_t> shape);
 
-// "f32[128, 64]", for messages.
-std::string describe(const Tensor& t);
+// "f32[128, 64]", for messages: require(..., describe(t)). The text is made when it is printed, not before.
+struct Described {
+  const Tensor& tensor;
+};
+inline Described describe(const Tensor& t) { return {t}; }
+std::ostream& operator<<(std::ostream& out, Described d);
 
 // Memory for tensors, aligned to 64 bytes, handed out in order and freed all at once. reset() makes all of it free
 // again and keeps the memory for the next round (activations of the next step). Tensors are zeroed.

@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "tensor/cpu/gemm.cpp"
 #include <hwy/foreach_target.h>
 // Highway's headers come after foreach_target.h.
+#include <hwy/aligned_allocator.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 
 #include "base/parallel.h"
 #include "tensor/cpu/dispatch.h"
+#include "tensor/cpu/gemm_block.h"
 
 #ifndef DS_TENSOR_CPU_GEMM_PART_
 #define DS_TENSOR_CPU_GEMM_PART_
@@ -20,222 +22,197 @@ struct Part {
   const Product* product;
   int64_t m0, m1, p0, p1;
 };
+
+// Memory of this thread, kept from part to part. A part calls nothing that could want it too.
+inline float* part_memory(size_t count) {
+  thread_local hwy::AlignedFreeUniquePtr<float[]> memory;
+  thread_local size_t size = 0;
+  if (size < count) {
+    memory.reset();
+    memory = hwy::AllocateAligned<float>(count);
+    require(memory != nullptr, "out of memory: ", count, " floats were asked for");
+    size = count;
+  }
+  return memory.get();
+}
 }  // namespace ds::cpu
 #endif
 
 HWY_BEFORE_NAMESPACE();
 namespace ds::cpu::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-constexpr int kWidth = HWY_MIN(16, HWY_MAX_BYTES / 4);  // lanes of a register
-constexpr int kParts = kPanel / kWidth;                 // registers of a panel
-using FloatTag = hn::FixedTag<float, kWidth>;
-using WordTag = hn::FixedTag<uint32_t, kWidth>;
-using IntTag = hn::FixedTag<int32_t, kWidth>;
-using Half16Tag = hn::FixedTag<uint16_t, kWidth>;
-using Float16Tag = hn::FixedTag<hwy::float16_t, kWidth>;
-using ByteTag = hn::FixedTag<uint8_t, kWidth>;
-using F32 = hn::Vec<FloatTag>;
+namespace gemm {
 
 // The register block: kRows x kPanels panels; 24 accumulators of 32 registers (AVX-512, NEON) or 12 of 16 (AVX2).
 constexpr int kPanels = kParts == 1 ? 2 : 1;
-constexpr int kRows = kParts == 2 ? 6 : (kParts == 1 ? 12 : 6);
-constexpr int kWidePanels = kParts == 1 ? 4 : 2;  // for one or two rows: more panels, as many chains
+constexpr int kRows = kParts == 1 ? 12 : 6;
+// For one or two rows, which wait for memory: more panels, so as many chains; b is widened on the way.
+constexpr int kFewRows = 2;
+constexpr int kWidePanels = kParts == 1 ? 4 : 2;
+// Rows of b in place are read by so many register blocks at most; for more they are copied, so as to lie in few pages.
+constexpr int kDirectTiles = 9;
 
-HWY_INLINE F32 widen_bf16(const uint16_t* p) {
-  return hn::BitCast(FloatTag(), hn::ShiftLeft<16>(hn::PromoteTo(WordTag(), hn::LoadU(Half16Tag(), p))));
-}
-HWY_INLINE F32 widen_f16(const uint16_t* p) {
-  return hn::PromoteTo(FloatTag(), hn::BitCast(Float16Tag(), hn::LoadU(Half16Tag(), p)));
-}
+// Rows of a, of one register block or one block of k.
+struct Rows {
+  const float* a;
+  int64_t row, step;
+};
 
-// ---- Blocks of b: [kc][16] f32, widened or transposed as needed ----
-
-static void widen_panel(const Tensor& w, int64_t panel, int64_t k0, int64_t kc, float* HWY_RESTRICT out) {
-  const uint16_t* const from = w.as<const uint16_t>() + (panel * w.shape[1] + k0) * kPanel;
-  for (int64_t i = 0; i < kc * kPanel; i += kWidth)
-    hn::Store(w.dtype == DType::bf16 ? widen_bf16(from + i) : widen_f16(from + i), FloatTag(), out + i);
-}
-
-static void widen_q4_panel(const Tensor& w, int64_t panel, int64_t k0, int64_t kc, float* HWY_RESTRICT out) {
-  const int64_t k = w.shape[1], groups = k / w.group_size;
-  const uint8_t* const from = w.as<const uint8_t>() + (panel * k + k0) * (kPanel / 2);
-  F32 zero[kParts], scale[kParts];
-  int64_t group_end = 0;
-  for (int64_t i = 0; i < kc; ++i) {
-    if (i >= group_end) {
-      const int64_t group = (k0 + i) / w.group_size, at = (panel * groups + group) * kPanel;
-      for (int part = 0; part < kParts; ++part) {
-        scale[part] = widen_f16(static_cast<const uint16_t*>(w.scales) + at + part * kWidth);
-        const auto z = hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w.zeros) + at + part * kWidth);
-        zero[part] = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), z));
-      }
-      group_end = (group + 1) * w.group_size - k0;
-    }
-    alignas(16) uint8_t q[kPanel];
-    for (int j = 0; j < 8; ++j) {
-      q[j] = from[i * 8 + j] & 15;
-      q[j + 8] = from[i * 8 + j] >> 4;
-    }
-    for (int part = 0; part < kParts; ++part) {
-      const F32 value = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), hn::Load(ByteTag(), q + part * kWidth)));
-      hn::Store(hn::Mul(hn::Sub(value, zero[part]), scale[part]), FloatTag(), out + i * kPanel + part * kWidth);
-    }
-  }
+template <class Source>
+using BlockFn = void (*)(int64_t kc, const Rows&, const Source&, float* c, int64_t c_row, bool add);
+template <int MR, int NP, class Source>
+void run_block(int64_t kc, const Rows& rows, const Source& b, float* c, int64_t c_row, bool add) {
+  if (rows.step == 1) return block<MR, NP>(kc, rows.a, rows.row, 1, b, c, c_row, add);
+  block<MR, NP>(kc, rows.a, rows.row, rows.step, b, c, c_row, add);
 }
 
-static void transpose_rows(const Tensor& w, int64_t panel, int64_t k0, int64_t kc, float* HWY_RESTRICT out) {
-  const int64_t first = panel * kPanel, count = std::min(kPanel, w.shape[0] - first);
-  for (int64_t j = 0; j < count; ++j) {
-    const int64_t at = (first + j) * w.row_stride + k0;
-    if (w.dtype == DType::f32) {
-      const float* const row = w.as<const float>() + at;
-      for (int64_t i = 0; i < kc; ++i) out[i * kPanel + j] = row[i];
-    } else {
-      const uint16_t* const row = w.as<const uint16_t>() + at;
-      const bool bf16 = w.dtype == DType::bf16;
-      for (int64_t i = 0; i < kc; ++i) out[i * kPanel + j] = bf16 ? bf16_to_f32(row[i]) : f16_to_f32(row[i]);
-    }
-  }
-  for (int64_t j = count; j < kPanel; ++j)
-    for (int64_t i = 0; i < kc; ++i) out[i * kPanel + j] = 0;
-}
-
-static void transpose_q4_rows(const Tensor& w, int64_t panel, int64_t k0, int64_t kc, float* HWY_RESTRICT out) {
-  const int64_t k = w.shape[1], groups = k / w.group_size;
-  for (int64_t j = 0; j < kPanel; ++j) {
-    const int64_t n = panel * kPanel + j;
-    for (int64_t i = 0; i < kc; ++i) {
-      float value = 0;
-      if (n < w.shape[0]) {
-        const int64_t at = n * k + k0 + i, of = n * groups + (k0 + i) / w.group_size;
-        const int q = w.as<const uint8_t>()[at / 2] >> (at % 2 * 4) & 15;
-        value = static_cast<float>(q - static_cast<const uint8_t*>(w.zeros)[of]) *
-                f16_to_f32(static_cast<const uint16_t*>(w.scales)[of]);
-      }
-      out[i * kPanel + j] = value;
-    }
-  }
-}
-
-static void copy_steps(const Tensor& b, int64_t panel, int64_t k0, int64_t kc, float* HWY_RESTRICT out) {
-  const float* from = b.as<const float>() + k0 * b.row_stride + panel * kPanel;
-  const int64_t count = std::min(kPanel, b.shape[1] - panel * kPanel);
-  if (count == kPanel) {
-    for (int64_t i = 0; i < kc; ++i, from += b.row_stride)
-      for (int j = 0; j < kPanel; j += kWidth) hn::Store(hn::LoadU(FloatTag(), from + j), FloatTag(), out + i * kPanel + j);
-  } else {
-    for (int64_t i = 0; i < kc; ++i, from += b.row_stride)
-      for (int64_t j = 0; j < kPanel; ++j) out[i * kPanel + j] = j < count ? from[j] : 0;
-  }
-}
-
-static void load_block(const Product& p, int64_t panel, int64_t k0, int64_t kc, float* out) {
-  if (p.form == Product::Form::steps) return copy_steps(p.b, panel, k0, kc, out);
-  const bool q4 = p.b.dtype == DType::q4;
-  if (p.b.layout == Layout::panels) return q4 ? widen_q4_panel(p.b, panel, k0, kc, out) : widen_panel(p.b, panel, k0, kc, out);
-  return q4 ? transpose_q4_rows(p.b, panel, k0, kc, out) : transpose_rows(p.b, panel, k0, kc, out);
-}
-
-// ---- The register block ----
-
-// c[MR][NP * 16] (+)= a[MR][kc] b[kc][NP panels]; b_panel elements lie between panels of b.
-template <int MR, int NP>
-static HWY_INLINE void block(int64_t kc, const float* HWY_RESTRICT a, int64_t a_row, int64_t a_step,
-                             const float* HWY_RESTRICT b, int64_t b_panel, float* HWY_RESTRICT c, int64_t c_row, bool add) {
-  constexpr FloatTag d;
-  constexpr int NV = NP * kParts;
-  F32 sum[MR][NV];
-  for (int i = 0; i < MR; ++i)
-    for (int j = 0; j < NV; ++j) sum[i][j] = hn::Zero(d);
-  for (int64_t k = 0; k < kc; ++k) {
-    F32 bv[NV];
-    for (int j = 0; j < NV; ++j) bv[j] = hn::Load(d, b + (j / kParts) * b_panel + (j % kParts) * kWidth);
-    const float* row = a;
-    for (int i = 0; i < MR; ++i, row += a_row) {
-      const F32 av = hn::Set(d, *row);
-      for (int j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
-    }
-    a += a_step;
-    b += kPanel;
-  }
-  for (int i = 0; i < MR; ++i) {
-    for (int j = 0; j < NV; ++j) {
-      float* const at = c + i * c_row + j * kWidth;
-      hn::StoreU(add ? hn::Add(hn::LoadU(d, at), sum[i][j]) : sum[i][j], d, at);
-    }
-  }
-}
-
-using BlockFn = void (*)(int64_t, const float*, int64_t, int64_t, const float*, int64_t, float*, int64_t, bool);
-template <int MR, int NP>
-static void block_fn(int64_t kc, const float* a, int64_t a_row, int64_t a_step, const float* b, int64_t b_panel, float* c,
-                     int64_t c_row, bool add) {
-  block<MR, NP>(kc, a, a_row, a_step, b, b_panel, c, c_row, add);
-}
-
-// The function for `rows` (1 .. kRows) and `panels`.
-template <int NP, int MR = kRows>
-static BlockFn block_of(int64_t rows) {
+// The block for 1 .. MR rows and exactly NP panels.
+template <int MR, int NP, class Source>
+BlockFn<Source> block_for(int64_t rows) {
   if constexpr (MR > 1)
-    if (rows < MR) return block_of<NP, MR - 1>(rows);
-  return &block_fn<MR, NP>;
-}
-static BlockFn find_block(int64_t rows, int64_t panels) {
-  if constexpr (kWidePanels > 2) {
-    if (panels == 4) return block_of<4, 2>(rows);
-    if (panels == 3) return block_of<3, 2>(rows);
-  }
-  if (panels == 2) return kPanels == 2 ? block_of<2>(rows) : block_of<2, 2>(rows);
-  return block_of<1>(rows);
+    if (rows < MR) return block_for<MR - 1, NP, Source>(rows);
+  return &run_block<MR, NP, Source>;
 }
 
-// ---- A part ----
-
-// Rows [m0, m1) of np panels from `panel` on, for one block of k.
-static void block_column(const Part& part, int64_t panel, int64_t np, int64_t k0, int64_t kc, const float* b,
-                         int64_t b_panel) {
-  const Product& p = *part.product;
-  const bool add = p.accumulate || k0 > 0;
-  const int64_t n0 = panel * kPanel, count = std::min(p.n - n0, np * kPanel);
+// Calls the block, and where a panel ends past the last column keeps what lies beyond out of c.
+template <class Source>
+void write_block(BlockFn<Source> fn, int64_t mr, int64_t kc, const Rows& rows, const Source& b, float* c, int64_t c_row,
+                 int64_t columns, int64_t lanes, bool add) {
+  if (columns >= lanes) return fn(kc, rows, b, c, c_row, add);
   alignas(64) float edge[kRows * kWidePanels * kPanel];
-  for (int64_t m = part.m0; m < part.m1; m += kRows) {
-    const int64_t mr = std::min<int64_t>(kRows, part.m1 - m);
-    const float* const a = p.a + m * p.a_row + k0 * p.a_step;
-    float* const c = p.c + m * p.c_row + n0;
-    const BlockFn fn = find_block(mr, np);
-    if (count == np * kPanel) {
-      fn(kc, a, p.a_row, p.a_step, b, b_panel, c, p.c_row, add);
+  fn(kc, rows, b, edge, lanes, false);
+  for (int64_t i = 0; i < mr; ++i)
+    for (int64_t j = 0; j < columns; ++j) c[i * c_row + j] = add ? c[i * c_row + j] + edge[i * lanes + j] : edge[i * lanes + j];
+}
+
+// Copies the block of a at k0 register block by register block, so that it lies in few lines and pages.
+Rows pack_a(const Part& part, int64_t mr, int64_t k0, int64_t kc) {
+  const Product& p = *part.product;
+  const bool by_rows = p.a_step == 1;
+  const int64_t row = by_rows ? kKBlock + 16 : 1, step = by_rows ? 1 : mr;
+  const int64_t tiles = (part.m1 - part.m0 + mr - 1) / mr;
+  float* const out = part_memory(static_cast<size_t>(tiles * mr * (kKBlock + 16)));
+  for (int64_t m = part.m0; m < part.m1; m += mr) {
+    const float* const from = p.a + m * p.a_row + k0 * p.a_step;
+    float* const to = out + (m - part.m0) * (kKBlock + 16);
+    const int64_t count = std::min(mr, part.m1 - m);
+    if (by_rows) {
+      for (int64_t i = 0; i < count; ++i) std::copy_n(from + i * p.a_row, kc, to + i * row);
     } else {
-      fn(kc, a, p.a_row, p.a_step, b, b_panel, edge, np * kPanel, false);
-      for (int64_t i = 0; i < mr; ++i)
-        for (int64_t j = 0; j < count; ++j)
-          c[i * p.c_row + j] = add ? c[i * p.c_row + j] + edge[i * np * kPanel + j] : edge[i * np * kPanel + j];
+      for (int64_t k = 0; k < kc; ++k)
+        for (int64_t i = 0; i < count; ++i) to[k * step + i] = from[k * p.a_step + i * p.a_row];
+    }
+  }
+  return {out, row, step};
+}
+
+// How compute_many goes through the rows of a part: `tiles` register blocks of mr rows, the last one of `last`.
+struct Tiling {
+  int64_t mr, tiles, last;
+};
+Tiling tiling(int64_t rows) {
+  const int64_t least = (rows + kRows - 1) / kRows, mr = (rows + least - 1) / least, tiles = (rows + mr - 1) / mr;
+  return {mr, tiles, rows - (tiles - 1) * mr};
+}
+
+// What is needed after the panels in work: arrays of so many bytes, fetched meanwhile.
+struct Ahead {
+  const char* p[kPanels] = {};
+  int64_t bytes = 0;
+};
+// All rows of the part times np panels of b.
+template <class Source>
+void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t k0, int64_t kc, Rows a, int64_t a_tile,
+           const Source& b, const Ahead& next) {
+  const Product& p = *part.product;
+  float* c = p.c + part.m0 * p.c_row + panel * kPanel;
+  const auto block_of = [&](int64_t rows) {
+    return np == kPanels ? block_for<kRows, kPanels, Source>(rows) : block_for<kRows, 1, Source>(rows);
+  };
+  const BlockFn<Source> full = block_of(t.mr), rest = block_of(t.last);
+  const int64_t share = (next.bytes / t.tiles + 63) / 64 * 64;
+  for (int64_t tile = 0; tile < t.tiles; ++tile, c += t.mr * p.c_row, a.a += a_tile) {
+    for (int64_t at = tile * share; at < std::min(next.bytes, (tile + 1) * share); at += 64)
+      for (const char* const array : next.p) hwy::Prefetch(array + at);
+    const bool whole = tile + 1 < t.tiles;
+    write_block(whole ? full : rest, whole ? t.mr : t.last, kc, a, b, c, p.c_row, p.n - panel * kPanel, np * kPanel,
+                p.accumulate || k0 > 0);
+  }
+}
+
+// Many rows: a block of a is rearranged for all panels where that pays; a block of b is widened or transposed for all
+// rows unless the register block can read it where it is.
+void compute_many(const Part& part) {
+  const Product& p = *part.product;
+  alignas(64) float buffer[kPanels * kKBlock * kPanel];
+  const bool packed_b = p.form == Product::Form::weight && p.b.layout == Layout::panels && p.b.dtype == DType::f32;
+  const Tiling t = tiling(part.m1 - part.m0);
+  const bool packed_a = part.p1 - part.p0 >= 6 * kPanels && t.tiles > 1 && p.k > 32;
+  for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
+    const int64_t kc = std::min(kKBlock, p.k - k0);
+    const Rows a = packed_a ? pack_a(part, t.mr, k0, kc) : Rows{p.a + part.m0 * p.a_row + k0 * p.a_step, p.a_row, p.a_step};
+    const int64_t a_tile = t.mr * (packed_a ? kKBlock + 16 : p.a_row);
+    for (int64_t panel = part.p0; panel < part.p1; panel += kPanels) {
+      const int64_t np = std::min<int64_t>(kPanels, part.p1 - panel), next_panel = p.k * kPanel;
+      if (packed_b) {
+        const FromF32 b{p.b.as<const float>() + (panel * p.k + k0) * kPanel, next_panel};
+        Ahead next;
+        if (panel + 2 * kPanels <= part.p1) {
+          for (int j = 0; j < kPanels; ++j) next.p[j] = reinterpret_cast<const char*>(b.p + (kPanels + j) * next_panel);
+          next.bytes = kc * kPanel * static_cast<int64_t>(sizeof(float));
+        }
+        sweep(part, t, panel, np, k0, kc, a, a_tile, b, next);
+      } else if (p.form == Product::Form::steps && t.tiles <= kDirectTiles && p.n >= (panel + np) * kPanel) {
+        sweep(part, t, panel, np, k0, kc, a, a_tile, FromSteps{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride}, {});
+      } else {
+        for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
+        sweep(part, t, panel, np, k0, kc, a, a_tile, FromF32{buffer, kKBlock * kPanel}, {});
+      }
     }
   }
 }
 
-static void compute(const Part& part) {
+template <int NP, class Source>
+void few_rows_of(const Part& part, int64_t panel, int64_t k0, const Source& b) {
   const Product& p = *part.product;
-  alignas(64) float buffer[kWidePanels * kKBlock * kPanel];
-  const bool direct = p.form == Product::Form::weight && p.b.layout == Layout::panels && p.b.dtype == DType::f32;
-  const int64_t width = part.m1 - part.m0 <= 2 ? kWidePanels : kPanels;
-  const auto step = [&](int64_t panel, int64_t k0) {
-    const int64_t np = std::min(width, part.p1 - panel), kc = std::min(kKBlock, p.k - k0);
-    if (direct)
-      return block_column(part, panel, np, k0, kc, p.b.as<const float>() + (panel * p.k + k0) * kPanel, p.k * kPanel);
-    for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
-    block_column(part, panel, np, k0, kc, buffer, kKBlock * kPanel);
-  };
-  // Where a's part fits the second-level cache, finish a panel; else keep a block of a for all panels.
-  if ((part.m1 - part.m0) * p.k <= int64_t{64} << 10) {
-    for (int64_t panel = part.p0; panel < part.p1; panel += width)
-      for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) step(panel, k0);
-  } else {
-    for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock)
-      for (int64_t panel = part.p0; panel < part.p1; panel += width) step(panel, k0);
+  const int64_t count = part.m1 - part.m0;
+  write_block(block_for<kFewRows, NP, Source>(count), count, std::min(kKBlock, p.k - k0),
+              {p.a + part.m0 * p.a_row + k0 * p.a_step, p.a_row, p.a_step}, b, p.c + part.m0 * p.c_row + panel * kPanel,
+              p.c_row, p.n - panel * kPanel, NP * kPanel, p.accumulate || k0 > 0);
+}
+
+// NP panels, all of k.
+template <int NP>
+void few_rows(const Part& part, int64_t panel) {
+  const Product& p = *part.product;
+  const bool panels = p.form == Product::Form::weight && p.b.layout == Layout::panels;
+  alignas(64) float buffer[NP * kKBlock * kPanel];
+  for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
+    const int64_t at = (panel * p.k + k0) * kPanel, next = p.k * kPanel;
+    if (panels && p.b.dtype == DType::f32) {
+      few_rows_of<NP>(part, panel, k0, FromF32{p.b.as<const float>() + at, next});
+    } else if (panels && p.b.dtype == DType::bf16) {
+      few_rows_of<NP>(part, panel, k0, From16<true>{p.b.as<const uint16_t>() + at, next});
+    } else if (panels && p.b.dtype == DType::f16) {
+      few_rows_of<NP>(part, panel, k0, From16<false>{p.b.as<const uint16_t>() + at, next});
+    } else if (panels) {
+      few_rows_of<NP>(part, panel, k0, FromQ4<NP>(p.b, panel, k0));
+    } else {
+      for (int64_t i = 0; i < NP; ++i) load_block(p, panel + i, k0, std::min(kKBlock, p.k - k0), buffer + i * kKBlock * kPanel);
+      few_rows_of<NP>(part, panel, k0, FromF32{buffer, kKBlock * kPanel});
+    }
   }
 }
+
+void compute(const Part& part) {
+  if (part.m1 - part.m0 > kFewRows) return compute_many(part);
+  int64_t panel = part.p0;
+  for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel);
+  for (; panel < part.p1; ++panel) few_rows<1>(part, panel);
+}
+
+}  // namespace gemm
+
+void compute(const Part& part) { gemm::compute(part); }
 
 }  // namespace ds::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -248,16 +225,16 @@ static void clear(const Product& p) {
   for (int64_t i = 0; i < p.m && !p.accumulate; ++i) std::fill_n(p.c + i * p.c_row, p.n, 0.0f);
 }
 
-constexpr int64_t kPartRows = 504;          // a multiple of every kRows
-constexpr int64_t kPartWork = 1 << 20;      // multiply-adds below which a part is not worth a thread
+constexpr int64_t kPartRows = 504;   // a multiple of every kRows; with a block of k it fits a second-level cache
+constexpr double kPartWork = 1 << 20;  // multiply-adds that are worth a thread
 
-// Cuts a product into parts: by rows where there are many, then by panels.
+// Cuts a product into parts: by rows where there are many, then by panels. With one thread, as few as the cache allows.
 static void cut(const Product& p, std::vector<Part>& parts) {
-  const int64_t panels = panel_rows(p.n) / kPanel, pieces = static_cast<int64_t>(threads()) * 4;
-  const int64_t wanted = threads() == 1 ? 1 : std::clamp<int64_t>(p.m * p.n / kPartWork * p.k + p.m * p.n % kPartWork * p.k / kPartWork, 1, pieces);
-  int64_t rows = std::min(kPartRows, p.m);
-  const int64_t row_parts = (p.m + rows - 1) / rows;
-  rows = ((p.m + row_parts - 1) / row_parts + 11) / 12 * 12;  // even parts
+  const int64_t panels = panel_rows(p.n) / kPanel;
+  const double work = static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
+  const double most = threads() == 1 ? 1 : static_cast<double>(threads() * 4);
+  const auto wanted = static_cast<int64_t>(std::clamp(work / kPartWork, 1.0, most));
+  const int64_t row_parts = (p.m + kPartRows - 1) / kPartRows, rows = ((p.m + row_parts - 1) / row_parts + 11) / 12 * 12;
   const int64_t column_parts = std::clamp<int64_t>((wanted + row_parts - 1) / row_parts, 1, (panels + 3) / 4);
   const int64_t width = ((panels + column_parts - 1) / column_parts + 3) / 4 * 4;
   for (int64_t m = 0; m < p.m; m += rows)
