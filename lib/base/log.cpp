@@ -1,6 +1,9 @@
 #include "base/log.h"
 
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 
 namespace ds {
@@ -44,7 +47,10 @@ void log(LogLevel level, std::string_view message) {
   else
     line = cat(tool_name, ": ", name, ": ", message, "\n");
   static std::mutex mutex;
+  static const char* const term = std::getenv("TERM");
+  static const bool clears = !log_json && isatty(STDERR_FILENO) && term && std::string_view(term) != "dumb";
   const std::lock_guard lock(mutex);
+  if (clears) std::fputs("\033[K", stderr);  // the progress line that the cursor stands on
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

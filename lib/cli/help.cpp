@@ -75,7 +75,7 @@ static std::string groups_of(const Verb& verb) {
     if (!o.hidden && !o.is_positional() && std::find(titles.begin(), titles.end(), o.group) == titles.end())
       titles.push_back(o.group);
   for (const std::string& title : titles) {
-    text += "\n" + title + ":\n";
+    text += cat("\n", wrap(title, 2, 0), ":\n");
     for (const Declared& o : verb.options)
       if (!o.hidden && !o.is_positional() && o.group == title) text += row(left_side(o), right_side(o));
   }
@@ -94,7 +94,7 @@ std::string help_text(const Tool& tool, const Verb* verb) {
   std::string text = "Usage: ";
   if (verb) text += usage_of(tool, *verb) + "\n";
   if (whole_tool && has_verbs) text += cat(verb ? "       " : "", tool.name, " VERB [OPTION...] [ARGUMENT...]\n");
-  text += "\n" + wrap(cat(tool.name, verb && !verb->name.empty() ? " " + verb->name : "", " - ", verb ? verb->summary : tool.summary), 2, 0) + "\n";
+  text += "\n" + wrap(cat(tool.name, whole_tool ? "" : " " + verb->name, " - ", whole_tool ? tool.summary : verb->summary), 2, 0) + "\n";
   if (whole_tool && has_verbs) {
     text += "\nVerbs:\n";
     for (const Verb* v : tool.verbs)

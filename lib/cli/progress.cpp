@@ -1,4 +1,5 @@
 // Progress on standard error: one line redrawn on a terminal, otherwise a line every so often.
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -75,7 +76,9 @@ static void show(const Progress& state) {
   const std::string text = line(state, m.first, std::chrono::duration<double>(now - m.begin).count());
   if (!m.terminal) return info(text);
   // The cursor goes back to the beginning, so that a message written meanwhile stands on a line of its own.
-  std::fprintf(stderr, "\033[K%.200s\r", text.c_str());
+  winsize size{};
+  const int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
+  std::fprintf(stderr, "\033[K%.*s\r", columns, text.c_str());
   std::fflush(stderr);
   m.drawn = true;
 }

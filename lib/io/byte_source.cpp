@@ -1,6 +1,7 @@
 #include "io/byte_source.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -100,6 +101,9 @@ ByteSource::~ByteSource() {
 size_t ByteSource::read_stored(char* out, size_t capacity) {
   for (;;) {
     if (ended_) return 0;
+    // A signal interrupts a read in one thread only, and that may be another one: wait for input with an eye on the flag.
+    pollfd waited{fd_, POLLIN, 0};
+    while (poll(&waited, 1, 200) <= 0) throw_if_stopped();
     const ssize_t got = ::read(fd_, out, capacity);
     if (got >= 0) {
       ended_ = got == 0;
