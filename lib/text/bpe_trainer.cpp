@@ -72,7 +72,7 @@ std::string write_config(const BpeTrainerOptions& options) {
   return json.text + "\n";
 }
 
-// Where a pair of words' counts has two merges of one pair, the later one decides the rank, as in the file's reader.
+// A pair can be merged twice, where its token was made in two ways; readers of the file keep the later rank.
 std::vector<BpeMerge> without_repeats(const std::vector<BpeMerge>& merges) {
   std::set<std::pair<int32_t, int32_t>> seen;
   std::vector<BpeMerge> out;

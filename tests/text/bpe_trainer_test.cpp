@@ -39,16 +39,16 @@ TEST(BpeTrainer, LearnsTheMergesOfHuggingFace) {
     const Json& expected = *c.find("merges");
     ASSERT_EQ(merges.items.size(), expected.items.size()) << options.pretokenizer;
     for (size_t i = 0; i < merges.items.size(); ++i)
-      EXPECT_EQ(merges.items[i].items[0].text + " " + merges.items[i].items[1].text, expected.items[i].text)
+      EXPECT_EQ(cat(merges.items[i].items[0].text, " ", merges.items[i].items[1].text), expected.items[i].text)
           << options.pretokenizer << " merge " << i;
     EXPECT_EQ(json.find("model")->find("vocab")->members.back().first, c.find("last_token")->text);
     EXPECT_EQ(trained.vocab_size, options.vocab_size);
     const Tokenizer tokenizer = Tokenizer::parse(trained.tokenizer_json, "trained");
     EXPECT_EQ(tokenizer.vocab_size(), options.vocab_size);
     EXPECT_EQ(tokenizer.id("<|pad|>"), 2);
+    if (options.pretokenizer == "qwen2") continue;  // NFC changes the text
     for (const Json& text : cases().find("texts")->items)
-      if (options.pretokenizer != "qwen2")  // whose NFC changes the text
-        EXPECT_EQ(tokenizer.decode(tokenizer.encode(text.text)), text.text);
+      EXPECT_EQ(tokenizer.decode(tokenizer.encode(text.text)), text.text);
   }
 }
 
@@ -155,7 +155,7 @@ TEST(BpeTrainer, RefusesWhatCannotBe) {
 TEST(WordCounts, CountsAndForgetsTheRarest) {
   WordCounts counts;
   for (int i = 0; i < 3000; ++i)
-    for (int j = 0; j <= i % 3; ++j) counts.add("w" + std::to_string(i), 1);
+    for (int j = 0; j <= i % 3; ++j) counts.add(cat("w", i), 1);
   counts.add("", 7);
   EXPECT_EQ(counts.size(), 3001u);
   EXPECT_EQ(counts.forget_rarest(2500), 1000u);  // all of count 1

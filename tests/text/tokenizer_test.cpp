@@ -24,11 +24,11 @@ std::string to_text(const Json& json) {
     case Json::Type::number: return json.text;
     case Json::Type::string: return json_string(json.text);
     case Json::Type::array:
-      for (const Json& item : json.items) out += between + to_text(item), between = ",";
-      return "[" + out + "]";
+      for (const Json& item : json.items) out += cat(between, to_text(item)), between = ",";
+      return cat("[", out, "]");
     case Json::Type::object:
-      for (const auto& [key, value] : json.members) out += between + json_string(key) + ":" + to_text(value), between = ",";
-      return "{" + out + "}";
+      for (const auto& [key, value] : json.members) out += cat(between, json_string(key), ":", to_text(value)), between = ",";
+      return cat("{", out, "}");
   }
   return out;
 }
