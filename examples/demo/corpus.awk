@@ -35,7 +35,7 @@ function read_man(command,    line, first) {
   while ((command | getline line) > 0) {
     gsub(/.\010/, "", line)
     if (first) { first = 0; continue }
-    if (line ~ /^[^ ]/ && line ~ /   .*   /) continue
+    if (line ~ /^[^ ].*   .*   / || line ~ /^                    .*\([0-9][a-z]*\)$/) continue
     sub(/^ ? ? ? ? ?/, "", line)
     add(line)
   }

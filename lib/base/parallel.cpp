@@ -5,7 +5,9 @@
 #include <tbb/parallel_pipeline.h>
 #include <tbb/task_arena.h>
 
+#include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 
 namespace ds {
@@ -47,26 +49,50 @@ void parallel_for(size_t count, size_t grain, const std::function<void(size_t, s
       tbb::simple_partitioner());
 }
 
+namespace {
+// The batches that are on their way. TBB forgets its tokens when an exception ends a pipeline.
+struct Live {
+  std::mutex mutex;
+  std::set<Batch*> batches;
+  ~Live() {
+    for (Batch* batch : batches) delete batch;
+  }
+  Batch* add(std::unique_ptr<Batch> batch) {
+    const std::lock_guard lock(mutex);
+    batches.insert(batch.get());
+    return batch.release();
+  }
+  void remove(Batch* batch) {
+    {
+      const std::lock_guard lock(mutex);
+      batches.erase(batch);
+    }
+    delete batch;
+  }
+};
+}  // namespace
+
 void ordered_map(const std::function<std::unique_ptr<Batch>()>& produce, const std::function<void(Batch&)>& work,
                  const std::function<void(Batch&)>& consume, size_t in_flight) {
   if (in_flight == 0) in_flight = threads() * 4;
-  tbb::parallel_pipeline(in_flight, tbb::make_filter<void, Batch*>(tbb::filter_mode::serial_in_order,
-                                                                   [&](tbb::flow_control& flow) -> Batch* {
-                                                                     auto batch = produce();
-                                                                     if (!batch) flow.stop();
-                                                                     return batch.release();
-                                                                   }) &
-                                        tbb::make_filter<Batch*, Batch*>(tbb::filter_mode::parallel,
-                                                                         [&](Batch* batch) {
-                                                                           std::unique_ptr<Batch> guard(batch);
-                                                                           work(*batch);
-                                                                           return guard.release();
-                                                                         }) &
-                                        tbb::make_filter<Batch*, void>(tbb::filter_mode::serial_in_order,
-                                                                       [&](Batch* batch) {
-                                                                         std::unique_ptr<Batch> guard(batch);
-                                                                         consume(*guard);
-                                                                       }));
+  Live live;
+  const auto source = [&](tbb::flow_control& flow) -> Batch* {
+    auto batch = produce();
+    if (batch) return live.add(std::move(batch));
+    flow.stop();
+    return nullptr;
+  };
+  const auto map = [&](Batch* batch) {
+    work(*batch);
+    return batch;
+  };
+  const auto sink = [&](Batch* batch) {
+    consume(*batch);
+    live.remove(batch);
+  };
+  tbb::parallel_pipeline(in_flight, tbb::make_filter<void, Batch*>(tbb::filter_mode::serial_in_order, source) &
+                                        tbb::make_filter<Batch*, Batch*>(tbb::filter_mode::parallel, map) &
+                                        tbb::make_filter<Batch*, void>(tbb::filter_mode::serial_in_order, sink));
 }
 
 }  // namespace ds

@@ -10,6 +10,13 @@
 
 namespace ds {
 
+Json::Json() = default;
+Json::~Json() = default;
+Json::Json(const Json&) = default;
+Json::Json(Json&&) noexcept = default;
+Json& Json::operator=(const Json&) = default;
+Json& Json::operator=(Json&&) noexcept = default;
+
 static const char* type_name(Json::Type type) {
   switch (type) {
     case Json::Type::null: return "null";

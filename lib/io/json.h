@@ -11,6 +11,13 @@ namespace ds {
 
 // A parsed value that owns its text. Objects keep their order; the last of two equal keys wins in find().
 struct Json {
+  Json();  // null; these six are defined in json.cpp, where the type is complete, as vectors of it need
+  ~Json();
+  Json(const Json&);
+  Json(Json&&) noexcept;
+  Json& operator=(const Json&);
+  Json& operator=(Json&&) noexcept;
+
   enum class Type : uint8_t { null, boolean, number, string, array, object };
   Type type = Type::null;
   bool boolean = false;
