@@ -16,17 +16,16 @@ struct Silu {
     return y;
   }
 };
+// 0.5 x (1 + tanh z) for z = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2 z), which keeps its digits where
+// tanh is near -1.
 struct GeluTanh {
-  static constexpr float kSlope = 0x1.988454p-1f, kCube = 0.044715f;  // sqrt(2 / pi)
-  static HWY_INLINE F32x16 value(F32x16 x) {
-    const F32x16 half = x * 0.5f;
-    return mul_add(half, tanh(mul_add(x * x * kCube, x, x) * kSlope), half);
-  }
+  static constexpr float kSlope = 0x1.988454p+0f, kCube = 0.044715f;  // 2 sqrt(2 / pi)
+  static HWY_INLINE F32x16 value(F32x16 x) { return x * sigmoid(mul_add(x * x * kCube, x, x) * kSlope); }
   static HWY_INLINE F32x16 value(F32x16 x, F32x16& derivative) {
-    const F32x16 half = x * 0.5f, x2 = x * x, t = tanh(mul_add(x2 * kCube, x, x) * kSlope);
-    const F32x16 inner = mul_add(x2, 3 * kCube, 1.0f) * kSlope;
-    derivative = mul_add(half * neg_mul_add(t, t, 1.0f), inner, mul_add(t, 0.5f, 0.5f));
-    return mul_add(half, t, half);
+    const F32x16 x2 = x * x, s = sigmoid(mul_add(x2 * kCube, x, x) * kSlope);
+    const F32x16 inner = mul_add(x2, 3 * kCube, 1.0f) * kSlope;  // d (2 z) / d x
+    derivative = mul_add(x * neg_mul_add(s, s, s), inner, s);
+    return x * s;
   }
 };
 

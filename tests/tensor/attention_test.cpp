@@ -1,0 +1,207 @@
+#include "tensor/check.h"
+
+namespace ds {
+namespace {
+
+// A batch of whole sequences with their pages in a scattered order. Pages hold NaN where nothing was written.
+struct Batch {
+  AttentionSpec spec;
+  std::vector<int> lengths;
+  Arena arena;
+  Tensor q, k, v, k_pages, v_pages, out, lse, dout, dq, dk, dv;
+  Rows at;
+
+  Batch(const AttentionSpec& s, std::vector<int> sequence_lengths, uint64_t seed = 1) : spec(s), lengths(std::move(sequence_lengths)) {
+    std::vector<int32_t> sequence, position;
+    int64_t most = 0, pages = 0;
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      for (int p = 0; p < lengths[i]; ++p) sequence.push_back(static_cast<int32_t>(i)), position.push_back(p);
+      const int64_t needed = (lengths[i] + kKeyBlock - 1) / kKeyBlock;
+      most = std::max(most, needed);
+      pages += needed;
+    }
+    at.sequence = int_tensor(arena, sequence);
+    at.position = int_tensor(arena, position);
+    at.page_table = arena.make(DType::i32, {static_cast<int64_t>(lengths.size()), most});
+    std::fill(at.page_table.i32(), at.page_table.i32() + at.page_table.elements(), -1);
+    int64_t next = 0;
+    for (size_t i = 0; i < lengths.size(); ++i)
+      for (int64_t b = 0; b * kKeyBlock < lengths[i]; ++b, ++next)
+        at.page_table.i32()[static_cast<int64_t>(i) * most + b] = static_cast<int32_t>(pages - 1 - next);
+    const int64_t t = static_cast<int64_t>(position.size());
+    q = strided(arena, random_tensor(arena, {t, s.heads * s.head_dim}, seed));
+    k = strided(arena, random_tensor(arena, {t, s.kv_heads * s.head_dim}, seed + 1));
+    v = strided(arena, random_tensor(arena, {t, s.kv_heads * s.v_head_dim}, seed + 2));
+    dout = random_tensor(arena, {t, s.heads * s.v_head_dim}, seed + 3);
+    out = arena.make(DType::f32, {t, s.heads * s.v_head_dim});
+    lse = arena.make(DType::f32, {t, s.heads});
+    dq = arena.make(DType::f32, {t, s.heads * s.head_dim});
+    dk = arena.make(DType::f32, {t, s.kv_heads * s.head_dim});
+    dv = arena.make(DType::f32, {t, s.kv_heads * s.v_head_dim});
+    k_pages = arena.make(DType::f32, {pages, s.kv_heads, s.head_dim, kKeyBlock});
+    v_pages = arena.make(DType::f32, {pages, s.kv_heads, kKeyBlock, s.v_head_dim});
+    fill(k_pages, NAN);
+    fill(v_pages, NAN);
+  }
+  void forward() {
+    kv_write(k, v, at, spec, k_pages, v_pages);
+    attention(q, k_pages, v_pages, at, spec, out, lse);
+  }
+  void backward() { attention_backward(dout, q, k_pages, v_pages, at, spec, out, lse, dq, dk, dv); }
+};
+
+struct Result {
+  std::vector<double> out, lse;
+};
+
+Result reference(const Batch& b, const std::vector<double>& q, const std::vector<double>& k, const std::vector<double>& v) {
+  const AttentionSpec& s = b.spec;
+  const int d = s.head_dim, vd = s.v_head_dim, group = s.heads / s.kv_heads;
+  Result result;
+  int start = 0;
+  for (const int length : b.lengths) {
+    for (int i = 0; i < length; ++i)
+      for (int h = 0; h < s.heads; ++h) {
+        const int kv = h / group, first = s.window ? std::max(0, i - s.window + 1) : 0;
+        std::vector<double> weight;
+        double sum = 0;
+        for (int j = first; j <= i; ++j) {
+          double score = 0;
+          for (int x = 0; x < d; ++x) score += q[((start + i) * s.heads + h) * d + x] * k[((start + j) * s.kv_heads + kv) * d + x];
+          score *= s.scale;
+          if (s.softcap > 0) score = s.softcap * std::tanh(score / s.softcap);
+          weight.push_back(std::exp(score));
+          sum += weight.back();
+        }
+        result.lse.push_back(std::log(sum));
+        for (int x = 0; x < vd; ++x) {
+          double value = 0;
+          for (int j = first; j <= i; ++j) value += weight[j - first] / sum * v[((start + j) * s.kv_heads + kv) * vd + x];
+          result.out.push_back(value);
+        }
+      }
+    start += length;
+  }
+  return result;
+}
+
+struct Case {
+  AttentionSpec spec;
+  std::vector<int> lengths;
+};
+
+AttentionSpec spec_of(int heads, int kv_heads, int head_dim, int v_head_dim, int window = 0, float softcap = 0) {
+  return {.heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .v_head_dim = v_head_dim,
+          .scale = 1 / std::sqrt(static_cast<float>(head_dim)), .window = window, .softcap = softcap};
+}
+
+class Attention : public testing::TestWithParam<Case> {};
+
+TEST_P(Attention, agrees_with_the_reference_and_its_finite_differences) {
+  Batch b(GetParam().spec, GetParam().lengths);
+  b.forward();
+  const auto q = doubles(b.q), k = doubles(b.k), v = doubles(b.v), dout = doubles(b.dout);
+  const Result want = reference(b, q, k, v);
+  expect_close(b.out, want.out, 2e-6, "out");
+  expect_close(b.lse, want.lse, 2e-6, "lse");
+  b.backward();
+  // Some of the inputs' numbers, so that the differences take no minutes.
+  const auto check = [&](const Tensor& got, const std::vector<double>& at, const auto& f) {
+    std::vector<double> x = at, grad = doubles(got);
+    double mean = 0;
+    for (const double g : grad) mean += std::fabs(g) / static_cast<double>(grad.size());
+    for (size_t i = 0; i < x.size(); i += 1 + x.size() / 97) {
+      const double h = 1e-5;
+      x[i] = at[i] + h;
+      const double above = dot(dout, f(x).out);
+      x[i] = at[i] - h;
+      const double slope = (above - dot(dout, f(x).out)) / (2 * h);
+      x[i] = at[i];
+      ASSERT_LE(std::fabs(grad[i] - slope), 1e-5 * (mean + std::fabs(slope) + 0.1)) << i << ": " << grad[i] << ", not " << slope;
+    }
+  };
+  check(b.dq, q, [&](const auto& x) { return reference(b, x, k, v); });
+  check(b.dk, k, [&](const auto& x) { return reference(b, q, x, v); });
+  check(b.dv, v, [&](const auto& x) { return reference(b, q, k, x); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, Attention,
+                         testing::Values(Case{spec_of(2, 2, 8, 8), {5, 1, 40}}, Case{spec_of(4, 2, 12, 20), {33, 7}},
+                                         Case{spec_of(6, 1, 5, 3), {37}}, Case{spec_of(1, 1, 16, 16, 10), {70}},
+                                         Case{spec_of(2, 1, 7, 18, 33), {68, 3}}, Case{spec_of(2, 1, 6, 4, 1), {34}},
+                                         Case{spec_of(2, 2, 8, 8, 0, 0.7f), {35, 2}}, Case{spec_of(4, 2, 4, 6, 5, 1.5f), {39}},
+                                         Case{spec_of(40, 1, 6, 5), {4}}));
+
+TEST(Attention, prefill_chunks_single_steps_and_batches_give_the_same_bytes) {
+  for (const AttentionSpec& spec : {spec_of(4, 2, 24, 40), spec_of(3, 3, 16, 13, 20), spec_of(2, 1, 9, 16, 0, 2.0f)}) {
+    on_each_target([&] {
+      Batch whole(spec, {100, 3, 33});
+      whole.forward();
+      // The first sequence alone, position by position and in uneven chunks.
+      for (const int chunk : {1, 7, 50}) {
+        Batch steps(spec, {100, 3, 33});
+        for (int64_t t = 0; t < 100; t += chunk) {
+          const int64_t n = std::min<int64_t>(chunk, 100 - t);
+          const Rows at{rows(steps.at.sequence, t, n), rows(steps.at.position, t, n), steps.at.page_table};
+          kv_write(rows(steps.k, t, n), rows(steps.v, t, n), at, spec, steps.k_pages, steps.v_pages);
+          attention(rows(steps.q, t, n), steps.k_pages, steps.v_pages, at, spec, rows(steps.out, t, n), rows(steps.lse, t, n));
+        }
+        EXPECT_EQ(bytes(rows(steps.out, 0, 100)), bytes(rows(whole.out, 0, 100))) << chunk;
+        EXPECT_EQ(bytes(rows(steps.lse, 0, 100)), bytes(rows(whole.lse, 0, 100))) << chunk;
+      }
+    });
+  }
+}
+
+TEST(Attention, a_sequences_gradients_do_not_depend_on_its_batch) {
+  const AttentionSpec spec = spec_of(4, 2, 24, 40);
+  Batch both(spec, {45, 70}), one(spec, {45});
+  both.forward(), both.backward();
+  std::copy(both.dout.f32(), both.dout.f32() + one.dout.elements(), one.dout.f32());
+  for (auto [from, to] : {std::pair{&both.q, &one.q}, {&both.k, &one.k}, {&both.v, &one.v}})
+    for (int64_t r = 0; r < 45; ++r) std::copy_n(from->f32() + r * from->row_stride, from->shape[1], to->f32() + r * to->row_stride);
+  one.forward(), one.backward();
+  EXPECT_EQ(bytes(one.dq), bytes(rows(both.dq, 0, 45)));
+  EXPECT_EQ(bytes(one.dk), bytes(rows(both.dk, 0, 45)));
+  EXPECT_EQ(bytes(one.dv), bytes(rows(both.dv, 0, 45)));
+}
+
+TEST(Attention, same_bytes) {
+  for (const AttentionSpec& spec : {spec_of(4, 2, 24, 40), spec_of(3, 3, 16, 13, 20), spec_of(2, 1, 48, 32, 0, 2.0f)}) {
+    std::vector<std::unique_ptr<Batch>> alive;
+    expect_same_bytes([&](Arena&) {
+      alive.push_back(std::make_unique<Batch>(spec, std::vector<int>{130, 1, 31, 64}));
+      Batch& b = *alive.back();
+      b.forward(), b.backward();
+      return std::vector<Tensor>{b.out, b.lse, b.dq, b.dk, b.dv};
+    });
+  }
+}
+
+TEST(Attention, great_scores_do_not_overflow) {
+  Batch b(spec_of(1, 1, 8, 8), {40});
+  scale(b.q, 300);
+  b.forward();
+  for (const double x : doubles(b.out)) ASSERT_TRUE(std::isfinite(x));
+}
+
+TEST(Attention, refuses_rows_without_pages) {
+  Batch b(spec_of(2, 2, 8, 8), {40, 5});
+  b.forward();
+  b.at.position.i32()[3] = 64;
+  EXPECT_THROW(b.forward(), Error);
+  b.at.position.i32()[3] = 4;
+  EXPECT_NO_THROW(b.forward());
+  EXPECT_THROW(b.backward(), Error);  // positions no longer count from 0
+  b.at.position.i32()[3] = 3;
+  b.at.sequence.i32()[2] = 2;
+  EXPECT_THROW(b.forward(), Error);
+  b.at.sequence.i32()[2] = 1;
+  EXPECT_THROW(b.backward(), Error);  // rows of a sequence apart
+  b.at.sequence.i32()[2] = 0;
+  b.at.page_table.i32()[1] = 99;
+  EXPECT_THROW(b.forward(), Error);
+}
+
+}  // namespace
+}  // namespace ds
