@@ -24,11 +24,11 @@ test: setup
 	@cmake --build $(BUILD)-test -j $(JOBS)
 	@ctest --test-dir $(BUILD)-test --output-on-failure -j $(JOBS)
 
-# The matrix products next to OpenBLAS, one thread.
+# The matrix products next to OpenBLAS, which chooses its own kernels; one thread.
 bench: setup
 	@cmake -S . -B $(BUILD)-bench -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=OFF -DDS_CUDA=OFF -DDS_BENCH=ON
 	@cmake --build $(BUILD)-bench --target bench_gemm -j $(JOBS)
-	@$(BUILD)-bench/bench/gemm
+	@env -u OPENBLAS_CORETYPE $(BUILD)-bench/bench/gemm
 
 install: tools
 	@cmake --install $(BUILD) --prefix $(PREFIX)

@@ -75,7 +75,7 @@ TEST_P(Gemm, ForwardAndBackwardAreTheSums) {
 INSTANTIATE_TEST_SUITE_P(Sizes, Gemm,
                          testing::Values(Size{1, 1, 1}, Size{1, 16, 7}, Size{3, 1, 300}, Size{1, 100, 513}, Size{2, 65, 33},
                                          Size{13, 37, 257}, Size{25, 64, 256}, Size{5, 17, 1}, Size{600, 33, 20},
-                                         Size{31, 131, 700}),
+                                         Size{31, 131, 700}, Size{300, 77, 400}, Size{70, 300, 300}),
                          [](const auto& info) {
                            return cat(info.param.m, "x", info.param.n, "x", info.param.k);
                          });

@@ -50,6 +50,7 @@ constexpr int kFewRows = 2;
 constexpr int kWidePanels = kParts == 1 ? 4 : 2;
 // Rows of b in place are read by so many register blocks at most; for more they are copied, so as to lie in few pages.
 constexpr int kDirectTiles = 9;
+constexpr int64_t kAheadBytes = 256 << 10;  // of the next part's b, fetched while a part is computed
 
 // Rows of a, of one register block or one block of k.
 struct Rows {
@@ -91,15 +92,24 @@ Rows pack_a(const Part& part, int64_t mr, int64_t k0, int64_t kc) {
   const int64_t row = by_rows ? kKBlock + 16 : 1, step = by_rows ? 1 : mr;
   const int64_t tiles = (part.m1 - part.m0 + mr - 1) / mr;
   float* const out = part_memory(static_cast<size_t>(tiles * mr * (kKBlock + 16)));
-  for (int64_t m = part.m0; m < part.m1; m += mr) {
-    const float* const from = p.a + m * p.a_row + k0 * p.a_step;
-    float* const to = out + (m - part.m0) * (kKBlock + 16);
-    const int64_t count = std::min(mr, part.m1 - m);
-    if (by_rows) {
-      for (int64_t i = 0; i < count; ++i) std::copy_n(from + i * p.a_row, kc, to + i * row);
-    } else {
-      for (int64_t k = 0; k < kc; ++k)
-        for (int64_t i = 0; i < count; ++i) to[k * step + i] = from[k * p.a_step + i * p.a_row];
+  const int64_t tile_size = mr * (kKBlock + 16);
+  if (by_rows) {
+    for (int64_t m = part.m0; m < part.m1; ++m)
+      std::copy_n(p.a + m * p.a_row + k0, kc, out + (m - part.m0) / mr * tile_size + (m - part.m0) % mr * row);
+    return {out, row, step};
+  }
+  // Step by step, so that the reads follow one another. Whole panels are copied where the matrix has as many rows left:
+  // what they write beyond their own rows is the next step's, or the tile's margin.
+  for (int64_t k = 0; k < kc; ++k) {
+    const float* const from = p.a + (k0 + k) * p.a_step;
+    for (int64_t m = part.m0; m < part.m1; m += mr) {
+      float* const to = out + (m - part.m0) / mr * tile_size + k * mr;
+      if (p.a_row == 1 && m + kPanel <= p.m) {
+        HWY_UNROLL(4) for (int j = 0; j < kPanel; j += kWidth)
+          hn::StoreU(hn::LoadU(FloatTag(), from + m + j), FloatTag(), to + j);
+      } else {
+        for (int64_t i = 0; i < std::min(mr, part.m1 - m); ++i) to[i] = from[(m + i) * p.a_row];
+      }
     }
   }
   return {out, row, step};
@@ -119,6 +129,21 @@ struct Ahead {
   const char* p[kPanels] = {};
   int64_t bytes = 0;
 };
+// This step's share of the matrix that the part after this one multiplies with: experts are small and many, and without
+// it each would begin by waiting for memory.
+Ahead share_of(const Part& part, int64_t panel, int64_t k0, const Part* following) {
+  Ahead next;
+  if (!following || following->product->b.data == part.product->b.data) return next;
+  const Tensor& b = following->product->b;
+  const int64_t bytes = b.elements() * dtype_bits(b.dtype) / 8;
+  if (!b.contiguous() || bytes > kAheadBytes) return next;
+  const int64_t per_k = (part.p1 - part.p0 + kPanels - 1) / kPanels, steps = per_k * ((part.product->k + kKBlock - 1) / kKBlock);
+  const int64_t step = k0 / kKBlock * per_k + (panel - part.p0) / kPanels, share = bytes / (steps * kPanels);
+  for (int j = 0; j < kPanels; ++j) next.p[j] = b.as<const char>() + (step * kPanels + j) * share;
+  next.bytes = share;
+  return next;
+}
+
 // All rows of the part times np panels of b.
 template <class Source>
 void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t k0, int64_t kc, Rows a, int64_t a_tile,
@@ -141,7 +166,7 @@ void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t
 
 // Many rows: a block of a is rearranged for all panels where that pays; a block of b is widened or transposed for all
 // rows unless the register block can read it where it is.
-void compute_many(const Part& part) {
+void compute_many(const Part& part, const Part* following) {
   const Product& p = *part.product;
   alignas(64) float buffer[kPanels * kKBlock * kPanel];
   const bool packed_b = p.form == Product::Form::weight && p.b.layout == Layout::panels && p.b.dtype == DType::f32;
@@ -162,10 +187,12 @@ void compute_many(const Part& part) {
         }
         sweep(part, t, panel, np, k0, kc, a, a_tile, b, next);
       } else if (p.form == Product::Form::steps && t.tiles <= kDirectTiles && p.n >= (panel + np) * kPanel) {
-        sweep(part, t, panel, np, k0, kc, a, a_tile, FromSteps{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride}, {});
+        const FromSteps b{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride};
+        sweep(part, t, panel, np, k0, kc, a, a_tile, b, share_of(part, panel, k0, following));
       } else {
         for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
-        sweep(part, t, panel, np, k0, kc, a, a_tile, FromF32{buffer, kKBlock * kPanel}, {});
+        const FromF32 b{buffer, kKBlock * kPanel};
+        sweep(part, t, panel, np, k0, kc, a, a_tile, b, share_of(part, panel, k0, following));
       }
     }
   }
@@ -203,8 +230,8 @@ void few_rows(const Part& part, int64_t panel) {
   }
 }
 
-void compute(const Part& part) {
-  if (part.m1 - part.m0 > kFewRows) return compute_many(part);
+void compute(const Part& part, const Part* following) {
+  if (part.m1 - part.m0 > kFewRows) return compute_many(part, following);
   int64_t panel = part.p0;
   for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel);
   for (; panel < part.p1; ++panel) few_rows<1>(part, panel);
@@ -212,7 +239,7 @@ void compute(const Part& part) {
 
 }  // namespace gemm
 
-void compute(const Part& part) { gemm::compute(part); }
+void compute(const Part& part, const Part* following) { gemm::compute(part, following); }
 
 }  // namespace ds::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -253,7 +280,7 @@ void multiply(std::span<const Product> products) {
   }
   const auto run = DS_SIMD_DISPATCH(compute);
   parallel_for(parts.size(), 1, [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) run(parts[i]);
+    for (size_t i = begin; i < end; ++i) run(parts[i], i + 1 < end ? &parts[i + 1] : nullptr);
   });
 }
 
