@@ -44,7 +44,7 @@ std::unique_ptr<Batch> read_batch(LineReader& reader, size_t max_record_bytes) {
   while (batch->bytes.size() < kBatchBytes && batch->items.size() < kBatchLines) {
     const LineReader::Part part = reader.next_part(line);
     if (part == LineReader::Part::end) break;
-    if (batch->items.empty()) batch->bytes.reserve(std::max(kBatchBytes / 4, line.text.size()));
+    if (batch->items.empty()) batch->items.reserve(kBatchLines);
     batch->items.push_back({batch->bytes.size(), line.text.size(), line.file, line.number, part, {}, {}, {}});
     batch->bytes += line.text;
     if (part != LineReader::Part::line) batch->items.back().error = cat("the line is longer than ", max_record_bytes, " bytes");

@@ -73,7 +73,7 @@ TEST(OutputFile, ZstdByNameDoesNotDependOnTheSizesOfWrites) {
   Scratch s;
   const Rng rng{3, 0};
   std::string all;
-  for (uint64_t i = 0; i < 900000; ++i) all += cat(rng.below(i, 1000), " ");
+  for (uint64_t i = 0; i < 600000; ++i) all += std::to_string(rng.below(i, 1000)) + " ";
   OutputFile a(s / "a.zst"), b(s / "b.zst");
   a.write(all);
   for (size_t at = 0, i = 0; at < all.size(); ++i) {

@@ -97,7 +97,7 @@ TEST(Record, AgreesWithTheTreeOnBrokenTexts) {
   const Rng rng{12, 0};
   const std::string alphabet = "{}[]\",:\\0123eE+-.tfnu \xc3\x80";
   size_t accepted = 0;
-  for (uint64_t i = 0; i < 20000; ++i) {
+  for (uint64_t i = 0; i < 8000; ++i) {
     std::string text = good;
     for (uint64_t k = 0; k <= i % 2; ++k) text[rng.below(4 * i + 2 * k, text.size())] = alphabet[rng.below(4 * i + 2 * k + 1, alphabet.size())];
     if (text[0] != '{') continue;
@@ -105,7 +105,7 @@ TEST(Record, AgreesWithTheTreeOnBrokenTexts) {
     EXPECT_EQ(line, error_of([&] { parse_json(text, "f"); }).empty()) << text;
     accepted += line;
   }
-  EXPECT_GT(accepted, 1000u);
+  EXPECT_GT(accepted, 400u);
 }
 
 }  // namespace ds
