@@ -29,7 +29,9 @@ TEST(Moe, sort_by_expert_is_a_stable_sort) {
       const int32_t slot = s.slot_of_row.i32()[r];
       EXPECT_EQ(s.indices.i32()[slot], e);
       EXPECT_EQ(s.row_of_slot.i32()[slot], r);
-      if (r > s.offsets.i32()[e]) EXPECT_GT(slot, s.slot_of_row.i32()[r - 1]);
+      if (r > s.offsets.i32()[e]) {
+        EXPECT_GT(slot, s.slot_of_row.i32()[r - 1]);
+      }
     }
   EXPECT_EQ(s.offsets.i32()[1], 0);
   s.indices.i32()[5] = Sorted::kExperts;

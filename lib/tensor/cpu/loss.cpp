@@ -40,10 +40,16 @@ static float loss_row(const float* x, size_t target, size_t n) {
 static void loss_backward_row(const float* x, size_t target, float weight, float* dx, size_t n) {
   const float top = greatest(x, n);
   F32x16 sum = 0.0f;
-  for (size_t i = 0; i < n; i += kLanes) {
-    const F32x16 e = select(first_lanes(n - i), exp(load(x + i, n - i) - top), 0.0f);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const F32x16 e = exp(load(x + i) - top);
     sum += e;
-    store(e, dx + i, n - i);
+    store(e, dx + i);
+  }
+  if (i < n) {
+    const F32x16 e = exp(load_partial(x + i, n - i) - top);
+    sum += select(first_lanes(n - i), e, 0.0f);
+    store_partial(e, dx + i, n - i);
   }
   const F32x16 factor = weight / reduce_add(sum);
   for (size_t i = 0; i < n; i += kLanes) store(load(dx + i, n - i) * factor, dx + i, n - i);
@@ -75,9 +81,10 @@ void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& lo
   const Matrix x = matrix("cross_entropy", logits);
   const int32_t* const target = checked_targets("cross_entropy", targets, x);
   float* const out = f32_array("cross_entropy", loss, x.rows);
+  const auto kernel = DS_SIMD_DISPATCH(loss_row);
   parallel_for(x.rows, row_grain(x.cols), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t)
-      out[t] = target[t] < 0 ? 0.0f : DS_SIMD_DISPATCH(loss_row)(x.row(t), static_cast<size_t>(target[t]), x.cols);
+      out[t] = target[t] < 0 ? 0.0f : kernel(x.row(t), static_cast<size_t>(target[t]), x.cols);
   });
 }
 
@@ -85,12 +92,13 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const T
   const Matrix x = matrix("cross_entropy_backward", logits), dx = matrix("cross_entropy_backward", dlogits, x.rows, x.cols);
   const int32_t* const target = checked_targets("cross_entropy_backward", targets, x);
   const float* const weight = f32_array("cross_entropy_backward", weights, x.rows);
+  const auto kernel = DS_SIMD_DISPATCH(loss_backward_row);
   parallel_for(x.rows, row_grain(x.cols), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
       if (target[t] < 0)
         std::fill(dx.row(t), dx.row(t) + dx.cols, 0.0f);
       else
-        DS_SIMD_DISPATCH(loss_backward_row)(x.row(t), static_cast<size_t>(target[t]), weight[t], dx.row(t), x.cols);
+        kernel(x.row(t), static_cast<size_t>(target[t]), weight[t], dx.row(t), x.cols);
     }
   });
 }
@@ -99,8 +107,9 @@ void argmax(const Tensor& logits, const Tensor& indices) {
   const Matrix x = matrix("argmax", logits);
   require(x.cols > 0, "argmax: rows of no elements");
   int32_t* const out = i32_array("argmax", indices, x.rows);
+  const auto kernel = DS_SIMD_DISPATCH(argmax_row);
   parallel_for(x.rows, row_grain(x.cols), [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t) out[t] = static_cast<int32_t>(DS_SIMD_DISPATCH(argmax_row)(x.row(t), x.cols));
+    for (size_t t = begin; t < end; ++t) out[t] = static_cast<int32_t>(kernel(x.row(t), x.cols));
   });
 }
 

@@ -95,10 +95,11 @@ void combine(const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, 
   const Matrix in = matrix("combine", x), out = matrix("combine", y), w = matrix("combine", weights);
   require(in.cols == out.cols && w.rows == out.rows, "combine: ", describe(x), " and ", describe(weights), " do not fit ", describe(y));
   const int32_t* const row = checked_indices("combine", row_of_slot, w.rows * w.cols, in.rows);
+  const auto kernel = DS_SIMD_DISPATCH(axpy);
   parallel_for(out.rows, row_grain(out.cols * w.cols), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t)
       for (size_t j = 0; j < w.cols; ++j)
-        DS_SIMD_DISPATCH(axpy)(w.row(t)[j], in.row(static_cast<size_t>(row[t * w.cols + j])), out.row(t), out.cols);
+        kernel(w.row(t)[j], in.row(static_cast<size_t>(row[t * w.cols + j])), out.row(t), out.cols);
   });
 }
 
@@ -109,11 +110,12 @@ void combine_backward(const Tensor& dy, const Tensor& x, const Tensor& row_of_sl
   const Matrix out = matrix(op, dx, in.rows, in.cols), dw = matrix(op, dweights, w.rows, w.cols);
   require(in.cols == grad.cols && in.rows == w.rows * w.cols, op, ": ", describe(x), " does not fit ", describe(weights));
   const int32_t* const row = checked_indices(op, row_of_slot, w.rows * w.cols, in.rows);
+  const auto kernel = DS_SIMD_DISPATCH(scaled_and_dot);
   parallel_for(grad.rows, row_grain(grad.cols * w.cols), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t)
       for (size_t j = 0; j < w.cols; ++j) {
         const size_t r = static_cast<size_t>(row[t * w.cols + j]);
-        dw.row(t)[j] = DS_SIMD_DISPATCH(scaled_and_dot)(w.row(t)[j], grad.row(t), in.row(r), out.row(r), grad.cols);
+        dw.row(t)[j] = kernel(w.row(t)[j], grad.row(t), in.row(r), out.row(r), grad.cols);
       }
   });
 }

@@ -67,9 +67,10 @@ void rms_norm(const Tensor& x, const Tensor& w, float eps, bool plus_one, const 
   const size_t n = norm_width("rms_norm", in, w);
   const float* const weight = f32_array("rms_norm", w, n);
   const float offset = plus_one ? 1.0f : 0.0f;
+  const auto kernel = DS_SIMD_DISPATCH(rms_norm_row);
   parallel_for(in.rows, row_grain(in.cols), [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r)
-      for (size_t c = 0; c < in.cols; c += n) DS_SIMD_DISPATCH(rms_norm_row)(in.row(r) + c, weight, offset, eps, out.row(r) + c, n);
+      for (size_t c = 0; c < in.cols; c += n) kernel(in.row(r) + c, weight, offset, eps, out.row(r) + c, n);
   });
 }
 
@@ -80,10 +81,11 @@ void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, float
   const size_t n = norm_width(op, in, w);
   const float* const weight = f32_array(op, w, n);
   const float offset = plus_one ? 1.0f : 0.0f;
+  const auto kernel = DS_SIMD_DISPATCH(rms_norm_backward_row);
   sum_rows(in.rows, n, f32_array(op, dw, n), [&](size_t begin, size_t end, float* sum) {
     for (size_t r = begin; r < end; ++r)
       for (size_t c = 0; c < in.cols; c += n)
-        DS_SIMD_DISPATCH(rms_norm_backward_row)(grad.row(r) + c, in.row(r) + c, weight, offset, eps, out.row(r) + c, sum, accumulate, n);
+        kernel(grad.row(r) + c, in.row(r) + c, weight, offset, eps, out.row(r) + c, sum, accumulate, n);
   });
 }
 

@@ -54,6 +54,8 @@ void rope(const Tensor& x, const Tensor& positions, const Tensor& cos, const Ten
     require(position[r] >= 0 && static_cast<size_t>(position[r]) < c.rows, "rope: position ", position[r], " is not in the table of ",
             c.rows);
   const float sign = spec.inverse ? -1.0f : 1.0f;
+  const auto interleaved = DS_SIMD_DISPATCH(rotate_interleaved);
+  const auto halves = DS_SIMD_DISPATCH(rotate_halves);
   parallel_for(m.rows, row_grain(m.cols), [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
       const float* const cr = c.row(static_cast<size_t>(position[r]));
@@ -61,9 +63,9 @@ void rope(const Tensor& x, const Tensor& positions, const Tensor& cos, const Ten
       for (size_t h = static_cast<size_t>(spec.offset); h < m.cols; h += static_cast<size_t>(spec.head_dim)) {
         float* const a = m.row(r) + h;
         if (spec.interleaved)
-          DS_SIMD_DISPATCH(rotate_interleaved)(a, cr, sr, sign, c.cols);
+          interleaved(a, cr, sr, sign, c.cols);
         else
-          DS_SIMD_DISPATCH(rotate_halves)(a, a + c.cols, cr, sr, sign, c.cols);
+          halves(a, a + c.cols, cr, sr, sign, c.cols);
       }
     }
   });

@@ -95,29 +95,33 @@ static float group_score(RouterSpec::GroupScore kind, const float* values, size_
   return first + second;
 }
 
-// Chooses the experts of a token. The three buffers serve many tokens.
+// Chooses the experts of a token. Its buffers serve many tokens.
 struct Chooser {
   const RouterSpec& spec;
   size_t experts;
-  std::vector<float> groups;
+  std::vector<float> groups, values;       // of groups; of the experts in the groups that are kept
   std::vector<uint8_t> taken, group_taken;
-  std::vector<int32_t> kept;
+  std::vector<int32_t> kept, candidates;   // groups by score; experts in the order of `values`
 
   Chooser(const RouterSpec& s, size_t n)
-      : spec(s), experts(n), groups(static_cast<size_t>(s.n_group)), taken(n), group_taken(groups.size()),
-        kept(static_cast<size_t>(s.topk_group)) {}
+      : spec(s), experts(n), groups(static_cast<size_t>(s.n_group)), values(n), taken(n), group_taken(groups.size()),
+        kept(static_cast<size_t>(s.topk_group)), candidates(n) {}
 
-  void choose(const float* values, int32_t* chosen) {
+  void choose(const float* scores, int32_t* chosen) {
+    std::fill(taken.begin(), taken.end(), 0);
+    if (kept.size() == groups.size()) return top_k(scores, experts, static_cast<size_t>(spec.top_k), taken.data(), chosen);
     const size_t size = experts / groups.size();
-    if (kept.size() < groups.size()) {
-      for (size_t g = 0; g < groups.size(); ++g) groups[g] = group_score(spec.group_score, values + g * size, size);
-      std::fill(group_taken.begin(), group_taken.end(), 0);
-      top_k(groups.data(), groups.size(), kept.size(), group_taken.data(), kept.data());
-      for (size_t e = 0; e < experts; ++e) taken[e] = !group_taken[e / size];
-    } else {
-      std::fill(taken.begin(), taken.end(), 0);
-    }
-    top_k(values, experts, static_cast<size_t>(spec.top_k), taken.data(), chosen);
+    for (size_t g = 0; g < groups.size(); ++g) groups[g] = group_score(spec.group_score, scores + g * size, size);
+    std::fill(group_taken.begin(), group_taken.end(), 0);
+    top_k(groups.data(), groups.size(), kept.size(), group_taken.data(), kept.data());
+    size_t n = 0;
+    for (size_t g = 0; g < groups.size(); ++g)
+      for (size_t e = g * size; group_taken[g] && e < (g + 1) * size; ++e, ++n) {
+        values[n] = scores[e];
+        candidates[n] = static_cast<int32_t>(e);
+      }
+    top_k(values.data(), n, static_cast<size_t>(spec.top_k), taken.data(), chosen);
+    for (int j = 0; j < spec.top_k; ++j) chosen[j] = candidates[static_cast<size_t>(chosen[j])];
   }
 };
 
@@ -129,15 +133,13 @@ void route(const Tensor& logits, const Tensor& bias, const RouterSpec& spec, con
   const Matrix w = matrix("route", weights, in.rows, k);
   int32_t* const chosen = i32_array("route", indices, in.rows * k);
   const float* const b = bias ? f32_array("route", bias, in.cols) : nullptr;
+  const auto kernel = spec.scores == RouterSpec::Scores::sigmoid ? DS_SIMD_DISPATCH(sigmoid_row) : DS_SIMD_DISPATCH(softmax_row);
   parallel_for(in.rows, row_grain(in.cols * 8), [&](size_t begin, size_t end) {
     Chooser chooser(spec, in.cols);
     std::vector<float> biased(in.cols);
     for (size_t t = begin; t < end; ++t) {
       float* const score = s.row(t);
-      if (spec.scores == RouterSpec::Scores::sigmoid)
-        DS_SIMD_DISPATCH(sigmoid_row)(in.row(t), score, in.cols);
-      else
-        DS_SIMD_DISPATCH(softmax_row)(in.row(t), score, in.cols);
+      kernel(in.row(t), score, in.cols);
       for (size_t e = 0; e < in.cols; ++e) biased[e] = b ? score[e] + b[e] : score[e];
       chooser.choose(biased.data(), chosen + t * k);
       float sum = 0;
@@ -160,6 +162,8 @@ void route_backward(const Tensor& dweights, const Tensor& dscores, const Tensor&
   for (size_t i = 0; i < s.rows * k; ++i)
     require(chosen[i] >= 0 && static_cast<size_t>(chosen[i]) < s.cols, op, ": expert ", chosen[i], " of ", s.cols);
   const Matrix extra = dscores ? matrix(op, dscores, s.rows, s.cols) : Matrix{};
+  const auto kernel = spec.scores == RouterSpec::Scores::sigmoid ? DS_SIMD_DISPATCH(sigmoid_backward_row)
+                                                                 : DS_SIMD_DISPATCH(softmax_backward_row);
   parallel_for(s.rows, row_grain(s.cols * 4), [&](size_t begin, size_t end) {
     std::vector<float> ds(s.cols);
     for (size_t t = begin; t < end; ++t) {
@@ -176,10 +180,7 @@ void route_backward(const Tensor& dweights, const Tensor& dscores, const Tensor&
       if (spec.norm_topk_prob)
         for (size_t j = 0; j < k; ++j) mean = std::fma(dw.row(t)[j], score[e[j]] / divisor, mean);
       for (size_t j = 0; j < k; ++j) ds[e[j]] += spec.routed_scaling_factor * (dw.row(t)[j] - mean) / divisor;
-      if (spec.scores == RouterSpec::Scores::sigmoid)
-        DS_SIMD_DISPATCH(sigmoid_backward_row)(score, ds.data(), out.row(t), s.cols);
-      else
-        DS_SIMD_DISPATCH(softmax_backward_row)(score, ds.data(), out.row(t), s.cols);
+      kernel(score, ds.data(), out.row(t), s.cols);
     }
   });
 }
