@@ -164,7 +164,7 @@ TEST(LoadDocuments, OrderDoesNotDependOnThreads) {
   std::vector<std::vector<int32_t>> all;
   for (const size_t count : {1, 3}) {
     set_threads(count);
-    const Documents documents = load_documents({{folder.path("d.jsonl")}}, nullptr, 100);
+    const Documents documents = load_documents({{folder.path("d.jsonl")}, "text", ""}, nullptr, 100);
     std::vector<int32_t> ids(documents.ids.size());
     for (size_t i = 0; i < ids.size(); ++i) ids[i] = documents.ids[i];
     all.push_back(ids);

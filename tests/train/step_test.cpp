@@ -40,6 +40,12 @@ std::vector<float> gradients(const TrainState& state) {
   return all;
 }
 
+StepSpec spec_of(int64_t micro, AuxLoss aux = {}, double rate = 0) {
+  StepSpec spec;
+  spec.micro_batch_size = micro, spec.aux = aux, spec.router_bias_update_rate = rate;
+  return spec;
+}
+
 // sum(w * loss) / sum(w), straight from the logits in double, document piece by document piece.
 double weighted_loss(Model& model, const Fixture& f) {
   double sum = 0, total = 0;
@@ -76,7 +82,7 @@ TEST(Step, LossIsTheMeanOverTokensAndCountsThem) {
   const Fixture f(false);
   TrainState state = make_state(tiny_model(3));
   const double expected = weighted_loss(state.model, f);
-  const StepResult result = accumulate_gradients(state, f.documents, f.packed, f.rows, {.micro_batch_size = 2});
+  const StepResult result = accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(2));
   EXPECT_NEAR(result.loss, expected, 1e-6 * expected);
   EXPECT_EQ(result.tokens, f.packed.targets);
   ASSERT_EQ(result.expert_load.size(), 1u);
@@ -88,7 +94,7 @@ TEST(Step, LossIsTheMeanOverTokensAndCountsThem) {
 TEST(Step, GradientIsThatOfTheWeightedMeanLoss) {
   const Fixture f(true);
   TrainState state = make_state(tiny_model(4));
-  accumulate_gradients(state, f.documents, f.packed, f.rows, {.micro_batch_size = 2});
+  accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(2));
   double squares = 0;
   for (const float g : gradients(state)) squares += double{g} * g;
   const double h = 2e-3 / std::sqrt(squares);
@@ -109,7 +115,7 @@ TEST(Step, MicroBatchesChangeOnlyRounding) {
   std::vector<std::vector<float>> all;
   for (const int64_t micro : {1, 2, 100}) {
     TrainState state = make_state(tiny_model(5));
-    accumulate_gradients(state, f.documents, f.packed, f.rows, {.micro_batch_size = micro});
+    accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(micro));
     all.push_back(gradients(state));
   }
   double squares = 0, difference = 0;
@@ -128,7 +134,7 @@ TEST(Step, SameBytesForAnyNumberOfThreads) {
     set_threads(count);
     TrainState state = make_state(tiny_model(6));
     for (int step = 1; step <= 3; ++step) {
-      StepSpec spec{.micro_batch_size = 3, .aux = {0.01f, 0.01f}, .router_bias_update_rate = 1e-2};
+      StepSpec spec = spec_of(3, {0.01f, 0.01f}, 1e-2);
       spec.adamw.step = step;
       train_step(state, f.documents, f.packed, f.rows, spec);
     }
@@ -146,7 +152,7 @@ TEST(Step, LearnsAndBalances) {
   TrainState state = make_state(tiny_model(7));
   double first = 0, last = 0;
   for (int step = 1; step <= 60; ++step) {
-    StepSpec spec{.micro_batch_size = 8, .router_bias_update_rate = 0.01};
+    StepSpec spec = spec_of(8, {}, 0.01);
     spec.adamw.learning_rate = 0.01f;
     spec.adamw.step = step;
     const StepResult result = train_step(state, f.documents, f.packed, f.rows, spec);
