@@ -49,7 +49,7 @@ void check_options(const PretrainOptions& o) {
   check_usage(o.batch_size >= 1, "--batch-size must be at least 1");
   check_usage(o.micro_batch_size >= 0 && o.micro_batch_size <= o.batch_size, "--micro-batch-size must be 1 to --batch-size");
   check_usage(o.sequence_length >= 1, "--sequence-length must be at least 1");
-  check_usage(o.warmup_steps >= 0 && o.warmup_steps <= o.steps, "--warmup-steps must be 0 to --steps");
+  check_usage(o.warmup_steps >= 0, "--warmup-steps must not be negative");
   check_usage(o.decay_steps >= 0 && o.decay_steps <= o.steps, "--decay-steps must be 0 to --steps");
   check_usage(o.learning_rate >= 0 && o.weight_decay >= 0 && o.clip_norm >= 0 && o.epsilon > 0,
               "--learning-rate, --weight-decay and --clip-norm must not be negative, and --epsilon must be positive");

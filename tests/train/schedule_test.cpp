@@ -48,6 +48,12 @@ TEST(Schedule, WithoutWarmupTheFirstStepHasTheFullRate) {
   EXPECT_EQ(learning_rate(s, 0), 3e-3);
 }
 
+TEST(Schedule, ARunWithinItsWarmupNeverReachesThePeak) {
+  Schedule s = schedule(Schedule::Kind::cosine);
+  s.steps = 50;
+  EXPECT_DOUBLE_EQ(learning_rate(s, 49), 3e-3 * 0.49);
+}
+
 TEST(Schedule, NamesAreChecked) {
   EXPECT_EQ(parse_schedule("wsd"), Schedule::Kind::wsd);
   EXPECT_THROW(parse_schedule("cos"), UsageError);
