@@ -99,7 +99,7 @@ TEST(Step, GradientIsThatOfTheWeightedMeanLoss) {
   accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(2));
   double squares = 0;
   for (const float g : gradients(state)) squares += double{g} * g;
-  const double h = 2e-3 / std::sqrt(squares);
+  const double h = 5e-4 / std::sqrt(squares);
   const auto shift = [&](double by) {
     for (const Parameter& p : state.parameters) {
       for (int64_t k = 0; k < p.weight.elements(); ++k) p.weight.f32()[k] += static_cast<float>(by * p.gradient.f32()[k]);
