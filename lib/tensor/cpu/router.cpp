@@ -75,8 +75,12 @@ static void check_spec(const char* op, const RouterSpec& spec, size_t experts) {
 static void top_k(const float* values, size_t n, size_t k, uint8_t* taken, int32_t* chosen) {
   for (size_t j = 0; j < k; ++j) {
     size_t best = n;
-    for (size_t i = 0; i < n; ++i)
-      if (!taken[i] && (best == n || values[i] > values[best])) best = i;
+    float greatest = 0;
+    for (size_t i = 0; i < n; ++i) {  // without branches, which random scores would mispredict
+      const bool better = (taken[i] == 0) & ((best == n) | (values[i] > greatest));
+      best = better ? i : best;
+      greatest = better ? values[i] : greatest;
+    }
     taken[best] = 1;
     chosen[j] = static_cast<int32_t>(best);
   }
@@ -84,13 +88,10 @@ static void top_k(const float* values, size_t n, size_t k, uint8_t* taken, int32
 
 static float group_score(RouterSpec::GroupScore kind, const float* values, size_t n) {
   if (kind == RouterSpec::GroupScore::max) return *std::max_element(values, values + n);
-  float first = values[0], second = values[1];
-  if (second > first) std::swap(first, second);
+  float first = std::max(values[0], values[1]), second = std::min(values[0], values[1]);
   for (size_t i = 2; i < n; ++i) {
-    if (values[i] > first)
-      second = first, first = values[i];
-    else if (values[i] > second)
-      second = values[i];
+    second = std::max(second, std::min(first, values[i]));
+    first = std::max(first, values[i]);
   }
   return first + second;
 }
