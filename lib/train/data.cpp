@@ -75,8 +75,11 @@ std::vector<int32_t> record_ids(const Record& record, const DataOptions& options
   const std::string text = record.required_string(options.text_field);
   require(tokenizer != nullptr, record.where(), ": a text needs a tokenizer (--tokenizer)");
   text_bytes += text.size();
-  ids = tokenizer->encode(text);
-  if (const auto eos = tokenizer->eos_id(); eos && (ids.empty() || ids.back() != *eos)) ids.push_back(*eos);
+  const int32_t first = options.bos_id >= 0 ? options.bos_id : options.eos_id;
+  if (first >= 0) ids.push_back(first);
+  const std::vector<int32_t> own = tokenizer->encode(text, false);
+  ids.insert(ids.end(), own.begin(), own.end());
+  if (options.eos_id >= 0) ids.push_back(options.eos_id);
   for (const int32_t id : ids) {
     require(id >= 0 && id < vocab_size, record.where(), ": the tokenizer gives id ", id, ", outside of the vocabulary of ", vocab_size);
   }

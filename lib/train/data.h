@@ -43,10 +43,12 @@ struct DataOptions {
   std::string text_field = "text";
   std::string weight_field;               // "augment.weight": a number > 0 or 0; empty: every document weighs 1
   size_t max_record_bytes = size_t{64} << 20;
+  int32_t bos_id = -1, eos_id = -1;       // put around each text; -1: none
 };
 // Reads every record: `tokens` (ids, used as they are), else the text field by the tokenizer (which may be null where
-// all records hold ids) with its special tokens and, where it has one, the end-of-text id. A record with neither, an id
-// outside of [0, vocab_size) or a bad weight is an Error with FILE:LINE. Order is the files' order for any -j.
+// all records hold ids) between BOS and EOS (EOS in BOS's place where there is none, as ds-eval begins a text). A record
+// with neither, an id outside of [0, vocab_size) or a bad weight is an Error with FILE:LINE. Order is the files' order
+// for any -j.
 Documents load_documents(const DataOptions& options, const Tokenizer* tokenizer, int64_t vocab_size);
 
 // A part of a document: `length` inputs from ids[begin] on; each one's target is the id after it.

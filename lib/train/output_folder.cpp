@@ -8,6 +8,7 @@
 #include "io/input.h"
 #include "io/json.h"
 #include "io/output.h"
+#include "train/tokenizer.h"
 
 namespace ds {
 
@@ -18,15 +19,12 @@ static void take_file(SourceFolder& source, const std::string& folder, const std
   if (fs::exists(path)) source.companions[name] = read_file(path);
 }
 
-// tokenizer_config.json for a bare tokenizer.json.
-static std::string tokenizer_config(const Tokenizer& tokenizer, int64_t positions) {
-  JsonWriter w(2);
-  w.open('{').field("tokenizer_class", "PreTrainedTokenizerFast");
-  if (const auto id = tokenizer.bos_id()) w.field("bos_token", tokenizer.token_bytes(*id));
-  if (const auto id = tokenizer.eos_id()) w.field("eos_token", tokenizer.token_bytes(*id));
-  if (const auto id = tokenizer.pad_id()) w.field("pad_token", tokenizer.token_bytes(*id));
-  w.field("model_max_length", positions).field("clean_up_tokenization_spaces", false).close();
-  return w.text + "\n";
+// The id of "bos_token" and the like in tokenizer_config.json: a string, or an object with its content.
+static int32_t special_id(const Json& config, const char* key, const Tokenizer& tokenizer) {
+  const Json* value = config.find(key);
+  if (value && value->type == Json::Type::object) value = value->find("content");
+  if (!value || value->type != Json::Type::string) return -1;
+  return tokenizer.id(value->text).value_or(-1);
 }
 
 static std::string generation_config(const Config& config) {
@@ -41,17 +39,28 @@ static std::string generation_config(const Config& config) {
 
 static void open_tokenizer(SourceFolder& source, const std::string& path) {
   source.tokenizer = std::make_unique<Tokenizer>(path);
-  const bool folder = fs::is_directory(path);
-  const std::string parent = folder ? path : fs::path(path).parent_path().string();
-  source.companions["tokenizer.json"] = read_file(folder ? path + "/tokenizer.json" : path);
-  take_file(source, parent.empty() ? "." : parent, "tokenizer_config.json");
-  source.hashes.emplace_back("tokenizer", hex(hash128(source.companions["tokenizer.json"])));
+  const std::string file = fs::is_directory(path) ? path + "/tokenizer.json" : path;
+  std::string& bytes = source.companions["tokenizer.json"];
+  bytes = read_file(file);
+  source.hashes.emplace_back("tokenizer", hex(hash128(bytes)));
   Config& config = source.model.config;
   require(source.tokenizer->vocab_size() <= config.vocab_size, path, ": has ids up to ", source.tokenizer->vocab_size() - 1,
           ", but the model's vocabulary is ", config.vocab_size);
-  if (config.bos_token_id < 0) config.bos_token_id = source.tokenizer->bos_id().value_or(-1);
-  if (config.eos_token_id < 0) config.eos_token_id = source.tokenizer->eos_id().value_or(-1);
-  if (config.pad_token_id < 0) config.pad_token_id = source.tokenizer->pad_id().value_or(-1);
+
+  const std::string companion = tokenizer_config_path(file);
+  std::string& named = source.companions["tokenizer_config.json"];
+  if (!companion.empty() && fs::exists(companion)) {
+    named = read_file(companion);
+    source.hashes.emplace_back("tokenizer_config", hex(hash128(named)));
+    const Json json = parse_json(named, companion);
+    source.bos_id = special_id(json, "bos_token", *source.tokenizer);
+    source.eos_id = special_id(json, "eos_token", *source.tokenizer);
+    if (config.bos_token_id < 0) config.bos_token_id = source.bos_id;
+    if (config.eos_token_id < 0) config.eos_token_id = source.eos_id;
+    if (config.pad_token_id < 0) config.pad_token_id = special_id(json, "pad_token", *source.tokenizer);
+  } else {
+    named = "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n  \"clean_up_tokenization_spaces\": false\n}\n";
+  }
 }
 
 SourceFolder open_source(const std::string& init, const std::string& model, const std::string& tokenizer) {
@@ -73,9 +82,6 @@ SourceFolder open_source(const std::string& init, const std::string& model, cons
     std::sort(source.hashes.begin(), source.hashes.end());
     if (fs::exists(model + "/tokenizer.json")) open_tokenizer(source, model);
     take_file(source, model, "generation_config.json");
-  }
-  if (source.tokenizer && !source.companions.contains("tokenizer_config.json")) {
-    source.companions["tokenizer_config.json"] = tokenizer_config(*source.tokenizer, source.model.config.max_position_embeddings);
   }
   if (!source.companions.contains("generation_config.json")) {
     source.companions["generation_config.json"] = generation_config(source.model.config);

@@ -15,13 +15,14 @@ namespace ds {
 struct SourceFolder {
   Model model;
   std::unique_ptr<Tokenizer> tokenizer;                          // null where none was given
+  int32_t bos_id = -1, eos_id = -1;                              // as tokenizer_config.json names them; -1: not at all
   std::vector<std::pair<std::string, std::string>> hashes;       // what it was read from: name, XXH3-128
   std::map<std::string, std::string> companions;                 // file name -> bytes: tokenizer.json and the like
 };
 
-// Reads either a config.json (and a tokenizer.json, or a folder that holds one; "" for none) or a model folder. bos, eos
-// and pad ids that the config does not name are taken from the tokenizer. A tokenizer with more ids than the model's
-// vocabulary is an Error.
+// Reads either a config.json (and a tokenizer.json, or a folder that holds one; "" for none) or a model folder. Beside a
+// NAME.tokenizer.json, NAME.tokenizer_config.json is read. bos, eos and pad ids that the config does not name are taken
+// from the tokenizer. A tokenizer with more ids than the model's vocabulary is an Error.
 SourceFolder open_source(const std::string& init, const std::string& model, const std::string& tokenizer);
 
 // Writes tokenizer.json, tokenizer_config.json and generation_config.json, fsynced; config.json is save_model's.

@@ -243,7 +243,8 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   Run run{options, make_schedule(options), make_step_spec(options), Documents(config.vocab_size), {}, {}};
   {
     const auto stage = report.stage("tokenize");
-    DataOptions data{options.data, options.text_field, options.weight_field, options.max_record_bytes};
+    DataOptions data{options.data, options.text_field, options.weight_field, options.max_record_bytes,
+                     source.bos_id, source.eos_id};
     run.documents = load_documents(data, source.tokenizer.get(), config.vocab_size);
     run.packed = pack_rows(run.documents, options.sequence_length);
   }
@@ -254,7 +255,9 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   report.kept = report.read;
   report.results.emplace_back("plan", plan_json(run, config));
   if (dry_run) {
-    std::puts(plan_json(run, config).c_str());
+    OutputFile plan("-");
+    plan.write(plan_json(run, config) + "\n");
+    plan.commit();
     return;
   }
 
