@@ -7,7 +7,7 @@
 namespace ds {
 namespace {
 
-constexpr AuxLoss kAux = {0.5f, 0.3f};
+constexpr AuxLoss kAux = {40, 30};  // as large as the rest of the loss, or their gradients would not show
 
 struct Problem {
   Config config;
@@ -15,7 +15,7 @@ struct Problem {
   Weights weights, grads, ignored;
   TokenBatch batch;
   std::vector<int32_t> targets;
-  std::vector<int32_t> choices;  // of the last forward, all layers
+  std::vector<int32_t> choices;  // of experts in the last forward, all layers
 
   explicit Problem(const std::string& json) : config(tiny(json)) {
     weights = make_weights(config, arena);
@@ -32,6 +32,19 @@ struct Problem {
     targets = tokens_of(47, 3, config.vocab_size);
   }
 
+  // The sequence-wise loss counts the best scores of all groups: another choice that may jump.
+  void add_best(const Tensor& scores) {
+    const auto top_k = static_cast<size_t>(config.router.top_k), experts = static_cast<size_t>(scores.cols());
+    for (int64_t t = 0; t < scores.rows(); ++t) {
+      const float* const s = scores.f32() + t * scores.cols();
+      std::vector<int32_t> order(experts);
+      for (size_t i = 0; i < experts; ++i) order[i] = static_cast<int32_t>(i);
+      std::sort(order.begin(), order.end(), [s](int32_t a, int32_t b) { return s[a] > s[b]; });
+      std::sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(top_k));
+      choices.insert(choices.end(), order.begin(), order.begin() + static_cast<std::ptrdiff_t>(top_k));
+    }
+  }
+
   // The sum over rows of the cross-entropy, in double, plus the auxiliary losses; gradients added to `to`.
   double loss(Weights& to) {
     Activations acts;
@@ -41,7 +54,10 @@ struct Problem {
     const Outputs out = run_batch(config, weights, batch, cache, acts);
     choices.clear();
     for (const LayerActivations& a : acts.layers)
-      if (a.indices) choices.insert(choices.end(), a.indices.i32(), a.indices.i32() + a.indices.elements());
+      if (a.indices) {
+        choices.insert(choices.end(), a.indices.i32(), a.indices.i32() + a.indices.elements());
+        add_best(a.scores);
+      }
     const int64_t rows = static_cast<int64_t>(targets.size()), vocab = config.vocab_size;
     const Tensor dlogits = memory.make(DType::f32, {rows, vocab}), dnormed = memory.make(DType::f32, {rows, config.hidden_size});
     double total = 0;
