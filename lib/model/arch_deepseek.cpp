@@ -73,7 +73,7 @@ static void write_deepseek(const Config& config, JsonWriter& json) {
   json.field("num_experts_per_tok", config.router.top_k).field("first_k_dense_replace", config.first_k_dense_replace);
   json.field("n_group", config.router.n_group).field("topk_group", config.router.topk_group);
   json.field("norm_topk_prob", config.router.norm_topk_prob);
-  json.field("routed_scaling_factor", config.router.routed_scaling_factor);
+  write_real(json, "routed_scaling_factor", config.router.routed_scaling_factor);
   json.field("moe_layer_freq", 1);
 }
 

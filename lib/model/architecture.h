@@ -60,6 +60,10 @@ float plain_attention_scale(int64_t head_dim);
 void parse_rope(const ConfigReader& keys, double default_theta, Config& config);
 void write_rope(const Config& config, JsonWriter& json);
 
+// A number that transformers declares as float: "1.0", for it refuses "1".
+void write_real(JsonWriter& json, std::string_view key, double value);
+void write_real(JsonWriter& json, std::string_view key, float value);
+
 // The experts' keys after parsing: group sizes divide, top_k fits. `where` begins the Error.
 void check_router(const Config& config, const std::string& where);
 

@@ -206,6 +206,13 @@ Config load_config(const std::string& path) {
 
 // ---- Writing ----
 
+static void write_digits(JsonWriter& json, std::string_view key, std::string digits) {
+  if (digits.find_first_of(".eE") == std::string::npos) digits += ".0";
+  json.key(key).raw(digits);
+}
+void write_real(JsonWriter& json, std::string_view key, double value) { write_digits(json, key, json_number(value)); }
+void write_real(JsonWriter& json, std::string_view key, float value) { write_digits(json, key, json_number(value)); }
+
 static std::string_view torch_name(DType dtype) {
   switch (dtype) {
     case DType::f32: return "float32";
@@ -254,9 +261,11 @@ std::string config_json(const Config& config, DType dtype) {
   json.field("vocab_size", config.vocab_size).field("hidden_size", config.hidden_size);
   json.field("num_hidden_layers", config.num_hidden_layers).field("num_attention_heads", config.num_attention_heads);
   json.field("num_key_value_heads", config.num_key_value_heads);
-  json.field("max_position_embeddings", config.max_position_embeddings).field("rms_norm_eps", config.rms_norm_eps);
-  json.field("tie_word_embeddings", config.tie_word_embeddings).field("initializer_range", config.initializer_range);
-  json.field("hidden_act", "silu").field("attention_dropout", 0.0).field("use_cache", true);
+  json.field("max_position_embeddings", config.max_position_embeddings);
+  json.field("tie_word_embeddings", config.tie_word_embeddings).field("hidden_act", "silu").field("use_cache", true);
+  write_real(json, "rms_norm_eps", config.rms_norm_eps);
+  write_real(json, "initializer_range", config.initializer_range);
+  write_real(json, "attention_dropout", 0.0);
   write_token_ids(config, json);
   row.write(config, json);
   write_rope(config, json);

@@ -66,21 +66,25 @@ static void write_scaling(const Config& config, JsonWriter& json) {
   const RopeScaling& rope = config.rope_scaling;
   using Type = RopeScaling::Type;
   const char* const name = rope.type == Type::linear ? "linear" : rope.type == Type::llama3 ? "llama3" : "yarn";
-  json.field("rope_type", name).field("type", name).field("factor", rope.factor);
-  if (rope.type == Type::llama3)
-    json.field("low_freq_factor", rope.low_freq_factor).field("high_freq_factor", rope.high_freq_factor);
-  if (rope.type != Type::linear)
-    json.field("original_max_position_embeddings", rope.original_max_position_embeddings);
+  json.field("rope_type", name).field("type", name);
+  write_real(json, "factor", rope.factor);
+  if (rope.type == Type::llama3) {
+    write_real(json, "low_freq_factor", rope.low_freq_factor);
+    write_real(json, "high_freq_factor", rope.high_freq_factor);
+  }
+  if (rope.type != Type::linear) json.field("original_max_position_embeddings", rope.original_max_position_embeddings);
   if (rope.type != Type::yarn) return;
-  json.field("beta_fast", rope.beta_fast).field("beta_slow", rope.beta_slow).field("truncate", rope.truncate);
-  if (rope.mscale != 0) json.field("mscale", rope.mscale);
-  if (rope.mscale_all_dim != 0) json.field("mscale_all_dim", rope.mscale_all_dim);
-  if (rope.attention_factor != 0) json.field("attention_factor", rope.attention_factor);
+  write_real(json, "beta_fast", rope.beta_fast);
+  write_real(json, "beta_slow", rope.beta_slow);
+  json.field("truncate", rope.truncate);
+  if (rope.mscale != 0) write_real(json, "mscale", rope.mscale);
+  if (rope.mscale_all_dim != 0) write_real(json, "mscale_all_dim", rope.mscale_all_dim);
+  if (rope.attention_factor != 0) write_real(json, "attention_factor", rope.attention_factor);
 }
 
 void write_rope(const Config& config, JsonWriter& json) {
   const bool plain = config.rope_scaling.type == RopeScaling::Type::none;
-  json.field("rope_theta", config.rope_theta);
+  write_real(json, "rope_theta", config.rope_theta);
   if (plain) {
     json.key("rope_scaling").null();
   } else {
@@ -88,7 +92,8 @@ void write_rope(const Config& config, JsonWriter& json) {
     write_scaling(config, json);
     json.close();
   }
-  json.open('{', "rope_parameters").field("rope_theta", config.rope_theta);
+  json.open('{', "rope_parameters");
+  write_real(json, "rope_theta", config.rope_theta);
   if (plain) json.field("rope_type", "default");
   else write_scaling(config, json);
   json.close();

@@ -53,6 +53,13 @@ TEST(Config, WritesWhatItRead) {
   }
 }
 
+// transformers checks the types of what it reads: 1 is no float.
+TEST(Config, WritesFloatsAsFloats) {
+  const std::string text = config_json(tiny(tiny_deepseek(R"(, "routed_scaling_factor": 1)")), DType::f32);
+  for (const char* part : {"\"routed_scaling_factor\": 1.0", "\"attention_dropout\": 0.0", "\"rope_theta\": 100.0", "\"hidden_size\": 24,"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in " << text;
+}
+
 TEST(Config, BothSpellingsOfPositionsAreTheSame) {
   const Config v4 = tiny(tiny_llama(R"(, "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2})"));
   const Config v5 = tiny(tiny_llama(R"(, "rope_theta": null, "rope_parameters": {"rope_type": "linear", "factor": 2, "rope_theta": 5e5})"));
