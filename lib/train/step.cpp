@@ -18,7 +18,7 @@ TrainState make_state(Model model) {
 }
 
 // Logits are computed for so many rows at a time: they stay in the cache, and never all stand in memory.
-constexpr int64_t kHeadRows = 512;
+constexpr int64_t kHeadRows = 256;
 
 // The head and the loss: returns the sum of cross-entropies; dnormed gets its gradient, target t weighing weights[t].
 static double head_loss(TrainState& state, const Tensor& normed, const TrainingBatch& batch, std::span<float> weights,
@@ -51,6 +51,22 @@ static void add_expert_load(const Config& config, const Activations& acts, StepR
   }
 }
 
+// A cache with room for the batch's sequences: the last step's where it is large enough.
+static KvCache& empty_cache(Workspace& workspace, const Config& config, const TrainingBatch& batch) {
+  const auto sequences = static_cast<int64_t>(batch.lengths.size());
+  const int64_t longest = *std::max_element(batch.lengths.begin(), batch.lengths.end());
+  std::optional<KvCache>& cache = workspace.cache;
+  if (cache && cache->sequences() >= sequences && cache->max_positions() >= longest) {
+    for (int64_t s = 0; s < cache->sequences(); ++s) cache->release(s);
+  } else {
+    const int64_t before = cache ? cache->sequences() : 0, positions = cache ? cache->max_positions() : 0;
+    cache.reset();
+    cache.emplace(config, std::max(sequences, before), std::max(longest, positions));
+  }
+  for (int64_t s = 0; s < sequences; ++s) cache->reserve(s, batch.lengths[static_cast<size_t>(s)]);
+  return *cache;
+}
+
 StepResult accumulate_gradients(TrainState& state, const Documents& documents, const PackedRows& packed,
                                 std::span<const size_t> rows, const StepSpec& spec) {
   const Config& config = state.model.config;
@@ -67,15 +83,13 @@ StepResult accumulate_gradients(TrainState& state, const Documents& documents, c
     result.tokens += batches.back().targets.size();
   }
 
-  Activations acts;
+  Activations& acts = state.workspace.activations;
+  Arena& scratch = state.workspace.scratch;
   acts.keep_all = true;
-  Arena scratch;
   double loss = 0;
   for (TrainingBatch& batch : batches) {
     const auto count = static_cast<int64_t>(batch.targets.size());
-    const int32_t longest = *std::max_element(batch.lengths.begin(), batch.lengths.end());
-    KvCache cache(config, static_cast<int64_t>(batch.lengths.size()), longest);
-    for (size_t s = 0; s < batch.lengths.size(); ++s) cache.reserve(static_cast<int64_t>(s), batch.lengths[s]);
+    KvCache& cache = empty_cache(state.workspace, config, batch);
     forward(config, state.model.weights, batch.batch, cache, acts);
     add_expert_load(config, acts, result);
 

@@ -1,6 +1,7 @@
 // One optimizer step: forward and backward over the micro-batches of a batch, then clip, update and balance.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -9,6 +10,13 @@
 #include "train/optimizer.h"
 
 namespace ds {
+
+// Memory that steps use one after the other.
+struct Workspace {
+  Activations activations;
+  Arena scratch;
+  std::optional<KvCache> cache;
+};
 
 // All that training changes. Views in `weights` and `gradients`, `m`, `v` belong to the two arenas.
 struct TrainState {
@@ -19,6 +27,7 @@ struct TrainState {
   int64_t step = 0;                   // updates done
   uint64_t tokens = 0;                // targets seen
   uint64_t rows = 0;                  // rows of the data stream used: the data position
+  Workspace workspace;
 };
 // Takes over a model and gives it zero gradients and moments.
 TrainState make_state(Model model);
