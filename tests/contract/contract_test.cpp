@@ -28,6 +28,8 @@ struct Row {
 
 const std::vector<Row> rows = {
     {"ds-clean", "", {"--exact", "{in}"}},
+    {"ds-augment", "embed", {"--dimension", "8", "{in}"}},
+    {"ds-augment", "grade", {"{in}"}},
     {"ds-train", "tokenizer", {"--vocab-size", "300", "--pretokenizer", "gpt2", "-o", "{out}", "{in}"}},
     {"ds-run", "tokenize", {"--model", "{tokenizer}", "{in}"}},
     {"ds-run", "score", {"--model", "{model}", "{in}"}},

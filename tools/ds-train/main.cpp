@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
         pretrain(o, common.dry_run, report);
         return 0;
       });
-  pretraining.group("Model")
+  pretraining.dry_run().group("Model")
       .option("--init", o.init, "config.json of a model to start from random weights", "FILE")
       .option("--tokenizer", o.tokenizer, "tokenizer.json (or a folder with one) for --init; records of ids need none", "FILE")
       .option("--model", o.model, "model folder to go on from, with its tokenizer", "DIR")
@@ -66,8 +66,8 @@ int main(int argc, char** argv) {
       .option("--sequence-aux-loss", o.sequence_aux_loss, "coefficient of the balance loss within each sequence", "C")
       .option("--router-bias-update-rate", o.router_bias_update_rate, "step of the router bias against each expert's excess load", "RATE");
   pretraining.group("Checkpoints")
-      .option("--checkpoint-every", o.checkpoint_every, "steps between checkpoints (0: only after a signal)", "N")
-      .option("--keep-checkpoints", o.keep_checkpoints, "newest ones kept", "N")
-      .flag("--resume", o.resume, "go on from the newest checkpoint of -o, if there is one; the bytes are those of an unbroken run");
+      .option("--checkpoint-every", o.checkpoint_every, "steps between checkpoints (0: only after a signal)", "N").incidental()
+      .option("--keep-checkpoints", o.keep_checkpoints, "newest ones kept", "N").incidental()
+      .flag("--resume", o.resume, "go on from the newest checkpoint of -o, if there is one; the bytes are those of an unbroken run").incidental();
   return app.run(argc, argv);
 }
