@@ -1,9 +1,15 @@
 #include "train/pretrain.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 
@@ -153,6 +159,22 @@ StepSpec make_step_spec(const PretrainOptions& o) {
   return spec;
 }
 
+// Holds a folder for this process alone: two runs in one folder would spoil each other's files.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::string& folder) : file_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    const bool locked = file_ >= 0 && ::flock(file_, LOCK_EX | LOCK_NB) == 0;
+    const int error = errno;
+    if (!locked && file_ >= 0) ::close(file_);
+    require(locked, folder, ": ", error == EWOULDBLOCK ? "another ds-train is at work in it" : std::strerror(error));
+  }
+  ~FolderLock() { ::close(file_); }
+  FolderLock(const FolderLock&) = delete;
+
+ private:
+  int file_;
+};
+
 struct Summary {
   double first_loss = 0, last_loss = 0;
 };
@@ -270,6 +292,7 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
     return;
   }
   fs::create_directories(run.checkpoints());
+  const FolderLock lock(options.output);
   fs::remove(model_file);
   TrainState state = begin(run, source);
   Summary summary;
