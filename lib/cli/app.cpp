@@ -65,7 +65,9 @@ void App::Impl::declare_common() {
   for (const auto& verb : verbs) {
     Options o(verb.get());
     o.group("Common options");
-    o.option("-j,--threads", common.threads, "threads; 0: one a processor; the bytes do not depend on it").range(0, 4096).incidental();
+    o.option("-j,--threads", common.threads, "threads; 0: one a processor; the bytes do not depend on it")
+        .range(0, 4096)
+        .incidental();
     o.option("--seed", common.seed, "seed of every random choice");
     o.option("--config", config, "options from a TOML file: near = 0.8; a verb's in its table", "FILE");
     o.option("--report", common.report, "write what was done, with hashes of inputs and outputs, as JSON", "FILE");
@@ -113,10 +115,14 @@ int App::Impl::dispatch(const std::vector<std::string>& words) {
     verb = find("");
   const auto answer = [&] {
     std::string text;
-    if (help) text = help_text(tool, verb);
-    else if (version) text = version_text(tool);
-    else if (dump) text = dump_text(tool);
-    else if (!completions.empty()) text = completion_text(tool, completions);
+    if (help)
+      text = help_text(tool, verb);
+    else if (version)
+      text = version_text(tool);
+    else if (dump)
+      text = dump_text(tool);
+    else if (!completions.empty())
+      text = completion_text(tool, completions);
     if (text.empty()) return;
     print_and_check(text);
     throw Answered{};
@@ -138,14 +144,19 @@ int App::Impl::dispatch(const std::vector<std::string>& words) {
 }
 
 int App::Impl::act(const Verb& verb) {
-  set_log(tool.name, common.quiet ? LogLevel::error : common.verbose > 0 ? LogLevel::info : LogLevel::warning, log_format == "json");
+  set_log(tool.name,
+          common.quiet         ? LogLevel::error
+          : common.verbose > 0 ? LogLevel::info
+                               : LogLevel::warning,
+          log_format == "json");
   set_threads(common.threads);
   if (!common.quiet) install_progress(common.verbose > 0);
   Report report;
   report.tool = tool.name;
   report.command = verb.name;
   for (const Declared& o : verb.options)
-    if (!o.hidden && !o.incidental && !o.is_path() && !o.is_positional()) report.options.emplace_back(o.key(), current_json(o));
+    if (!o.hidden && !o.incidental && !o.is_path() && !o.is_positional())
+      report.options.emplace_back(o.key(), current_json(o));
   const int status = verb.action(common, report);
   finish_progress();
   flush_standard_output();
@@ -164,7 +175,8 @@ static int report_error(int status, std::string message) {
 // The first words that set how an error is written, an error in the command line itself included.
 static bool wants_json(const std::vector<std::string>& words) {
   for (size_t i = 0; i < words.size() && words[i] != "--"; ++i)
-    if (words[i] == "--log-format=json" || (words[i] == "--log-format" && i + 1 < words.size() && words[i + 1] == "json"))
+    if (words[i] == "--log-format=json" ||
+        (words[i] == "--log-format" && i + 1 < words.size() && words[i + 1] == "json"))
       return true;
   return false;
 }

@@ -6,7 +6,8 @@
 namespace ds {
 
 static std::string replace_all(std::string text, const std::string& from, const std::string& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
   return text;
 }
 
@@ -32,8 +33,9 @@ static std::string choices_of(const Declared& o) {
 
 static std::string bash(const Tool& tool) {
   const std::string function = cat("_", replace_all(tool.name, "-", "_"));
-  std::string text = cat(function, "() {\n  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n",
-                         "  COMPREPLY=()\n  case ${COMP_WORDS[1]} in\n");
+  std::string text =
+      cat(function, "() {\n  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n",
+          "  COMPREPLY=()\n  case ${COMP_WORDS[1]} in\n");
   std::string fallback = "  *) words= ;;\n";
   for (const Verb* verb : tool.verbs) {
     const std::string branch = cat("words='", words_of(*verb), "' ;;\n");
@@ -46,12 +48,13 @@ static std::string bash(const Tool& tool) {
   for (const Verb* verb : tool.verbs)
     for (const Declared& o : verb->options)
       if (!o.hidden && !o.choices.empty())
-        text += cat("  ", verb->name.empty() ? "*" : verb->name, ":", o.name(), ") COMPREPLY=($(compgen -W '", choices_of(o),
-                    "' -- \"$cur\")); return ;;\n");
+        text += cat("  ", verb->name.empty() ? "*" : verb->name, ":", o.name(), ") COMPREPLY=($(compgen -W '",
+                    choices_of(o), "' -- \"$cur\")); return ;;\n");
   text += cat("  esac\n  if [[ $COMP_CWORD -eq 1 && $cur != -* ]]; then\n    COMPREPLY=($(compgen -W '", verbs_of(tool),
               "' -- \"$cur\"))\n  fi\n",
               "  if [[ $cur == -* ]]; then\n    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n  else\n",
-              "    COMPREPLY+=($(compgen -f -- \"$cur\"))\n  fi\n}\ncomplete -o filenames -F ", function, " ", tool.name, "\n");
+              "    COMPREPLY+=($(compgen -f -- \"$cur\"))\n  fi\n}\ncomplete -o filenames -F ", function, " ",
+              tool.name, "\n");
   return text;
 }
 
@@ -76,7 +79,10 @@ static std::string zsh_arguments(const Verb& verb) {
     std::string value;
     if (!o.is_flag())
       value = cat(":", o.choices.empty() ? o.unit : "value", ":",
-                  !o.choices.empty() ? cat("(", choices_of(o), ")") : o.unit == "DIR" ? "_files -/" : o.is_path() ? "_files" : "");
+                  !o.choices.empty() ? cat("(", choices_of(o), ")")
+                  : o.unit == "DIR"  ? "_files -/"
+                  : o.is_path()      ? "_files"
+                                     : "");
     text += cat(" \\\n      '", o.is_vector() ? "*" : "", o.name(), "[", zsh_quoted(o.help), "]", value, "'");
   }
   return text + " \\\n      '*:file:_files'";
@@ -112,8 +118,10 @@ static std::string fish(const Tool& tool) {
         text += cat(" -n 'not __fish_seen_subcommand_from ", verbs, "'");
       if (!o.short_name.empty()) text += " -s " + o.short_name.substr(1);
       if (!o.long_name.empty()) text += " -l " + o.long_name.substr(2);
-      if (!o.choices.empty()) text += cat(" -x -a '", choices_of(o), "'");
-      else if (!o.is_flag()) text += o.is_path() ? " -r -F" : " -x";
+      if (!o.choices.empty())
+        text += cat(" -x -a '", choices_of(o), "'");
+      else if (!o.is_flag())
+        text += o.is_path() ? " -r -F" : " -x";
       text += cat(" -d '", replace_all(replace_all(o.help, "\\", "\\\\"), "'", "\\'"), "'\n");
     }
   return text;

@@ -1,4 +1,5 @@
-// --config FILE: a key is an option's long name without dashes; a table is a verb's: near = 0.8, [pretrain] steps = 100.
+// --config FILE: a key is an option's long name without dashes; a table is a verb's: near = 0.8, [pretrain] steps =
+// 100.
 #include <algorithm>
 
 #include "cli/declared.h"
@@ -9,10 +10,13 @@ namespace ds {
 
 static std::string scalar_text(const Json& value, const std::string& where) {
   switch (value.type) {
-    case Json::Type::boolean: return value.boolean ? "true" : "false";
+    case Json::Type::boolean:
+      return value.boolean ? "true" : "false";
     case Json::Type::number:
-    case Json::Type::string: return value.text;
-    default: throw UsageError(cat(where, ": expected a text, a number or true/false"));
+    case Json::Type::string:
+      return value.text;
+    default:
+      throw UsageError(cat(where, ": expected a text, a number or true/false"));
   }
 }
 
@@ -20,11 +24,13 @@ static std::string scalar_text(const Json& value, const std::string& where) {
 static std::vector<std::string> words_of(const Declared& o, const Json& value, const std::string& where) {
   if (o.counted) {
     const std::string text = scalar_text(value, where);
-    if (text.size() != 1 || text[0] < '0' || text[0] > '9') throw UsageError(cat(where, ": expected a number from 0 to 9"));
+    if (text.size() != 1 || text[0] < '0' || text[0] > '9')
+      throw UsageError(cat(where, ": expected a number from 0 to 9"));
     return std::vector<std::string>(static_cast<size_t>(text[0] - '0'), "true");
   }
   if (o.is_flag() && value.type != Json::Type::boolean) throw UsageError(cat(where, ": expected true or false"));
-  if (!o.is_flag() && value.type == Json::Type::boolean) throw UsageError(cat(where, ": expected ", o.unit, ", not true or false"));
+  if (!o.is_flag() && value.type == Json::Type::boolean)
+    throw UsageError(cat(where, ": expected ", o.unit, ", not true or false"));
   if (value.type != Json::Type::array) return {scalar_text(value, where)};
   if (!o.is_vector()) throw UsageError(cat(where, ": takes one value, not a list"));
   std::vector<std::string> words;

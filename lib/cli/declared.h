@@ -22,7 +22,7 @@ struct Declared {
   std::string positional;             // "FILE"
   Field field;
   std::string help, unit, group;
-  std::string default_text;           // as --help shows it; empty: none
+  std::string default_text;  // as --help shows it; empty: none
   std::vector<std::string> choices;
   std::optional<std::pair<double, double>> range;
   bool is_bytes = false, counted = false, required = false, commas = false, incidental = false, hidden = false;
@@ -32,7 +32,9 @@ struct Declared {
   bool is_path() const { return unit == "FILE" || unit == "DIR"; }
   bool is_positional() const { return !positional.empty(); }
   // "--output", else "-o", else "FILE": how messages name it.
-  const std::string& name() const { return !long_name.empty() ? long_name : !short_name.empty() ? short_name : positional; }
+  const std::string& name() const {
+    return !long_name.empty() ? long_name : !short_name.empty() ? short_name : positional;
+  }
   // Its key in a --config file: "output".
   std::string key() const;
 };
@@ -55,14 +57,14 @@ struct Tool {
 
 // options.cpp
 void assign(const Declared& option, const std::vector<std::string>& values);  // converts; UsageError names the option
-std::string current_json(const Declared& option);                            // the field's value as JSON text
+std::string current_json(const Declared& option);                             // the field's value as JSON text
 std::string shortest(double value);
 std::string nearest(const std::string& word, const std::vector<std::string>& among);  // "; did you mean 'X'?" or ""
 
 // parse.cpp: fills the fields from the words after the verb, then from the config file where `config` is set.
 // `given_early` is called between the two, so that --help works whatever else is missing.
-void parse_words(const Tool& tool, const Verb& verb, const std::vector<std::string>& words, const std::string& config_field,
-                 const std::function<void()>& given_early);
+void parse_words(const Tool& tool, const Verb& verb, const std::vector<std::string>& words,
+                 const std::string& config_field, const std::function<void()>& given_early);
 
 // config.cpp: key -> values, of the table's keys that are options of the verb; others are a UsageError.
 std::vector<std::pair<const Declared*, std::vector<std::string>>> read_config(const std::string& path, const Tool& tool,

@@ -89,12 +89,16 @@ static std::string examples_text(const std::vector<std::string>& examples) {
 }
 
 std::string help_text(const Tool& tool, const Verb* verb) {
-  const bool has_verbs = std::any_of(tool.verbs.begin(), tool.verbs.end(), [](const Verb* v) { return !v->name.empty(); });
+  const bool has_verbs =
+      std::any_of(tool.verbs.begin(), tool.verbs.end(), [](const Verb* v) { return !v->name.empty(); });
   const bool whole_tool = !verb || verb->name.empty();
   std::string text = "Usage: ";
   if (verb) text += usage_of(tool, *verb) + "\n";
   if (whole_tool && has_verbs) text += cat(verb ? "       " : "", tool.name, " VERB [OPTION...] [ARGUMENT...]\n");
-  text += "\n" + wrap(cat(tool.name, whole_tool ? "" : " " + verb->name, " - ", whole_tool ? tool.summary : verb->summary), 2, 0) + "\n";
+  text +=
+      "\n" +
+      wrap(cat(tool.name, whole_tool ? "" : " " + verb->name, " - ", whole_tool ? tool.summary : verb->summary), 2, 0) +
+      "\n";
   if (whole_tool && has_verbs) {
     text += "\nVerbs:\n";
     for (const Verb* v : tool.verbs)
@@ -110,8 +114,8 @@ std::string help_text(const Tool& tool, const Verb* verb) {
       if (!v->examples.empty()) examples.push_back(v->examples.front());
   }
   text += examples_text(examples);
-  return text + cat("\nExit status: 0 done; 1 failed or bad input; 2 wrong usage; 3 a gate not met.\n",
-                    "Manual: man ", tool.name, "; the family: man ds\n");
+  return text + cat("\nExit status: 0 done; 1 failed or bad input; 2 wrong usage; 3 a gate not met.\n", "Manual: man ",
+                    tool.name, "; the family: man ds\n");
 }
 
 std::string version_text(const Tool& tool) {
@@ -135,7 +139,8 @@ std::string dump_text(const Tool& tool) {
       if (o.hidden || o.is_positional()) continue;
       std::string names = o.short_name;
       if (!o.long_name.empty()) names += (names.empty() ? "" : ",") + o.long_name;
-      text += cat(verb->name.empty() ? "-" : verb->name, "\t", names, "\t", o.default_text, "\t", o.unit, "\t", o.help, "\n");
+      text += cat(verb->name.empty() ? "-" : verb->name, "\t", names, "\t", o.default_text, "\t", o.unit, "\t", o.help,
+                  "\n");
     }
   return text;
 }

@@ -52,7 +52,8 @@ static std::string default_text(const Declared& o) {
                     o.field);
 }
 
-static Declared& declare(Verb* verb, const std::string& names, Field field, const std::string& help, const std::string& unit) {
+static Declared& declare(Verb* verb, const std::string& names, Field field, const std::string& help,
+                         const std::string& unit) {
   Declared o;
   o.field = field;
   o.help = help;
@@ -84,7 +85,8 @@ Options& Options::flag(const std::string& name, bool& field, const std::string& 
   declare(impl_, name, &field, help, "");
   return *this;
 }
-Options& Options::option(const std::string& name, std::string& field, const std::string& help, const std::string& unit) {
+Options& Options::option(const std::string& name, std::string& field, const std::string& help,
+                         const std::string& unit) {
   declare(impl_, name, &field, help, unit);
   return *this;
 }

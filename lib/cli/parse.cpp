@@ -21,10 +21,12 @@ static std::vector<std::string> separate_empty_values(const Verb& verb, const st
   bool options_end = false;
   for (const std::string& word : words) {
     options_end = options_end || word == "--";
-    const bool empty_value = !options_end && word.starts_with("--") && word.ends_with('=') && word.find('=') == word.size() - 1;
+    const bool empty_value =
+        !options_end && word.starts_with("--") && word.ends_with('=') && word.find('=') == word.size() - 1;
     bool known = false;
     if (empty_value)
-      for (const Declared& o : verb.options) known = known || (o.long_name == word.substr(0, word.size() - 1) && !o.is_flag());
+      for (const Declared& o : verb.options)
+        known = known || (o.long_name == word.substr(0, word.size() - 1) && !o.is_flag());
     out.push_back(known ? word.substr(0, word.size() - 1) : word);
     if (known) out.emplace_back();
   }
@@ -69,8 +71,8 @@ static std::string readable(const std::string& message) {
   return cat(message.substr(0, colon), " needs a value (", unit, ")");
 }
 
-void parse_words(const Tool& tool, const Verb& verb, const std::vector<std::string>& words, const std::string& config_field,
-                 const std::function<void()>& given_early) {
+void parse_words(const Tool& tool, const Verb& verb, const std::vector<std::string>& words,
+                 const std::string& config_field, const std::function<void()>& given_early) {
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
@@ -93,7 +95,8 @@ void parse_words(const Tool& tool, const Verb& verb, const std::vector<std::stri
   } catch (const CLI::ParseError& e) {
     throw UsageError(readable(e.what()));
   }
-  // Help before complaints about anything else; then what stands on the command line, then the file, then what is missing.
+  // Help before complaints about anything else; then what stands on the command line, then the file, then what is
+  // missing.
   Values given;
   for (const auto& [o, option] : bound)
     if (option->count() > 0) given.emplace_back(o, option->results());
@@ -112,7 +115,8 @@ void parse_words(const Tool& tool, const Verb& verb, const std::vector<std::stri
         given.push_back(std::move(value));
       }
   for (const Declared& o : verb.options)
-    if (o.required && !is_given(o)) throw UsageError(cat(o.name(), " is required", o.is_positional() ? "" : cat(" (", o.unit, ")")));
+    if (o.required && !is_given(o))
+      throw UsageError(cat(o.name(), " is required", o.is_positional() ? "" : cat(" (", o.unit, ")")));
 }
 
 }  // namespace ds

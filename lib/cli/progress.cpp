@@ -38,7 +38,8 @@ static std::string duration(double seconds) {
   const auto s = static_cast<uint64_t>(seconds + 0.5);
   char text[48];
   if (s >= 3600)
-    std::snprintf(text, sizeof text, "%llu:%02u:%02u", static_cast<unsigned long long>(s / 3600), unsigned(s / 60 % 60), unsigned(s % 60));
+    std::snprintf(text, sizeof text, "%llu:%02u:%02u", static_cast<unsigned long long>(s / 3600), unsigned(s / 60 % 60),
+                  unsigned(s % 60));
   else
     std::snprintf(text, sizeof text, "%u:%02u", unsigned(s / 60), unsigned(s % 60));
   return text;

@@ -39,7 +39,8 @@ void install_signals() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before {};
     sigaction(signal, nullptr, &before);
-    if (before.sa_handler != SIG_IGN) sigaction(signal, &handle, nullptr);  // nohup and background jobs stay as they are
+    if (before.sa_handler != SIG_IGN)
+      sigaction(signal, &handle, nullptr);  // nohup and background jobs stay as they are
   }
 }
 

@@ -35,7 +35,8 @@ static Json to_json(const toml::node& node) {
   } else {  // a date or time
     std::ostringstream out;
     node.visit([&](const auto& value) {
-      if constexpr (toml::is_date<decltype(value)> || toml::is_time<decltype(value)> || toml::is_date_time<decltype(value)>)
+      if constexpr (toml::is_date<decltype(value)> || toml::is_time<decltype(value)> ||
+                    toml::is_date_time<decltype(value)>)
         out << value.get();
     });
     json.type = Json::Type::string;

@@ -40,7 +40,9 @@ struct Sample {
     };
     Options o = app.verb("", "", {"ds-sample in.jsonl"}, action("default"));
     o.option("FILE", files, "records", "FILE").group("Filters").option("--near", near, "similarity", "T").range(0, 1);
-    o.option("--share", share, "share of words").flag("--exact", exact, "exact ones").bytes("--memory", memory, "bytes held");
+    o.option("--share", share, "share of words")
+        .flag("--exact", exact, "exact ones")
+        .bytes("--memory", memory, "bytes held");
     o.option("-o,--output", output, "result", "FILE").choice("--preset", preset, {"small", "large"}, "several at once");
     o.option("--list", list, "names", "NAMES").commas().option("--tag", tags, "tags");
     o.flag("--resume", resume, "go on").incidental();
@@ -63,8 +65,10 @@ using Words = std::vector<std::string>;
 
 TEST(App, OptionsReachTheirFields) {
   Sample s;
-  EXPECT_EQ(s.run({"--near", "0.25", "a", "--exact", "-o", "x", "b", "--memory=2K", "--list", "p,q", "--list=r", "--tag", "t,u",
-                   "--tag", "v", "-j3", "-vv", "--seed", "18446744073709551615"}), 0) << s.err;
+  EXPECT_EQ(s.run({"--near", "0.25", "a", "--exact", "-o", "x", "b", "--memory=2K", "--list", "p,q", "--list=r",
+                   "--tag", "t,u", "--tag", "v", "-j3", "-vv", "--seed", "18446744073709551615"}),
+            0)
+      << s.err;
   EXPECT_EQ(s.ran, "default");
   EXPECT_EQ(s.near, 0.25);
   EXPECT_TRUE(s.exact);
@@ -135,7 +139,9 @@ TEST(App, WrongUsageIsTwoAndSaysWhatToDo) {
 TEST(App, ConfigFile) {
   const test::Scratch scratch;
   const std::string path = scratch.path / "c.toml";
-  test::spill(path, "near = 0.5\nexact = true\nlist = [\"a,b\", \"c\"]\nmemory = \"3M\"\nthreads = 2\nseed = 9\nverbose = 1\n[learn]\nk = 8\nseed = 4\n");
+  test::spill(path,
+              "near = 0.5\nexact = true\nlist = [\"a,b\", \"c\"]\nmemory = \"3M\"\nthreads = 2\nseed = 9\nverbose = "
+              "1\n[learn]\nk = 8\nseed = 4\n");
   Sample s;
   EXPECT_EQ(s.run({"--config", path, "--near", "0.6"}), 0) << s.err;
   EXPECT_EQ(s.near, 0.6);  // the command line wins
@@ -151,10 +157,14 @@ TEST(App, ConfigFile) {
   EXPECT_EQ(learn.common.seed, 4u);  // the verb's table wins over the top
 
   const std::vector<std::pair<std::string, std::string>> wrong = {
-      {"naer = 1\n", "unknown key 'naer'; did you mean 'near'?"}, {"near = \"x\"\n", "'x' is not a number"},
-      {"near = [0.5]\n", "takes one value"},      {"near = true\n", "expected T, not true or false"},
-      {"exact = 1\n", "expected true or false"},  {"near = = 1\n", ":1: "},
-      {"\n[lern]\n", "unknown table [lern]"},     {"[learn]\nnear = 0.5\n", "unknown key 'near' in [learn]"},
+      {"naer = 1\n", "unknown key 'naer'; did you mean 'near'?"},
+      {"near = \"x\"\n", "'x' is not a number"},
+      {"near = [0.5]\n", "takes one value"},
+      {"near = true\n", "expected T, not true or false"},
+      {"exact = 1\n", "expected true or false"},
+      {"near = = 1\n", ":1: "},
+      {"\n[lern]\n", "unknown table [lern]"},
+      {"[learn]\nnear = 0.5\n", "unknown key 'near' in [learn]"},
       {"near = 0.1\nnear = 0.2\n", ":2: "},
   };
   for (const auto& [text, message] : wrong) {
@@ -224,8 +234,9 @@ TEST(App, ReportHasTheOptionsThatDecideTheBytes) {
 TEST(App, HelpShowsGroupsDefaultsAndUnits) {
   Sample s;
   EXPECT_EQ(s.run({"--naer", "-h"}), 0) << s.err;  // help, whatever else is wrong
-  for (const char* text : {"Usage: ds-sample [OPTION...] [FILE...]", "ds-sample VERB", "\nFilters:\n", "--near T", "(default 0.8)",
-                           "--memory BYTES", "(default 64M)", "small|large", "  ds-sample in.jsonl\n", "Exit status"})
+  for (const char* text :
+       {"Usage: ds-sample [OPTION...] [FILE...]", "ds-sample VERB", "\nFilters:\n", "--near T", "(default 0.8)",
+        "--memory BYTES", "(default 64M)", "small|large", "  ds-sample in.jsonl\n", "Exit status"})
     EXPECT_NE(s.out.find(text), std::string::npos) << text << "\n" << s.out;
   EXPECT_EQ(s.out.find("dump-options"), std::string::npos);
   EXPECT_EQ(s.out.find("(default )"), std::string::npos);

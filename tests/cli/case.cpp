@@ -26,14 +26,17 @@ int main(int argc, char** argv) {
     if (name != "cmd" && name != "stdin" && !name.starts_with("expected_"))
       fs::copy(entry.path(), scratch.path / name, fs::copy_options::recursive);
   }
-  const Result result = run({.words = {"sh", (folder / "cmd").string()},
-                             .directory = scratch.path,
-                             .input = slurp(folder / "stdin"),
-                             .environment = {{"PATH", std::string(argv[2]) + ":" + std::getenv("PATH")},
-                                             {"LC_ALL", "C"}, {"NO_COLOR", "1"}}});
+  const Result result =
+      run({.words = {"sh", (folder / "cmd").string()},
+           .directory = scratch.path,
+           .input = slurp(folder / "stdin"),
+           .environment = {
+               {"PATH", std::string(argv[2]) + ":" + std::getenv("PATH")}, {"LC_ALL", "C"}, {"NO_COLOR", "1"}}});
   bool good = same("standard output", slurp(folder / "expected_stdout"), result.out);
   good = same("standard error", slurp(folder / "expected_stderr"), result.err) && good;
-  good = same("exit status", std::to_string(expected_exit(folder / "expected_exit")),
-              result.late ? "none: it ran too long" : std::to_string(result.signal ? 128 + result.signal : result.exit)) && good;
+  good =
+      same("exit status", std::to_string(expected_exit(folder / "expected_exit")),
+           result.late ? "none: it ran too long" : std::to_string(result.signal ? 128 + result.signal : result.exit)) &&
+      good;
   return good ? 0 : 1;
 }

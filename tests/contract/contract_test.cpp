@@ -60,7 +60,8 @@ std::string byte_tokenizer() {
  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
  "post_processor": null, "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
  "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-           "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": {)" + vocabulary + R"(}, "merges": []}})";
+           "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": {)" +
+         vocabulary + R"(}, "merges": []}})";
 }
 
 // Files that rows read, made once.
@@ -80,9 +81,9 @@ struct Fixtures {
           R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 256, "hidden_size": 64,
               "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
               "max_position_embeddings": 256, "rms_norm_eps": 1e-6, "hidden_act": "silu", "tie_word_embeddings": false})");
-    const Result made = run({.words = {executable("ds-train"), "pretrain", "--init", scratch.path / "config.json",
-                                       "--tokenizer", tokenizer, "--data", in, "--steps", "1", "--batch-size", "1",
-                                       "--sequence-length", "16", "-o", model}});
+    const Result made = run(
+        {.words = {executable("ds-train"), "pretrain", "--init", scratch.path / "config.json", "--tokenizer", tokenizer,
+                   "--data", in, "--steps", "1", "--batch-size", "1", "--sequence-length", "16", "-o", model}});
     if (made.exit != 0) trouble = "ds-train pretrain: " + made.err;
   }
 };
@@ -158,7 +159,9 @@ TEST_P(EveryTool, HelpMentionsEveryOption) {
 TEST_P(EveryTool, Version) {
   const Result shown = tool({"--version"});
   EXPECT_EQ(shown.exit, 0);
-  EXPECT_TRUE(std::regex_match(shown.out, std::regex(GetParam() + " \\d+\\.\\d+\\.\\d+ \\(simd \\w+, cuda (yes|no)\\)\n"))) << shown.out;
+  EXPECT_TRUE(
+      std::regex_match(shown.out, std::regex(GetParam() + " \\d+\\.\\d+\\.\\d+ \\(simd \\w+, cuda (yes|no)\\)\n")))
+      << shown.out;
 }
 
 TEST_P(EveryTool, UnknownOptionIsWrongUsage) {
@@ -197,7 +200,8 @@ TEST_P(EveryTool, AnOldProcessorGetsASentence) {
   EXPECT_EQ(result.exit, 1);
   EXPECT_NE(result.err.find("lacks AVX2"), std::string::npos) << result.err;
 }
-INSTANTIATE_TEST_SUITE_P(Contract, EveryTool, testing::ValuesIn(tools), [](const auto& info) { return info.param.substr(3); });
+INSTANTIATE_TEST_SUITE_P(Contract, EveryTool, testing::ValuesIn(tools),
+                         [](const auto& info) { return info.param.substr(3); });
 
 class EveryRow : public testing::TestWithParam<Row> {
  protected:
@@ -309,11 +313,14 @@ TEST_P(EveryRow, SignalLeavesNothing) {
     EXPECT_TRUE(fs::is_empty(results)) << fs::directory_iterator(results)->path();
   }
 }
-INSTANTIATE_TEST_SUITE_P(Contract, EveryRow, testing::ValuesIn(rows), [](const auto& info) { return label(info.param); });
+INSTANTIATE_TEST_SUITE_P(Contract, EveryRow, testing::ValuesIn(rows),
+                         [](const auto& info) { return label(info.param); });
 
 TEST(Rows, EveryToolHasOne) {
   for (const std::string& tool : tools)
-    EXPECT_TRUE(!exists(tool) || std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.tool == tool; })) << tool;
+    EXPECT_TRUE(!exists(tool) || std::any_of(rows.begin(), rows.end(), [&](const Row& row) {
+      return row.tool == tool;
+    })) << tool;
 }
 
 }  // namespace ds::test

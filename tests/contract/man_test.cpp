@@ -44,15 +44,19 @@ TEST_P(ManOfTool, StatesTheOptionsOfTheTool) {
   const std::set<std::string> in_page = options_of_page(page);
   std::set<std::string> in_tool;
   for (const DumpedOption& o : dump_options(tool)) {
-    if (o.verb != "-") EXPECT_NE(page.find(o.verb), std::string::npos) << path << " does not mention the verb " << o.verb;
+    if (o.verb != "-")
+      EXPECT_NE(page.find(o.verb), std::string::npos) << path << " does not mention the verb " << o.verb;
     in_tool.insert(o.names.begin(), o.names.end());
   }
   for (const std::string& name : in_tool) EXPECT_TRUE(in_page.count(name)) << path << " lacks " << name;
-  for (const std::string& name : in_page) EXPECT_TRUE(in_tool.count(name)) << path << " has " << name << ", which " << tool << " has not";
-  for (const char* section : {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES", "SEE ALSO"})
+  for (const std::string& name : in_page)
+    EXPECT_TRUE(in_tool.count(name)) << path << " has " << name << ", which " << tool << " has not";
+  for (const char* section :
+       {"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES", "SEE ALSO"})
     EXPECT_NE(page.find(std::string(".Sh ") + section), std::string::npos) << path << " lacks " << section;
 }
-INSTANTIATE_TEST_SUITE_P(Tools, ManOfTool, testing::ValuesIn(tools), [](const auto& info) { return info.param.substr(3); });
+INSTANTIATE_TEST_SUITE_P(Tools, ManOfTool, testing::ValuesIn(tools),
+                         [](const auto& info) { return info.param.substr(3); });
 
 TEST(Man, PagesAreCleanMdoc) {
   if (run({.words = {"sh", "-c", "command -v mandoc"}}).exit != 0) GTEST_SKIP() << "mandoc is not installed";

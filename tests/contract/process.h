@@ -42,18 +42,18 @@ struct Scratch {
 };
 
 struct Result {
-  int exit = -1;    // exit status, or -1 after a signal
-  int signal = 0;   // the signal that ended it, or 0
+  int exit = -1;      // exit status, or -1 after a signal
+  int signal = 0;     // the signal that ended it, or 0
   bool late = false;  // it ran past the limit and was killed
   std::string out, err;
 };
 
 struct Command {
-  std::vector<std::string> words;           // words[0] is the executable
-  std::filesystem::path directory = "/";    // where it runs
-  std::string input;                        // standard input
-  std::string output;                       // standard output goes to this file instead of Result::out
-  bool closed_pipe = false;                 // standard output is a pipe that nobody reads
+  std::vector<std::string> words;         // words[0] is the executable
+  std::filesystem::path directory = "/";  // where it runs
+  std::string input;                      // standard input
+  std::string output;                     // standard output goes to this file instead of Result::out
+  bool closed_pipe = false;               // standard output is a pipe that nobody reads
   std::vector<std::pair<std::string, std::string>> environment;
   double limit_seconds = 60;
 };

@@ -64,7 +64,9 @@ TEST(Rooms, AViolationIsFoundAndNamed) {
   const Graph graph = read_graph("ds_room(base)\nds_room(io base)\nds_room(tensor base)\nds_room(clean    base io)\n");
   EXPECT_EQ(violations(graph, "clean", graph.at("clean"), "clean/x.cpp", "#include \"tensor/ops.h\"\n"),
             std::vector<std::string>{"clean/x.cpp:1: clean may not include tensor"});
-  EXPECT_TRUE(violations(graph, "clean", graph.at("clean"), "clean/x.cpp", "#include \"io/json.h\"\n#include \"clean/a.h\"\n").empty());
+  EXPECT_TRUE(
+      violations(graph, "clean", graph.at("clean"), "clean/x.cpp", "#include \"io/json.h\"\n#include \"clean/a.h\"\n")
+          .empty());
 }
 
 TEST(Rooms, IncludesFollowTheGraph) {
@@ -74,7 +76,8 @@ TEST(Rooms, IncludesFollowTheGraph) {
   for (const auto& [room, may] : graph)
     for (const fs::path& path : sources(root / "lib" / room)) {
       ++seen;
-      for (const auto& v : violations(graph, room, may, fs::relative(path, root / "lib"), slurp(path))) ADD_FAILURE() << v;
+      for (const auto& v : violations(graph, room, may, fs::relative(path, root / "lib"), slurp(path)))
+        ADD_FAILURE() << v;
     }
   EXPECT_GT(seen, 50u);
 }
@@ -95,7 +98,8 @@ TEST(Tools, MainsAreThinAndKnowOneRoom) {
     ASSERT_TRUE(tool.starts_with("ds-") && fs::exists(main)) << entry.path();
     const std::string text = slurp(main);
     EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 120) << main;
-    EXPECT_EQ(sources(entry.path()).size(), 1u) << entry.path() << " is one file: the rest belongs in lib/" << tool.substr(3);
+    EXPECT_EQ(sources(entry.path()).size(), 1u)
+        << entry.path() << " is one file: the rest belongs in lib/" << tool.substr(3);
     const std::set<std::string> may = {"cli", "base", "io", tool.substr(3)};
     for (const auto& v : violations(graph, tool, may, "tools/" + tool + "/main.cpp", text)) ADD_FAILURE() << v;
     ++seen;

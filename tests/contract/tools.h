@@ -11,7 +11,8 @@
 
 namespace ds::test {
 
-inline const std::vector<std::string> tools = {"ds-clean", "ds-augment", "ds-train", "ds-quantize", "ds-run", "ds-eval"};
+inline const std::vector<std::string> tools = {"ds-clean",    "ds-augment", "ds-train",
+                                               "ds-quantize", "ds-run",     "ds-eval"};
 
 inline std::string executable(const std::string& tool) { return std::string(DS_BUILD_DIR) + "/" + tool; }
 inline bool exists(const std::string& tool) { return std::filesystem::exists(executable(tool)); }

@@ -9,7 +9,8 @@ namespace ds {
 TEST(Toml, ValuesKeepTheirKind) {
   const Json json = parse_toml(
       "text = \"caf\\u00e9\"\nwhole = 1_000\nbig = 9223372036854775807\nreal = 3.0\nsmall = 1e-8\nyes = true\n"
-      "list = [1, \"a\", [2.5]]\nday = 1979-05-27\nnothing = nan\n[table]\nkey = 'C:\\x'\n[[task]]\nname = \"one\"\n[[task]]\nname = \"two\"\n",
+      "list = [1, \"a\", [2.5]]\nday = 1979-05-27\nnothing = nan\n[table]\nkey = 'C:\\x'\n[[task]]\nname = "
+      "\"one\"\n[[task]]\nname = \"two\"\n",
       "t.toml");
   EXPECT_EQ(json.find("text")->as_string("text"), "caf\xc3\xa9");
   EXPECT_EQ(json.find("whole")->as_int("whole"), 1000);
@@ -26,7 +27,8 @@ TEST(Toml, ValuesKeepTheirKind) {
 }
 
 TEST(Toml, ErrorsNameFileAndLine) {
-  for (const char* bad : {"a = 1\nb = \n", "a = 1\na = 2\n", "a = 1\n[b\n", "a = 1\nb = 99999999999999999999\n", "a = 1\nb = \"\xff\"\n"}) {
+  for (const char* bad : {"a = 1\nb = \n", "a = 1\na = 2\n", "a = 1\n[b\n", "a = 1\nb = 99999999999999999999\n",
+                          "a = 1\nb = \"\xff\"\n"}) {
     try {
       parse_toml(bad, "t.toml");
       ADD_FAILURE() << bad;
@@ -37,8 +39,6 @@ TEST(Toml, ErrorsNameFileAndLine) {
 }
 
 // tomlplusplus follows nesting by recursion: a depth that would end the stack must be an error before.
-TEST(Toml, DeepNestingIsAnError) {
-  EXPECT_THROW(parse_toml("a = " + std::string(100000, '['), "t.toml"), Error);
-}
+TEST(Toml, DeepNestingIsAnError) { EXPECT_THROW(parse_toml("a = " + std::string(100000, '['), "t.toml"), Error); }
 
 }  // namespace ds
