@@ -41,11 +41,13 @@ class NearIndex {
  private:
   struct Entry {
     const uint64_t* data;
-    uint32_t size, prefix;     // shingles; how many of them are indexed
-    uint32_t seen_by, shared;  // scratch of the query `seen_by`: common prefix shingles
+    uint32_t size, prefix;  // shingles; how many of them are indexed
     std::span<const uint64_t> set() const { return {data, size}; }
   };
-  struct Posting {
+  struct Count {                     // what a query finds out about an entry
+    uint32_t seen_by, shared, size;  // the last query that met it; common prefix shingles; |set|
+  };
+  struct Posting {         // of a rare shingle
     uint32_t tag;          // the high half of the shingle
     uint32_t entry, next;  // next posting of the same bucket + 1
   };
@@ -54,6 +56,9 @@ class NearIndex {
   size_t prefix_length(size_t size) const;
   void take_prefix(std::span<const uint64_t> set, size_t length);
   void collect_candidates(std::span<const uint64_t> set);
+  void count(uint32_t entry, double size);
+  void note_length(uint64_t shingle, size_t length);
+  void keep_possible(std::span<const uint64_t> set, size_t prefix);
   std::optional<NearMatch> best_candidate(std::span<const uint64_t> set, size_t prefix);
   void index_entry(uint32_t entry);
   void rebuild();
@@ -61,18 +66,23 @@ class NearIndex {
 
   double threshold_;
   std::vector<Entry> entries_;
+  std::vector<Count> counts_;                          // by entry
   std::unordered_multimap<uint64_t, uint32_t> equal_;  // hash of a whole set -> its entry
   std::vector<std::unique_ptr<uint64_t[]>> chunks_;    // the sets themselves
   size_t chunk_used_ = 0, chunk_size_ = 0;
   std::vector<uint32_t> heads_;  // bucket -> posting + 1
   std::vector<Posting> postings_;
   int head_shift_ = 0;
+  std::unordered_map<uint64_t, std::vector<uint32_t>> frequent_;  // shingle of a rank above 0 -> entries
   std::vector<uint8_t> rank_, next_rank_;  // by the top bits of a shingle: 0 rare, more is more frequent
   uint8_t highest_rank_ = 0;
   bool ranks_changed_ = false;
   uint64_t walked_since_rebuild_ = 0;
   uint32_t query_ = 0;
-  std::vector<uint64_t> prefix_;  // of the current set
+  std::vector<uint64_t> prefix_;  // of the current set, the rare shingles first
+  size_t rare_ = 0;               // how many of prefix_ have rank 0
+  std::vector<uint8_t> ranks_of_set_;
+  uint64_t indexed_ = 0;  // elements of all prefixes
   std::vector<uint32_t> candidates_;
   Work work_;
 };
