@@ -96,6 +96,7 @@ std::string history_entry(const PretrainOptions& o, const Documents& documents, 
   w.field("weight-decay", o.weight_decay).field("beta1", o.beta1).field("beta2", o.beta2);
   w.field("epsilon", o.epsilon).field("clip-norm", o.clip_norm).field("router-aux-loss", o.router_aux_loss);
   w.field("sequence-aux-loss", o.sequence_aux_loss).field("router-bias-update-rate", o.router_bias_update_rate);
+  w.field("router-bias-decay", o.router_bias_decay);
   w.field("dtype", o.dtype);
   w.close().close();
   return w.text;
@@ -155,7 +156,6 @@ StepSpec make_step_spec(const PretrainOptions& o) {
   spec.adamw.beta2 = static_cast<float>(o.beta2);
   spec.adamw.epsilon = static_cast<float>(o.epsilon);
   spec.adamw.weight_decay = static_cast<float>(o.weight_decay);
-  spec.router_bias_update_rate = o.router_bias_update_rate;
   return spec;
 }
 
@@ -193,6 +193,9 @@ Summary run_steps(Run& run, TrainState& state) {
     const double rate = learning_rate(run.schedule, state.step);
     run.spec.adamw.learning_rate = static_cast<float>(rate);
     run.spec.adamw.step = state.step + 1;
+    // Balance is sought at full speed from the start, warm-up included, and settles as the weights do.
+    const bool decays = o.router_bias_decay && state.step >= o.warmup_steps && o.learning_rate > 0;
+    run.spec.router_bias_update_rate = o.router_bias_update_rate * (decays ? rate / o.learning_rate : 1.0);
     const StepResult result = train_step(state, run.documents, run.packed, rows, run.spec);
     if (state.step == 1) summary.first_loss = result.loss;
     summary.last_loss = result.loss;

@@ -25,6 +25,7 @@ struct PretrainOptions {
   double weight_decay = 0.1, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, clip_norm = 1;
   // Mixture of experts.
   double router_aux_loss = 0, sequence_aux_loss = 0, router_bias_update_rate = 0;
+  bool router_bias_decay = false;                            // the update rate falls with the learning rate
   // Files.
   std::string dtype = "f32";
   bool resume = false;

@@ -151,6 +151,23 @@ TEST_F(Pretrain, SameBytesForAnyNumberOfThreads) {
   EXPECT_EQ(contents(folder.path("one")), contents(folder.path("three")));
 }
 
+// In the last step of a linear schedule the rate is a tenth of its peak, and so is the bias's step.
+TEST_F(Pretrain, RouterBiasDecaysWithTheLearningRate) {
+  options.schedule = "linear", options.steps = 10, options.warmup_steps = 0, options.checkpoint_every = 9;
+  options.router_bias_update_rate = 0.25;
+  for (const bool decay : {false, true}) {
+    options.router_bias_decay = decay;
+    const std::string name = decay ? "decayed" : "constant";
+    run(name);
+    const Model before = load_model(folder.path(name + "/checkpoints/step-9")), after = load_model(folder.path(name));
+    float moved = 0;
+    for (int e = 0; e < 8; ++e) {
+      moved = std::max(moved, std::abs(after.weights.layers[1].router_bias.f32()[e] - before.weights.layers[1].router_bias.f32()[e]));
+    }
+    EXPECT_NEAR(moved, decay ? 0.025 : 0.25, 1e-6);
+  }
+}
+
 TEST_F(Pretrain, GoesOnFromAModelAndKeepsItsHistory) {
   run("first");
   options.init.clear();

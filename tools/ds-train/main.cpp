@@ -64,7 +64,8 @@ int main(int argc, char** argv) {
   pretraining.group("Mixture of experts")
       .option("--router-aux-loss", o.router_aux_loss, "coefficient of the load-balancing loss of a layer", "C")
       .option("--sequence-aux-loss", o.sequence_aux_loss, "coefficient of the balance loss within each sequence", "C")
-      .option("--router-bias-update-rate", o.router_bias_update_rate, "step of the router bias against each expert's excess load", "RATE");
+      .option("--router-bias-update-rate", o.router_bias_update_rate, "step of the router bias against each expert's excess load", "RATE")
+      .flag("--router-bias-decay", o.router_bias_decay, "let that step fall with the learning rate, so that the balance settles");
   pretraining.group("Checkpoints")
       .option("--checkpoint-every", o.checkpoint_every, "steps between checkpoints (0: only after a signal)", "N").incidental()
       .option("--keep-checkpoints", o.keep_checkpoints, "newest ones kept", "N").incidental()
