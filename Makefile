@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
-.PHONY: all demo test bench install clean setup tools
+.PHONY: all demo test sanitize bench install clean setup tools
 
 all: tools
 
@@ -30,8 +30,15 @@ bench: setup
 	@cmake --build $(BUILD)-bench --target bench_gemm -j $(JOBS)
 	@env -u OPENBLAS_CORETYPE $(BUILD)-bench/bench/gemm
 
+# The parsers once more, under the address and undefined-behaviour sanitizers, the fuzz targets' seeds included.
+PARSER_TESTS := base_test io_test text_test
+sanitize: setup
+	@cmake -S . -B $(BUILD)-sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DDS_SANITIZE=address,undefined -DDS_CUDA=OFF
+	@cmake --build $(BUILD)-sanitize --target $(PARSER_TESTS) fuzz_targets -j $(JOBS)
+	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -R '^(base|io|text|fuzz.*)$$'
+
 install: tools
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-test $(BUILD)-bench
+	rm -rf $(BUILD) $(BUILD)-test $(BUILD)-sanitize $(BUILD)-bench

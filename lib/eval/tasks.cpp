@@ -63,13 +63,15 @@ TaskResult bits_per_byte(Engine& engine, const std::vector<Document>& documents)
 }
 
 TaskResult ngram_bits_per_byte(const std::vector<Document>& training, const std::vector<Document>& documents) {
-  NgramModel model(5);
-  for (const Document& document : training) model.add(document.text);
+  NgramTrainer trainer;
+  for (const Document& document : training) trainer.add(document.text);
+  const NgramModel model = trainer.train();
   TaskResult result{.task = "bits_per_byte", .metric = "bits_per_byte", .higher_is_better = false};
   for (const Document& document : documents) {
+    throw_if_stopped();
     if (document.text.empty()) continue;
     result.ids.push_back(document.id);
-    result.values.push_back(model.bits(document.text));
+    result.values.push_back(-model.log2_probability(document.text));
     result.weights.push_back(static_cast<double>(document.text.size()));
   }
   result.estimate = ratio_estimate(result.values, result.weights);

@@ -93,7 +93,7 @@ TEST(CudaHostDeathTest, AThreadThatLeavesBeforeABarrierIsFound) {
   EXPECT_DEATH(launch("early", early_return_kernel, dim3(1), dim3(32), 0, x.data), "__syncthreads after some threads");
 }
 TEST(CudaHostDeathTest, ASharedMemoryOverrunIsFound) {
-  const Buffer<float> x(32);
+  const Buffer<float> x(std::vector<float>(32, 1.0f));
   EXPECT_DEATH(launch("overrun", overrun_kernel, dim3(1), dim3(32), 32 * sizeof(float), x.data), "past the shared memory");
 }
 TEST(CudaHostDeathTest, AWritePastAnAllocationIsFound) {
