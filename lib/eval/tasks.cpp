@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/hash.h"
 #include "base/rng.h"
 #include "base/stop.h"
 #include "text/ngram.h"
