@@ -1,6 +1,7 @@
 #include "eval/tasks.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/hash.h"
 #include "base/rng.h"
@@ -82,6 +83,7 @@ TaskResult ngram_bits_per_byte(const std::vector<Document>& training, const std:
 // ---- Cloze ----
 
 constexpr size_t kContextWords = 48, kChoiceWords = 10, kChoices = 4;
+constexpr size_t kChoiceBytes = 120;  // at most: a rule of dashes is a word too, and choices should be of a length
 
 // Byte ranges of the words (runs of non-space) of a text.
 static std::vector<std::pair<size_t, size_t>> word_ranges(const std::string& text) {
@@ -101,9 +103,14 @@ std::vector<ClozeItem> make_cloze(const std::vector<Document>& documents, size_t
   uint64_t position = 0;
   std::vector<std::vector<std::pair<size_t, size_t>>> words;
   std::vector<size_t> long_enough;
+  const auto has_short_span = [](const std::vector<std::pair<size_t, size_t>>& w) {
+    for (size_t first = 0; first + kChoiceWords <= w.size(); ++first)
+      if (w[first + kChoiceWords - 1].second - w[first].first <= kChoiceBytes) return true;
+    return false;
+  };
   for (size_t d = 0; d < documents.size(); ++d) {
     words.push_back(word_ranges(documents[d].text));
-    if (words[d].size() >= kContextWords + kChoiceWords) long_enough.push_back(d);
+    if (words[d].size() >= kContextWords + kChoiceWords && has_short_span(words[d])) long_enough.push_back(d);
   }
   std::vector<ClozeItem> out;
   if (long_enough.size() < kChoices) return out;
@@ -112,25 +119,33 @@ std::vector<ClozeItem> make_cloze(const std::vector<Document>& documents, size_t
   const auto span = [&](size_t d, size_t first) {
     return " " + documents[d].text.substr(words[d][first].first, words[d][first + kChoiceWords - 1].second - words[d][first].first);
   };
-  const auto draw_start = [&](size_t d, size_t before) {
-    return before + rng.below(position++, words[d].size() - kChoiceWords - before + 1);
+  // The first word of a span with `before` words in front of it, none where ten draws found only over-long ones.
+  const auto draw_start = [&](size_t d, size_t before) -> std::optional<size_t> {
+    for (int draw = 0; draw < 10; ++draw) {
+      const size_t first = before + rng.below(position++, words[d].size() - kChoiceWords - before + 1);
+      if (words[d][first + kChoiceWords - 1].second - words[d][first].first <= kChoiceBytes) return first;
+    }
+    return std::nullopt;
+  };
+  const auto draw_distractor = [&](size_t d) {
+    while (true) {
+      const size_t other = long_enough[rng.below(position++, long_enough.size())];
+      if (other == d) continue;
+      if (const auto first = draw_start(other, 0)) return span(other, *first);
+    }
   };
   for (const size_t d : order) {
     if (out.size() == items) break;
     ClozeItem item;
     item.id = documents[d].id;
-    const size_t start = draw_start(d, kContextWords);
+    const auto start = draw_start(d, kContextWords);
+    if (!start) continue;
     const auto& w = words[d];
-    item.context = documents[d].text.substr(w[start - kContextWords].first, w[start - 1].second - w[start - kContextWords].first);
+    const size_t context_begin = w[*start - kContextWords].first;
+    item.context = documents[d].text.substr(context_begin, w[*start - 1].second - context_begin);
     item.gold = rng.below(position++, kChoices);
     for (size_t choice = 0; choice < kChoices; ++choice) {
-      if (choice == item.gold) {
-        item.choices.push_back(span(d, start));
-        continue;
-      }
-      size_t other = long_enough[rng.below(position++, long_enough.size())];
-      while (other == d) other = long_enough[rng.below(position++, long_enough.size())];
-      item.choices.push_back(span(other, draw_start(other, 0)));
+      item.choices.push_back(choice == item.gold ? span(d, *start) : draw_distractor(d));
     }
     out.push_back(std::move(item));
   }
