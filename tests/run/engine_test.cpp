@@ -36,9 +36,13 @@ std::vector<Case> expected(const std::string& folder) {
   std::vector<Case> cases;
   const Json json = parse_json_file(folder + "/expected.json");
   for (const Json& item : json.find("cases")->items) {
-    Case c{ids(*item.find("ids")), ids(*item.find("greedy_16")), {}, {}};
-    for (const Json& value : item.find("token_logprobs")->items) c.logprobs.push_back(value.as_double("logprob"));
-    for (const Json& value : item.find("is_greedy")->items) c.is_greedy.push_back(value.as_bool("is_greedy"));
+    Case c{ids(*item.find("ids")), {}, {}, {}};
+    // Not every fixture has every key.
+    if (const Json* const greedy = item.find("greedy_16")) c.greedy = ids(*greedy);
+    if (const Json* const logprobs = item.find("token_logprobs"))
+      for (const Json& value : logprobs->items) c.logprobs.push_back(value.as_double("logprob"));
+    if (const Json* const greedy = item.find("is_greedy"))
+      for (const Json& value : greedy->items) c.is_greedy.push_back(value.as_bool("is_greedy"));
     cases.push_back(std::move(c));
   }
   return cases;
@@ -54,9 +58,11 @@ TEST_P(EngineFixture, ScoresAsTransformersDoes) {
   for (const Case& c : cases) requests.push_back({c.ids, 1});
   const auto results = score(engine, requests);
   for (size_t i = 0; i < cases.size(); ++i) {
-    ASSERT_EQ(results[i].logprobs.size(), cases[i].logprobs.size());
+    ASSERT_EQ(results[i].logprobs.size(), cases[i].ids.size() - 1);
     for (size_t t = 0; t < cases[i].logprobs.size(); ++t) EXPECT_NEAR(results[i].logprobs[t], cases[i].logprobs[t], 1e-3) << "case " << i << " token " << t;
-    EXPECT_EQ(results[i].greedy, cases[i].is_greedy) << "case " << i;
+    if (!cases[i].is_greedy.empty()) {
+      EXPECT_EQ(results[i].greedy, cases[i].is_greedy) << "case " << i;
+    }
   }
 }
 
@@ -69,7 +75,9 @@ TEST_P(EngineFixture, GeneratesTheSameGreedyTokens) {
   for (const Case& c : cases) requests.push_back({c.ids, 0});
   const auto results = generate(engine, requests, {.max_tokens = 16, .ignore_eos = true}, 0);
   for (size_t i = 0; i < cases.size(); ++i) {
-    EXPECT_EQ(results[i].tokens, cases[i].greedy) << "case " << i;
+    if (!cases[i].greedy.empty()) {
+      EXPECT_EQ(results[i].tokens, cases[i].greedy) << "case " << i;
+    }
     EXPECT_EQ(results[i].finish_reason, "length");
   }
 }
