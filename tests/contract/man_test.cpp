@@ -44,8 +44,9 @@ TEST_P(ManOfTool, StatesTheOptionsOfTheTool) {
   const std::set<std::string> in_page = options_of_page(page);
   std::set<std::string> in_tool;
   for (const DumpedOption& o : dump_options(tool)) {
-    if (o.verb != "-")
+    if (o.verb != "-") {
       EXPECT_NE(page.find(o.verb), std::string::npos) << path << " does not mention the verb " << o.verb;
+    }
     in_tool.insert(o.names.begin(), o.names.end());
   }
   for (const std::string& name : in_tool) EXPECT_TRUE(in_page.count(name)) << path << " lacks " << name;

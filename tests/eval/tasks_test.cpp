@@ -63,7 +63,9 @@ TEST(Cloze, GoldContinuesTheContextAndOthersComeFromOtherDocuments) {
     ASSERT_NE(at, std::string::npos);
     EXPECT_EQ(own->text.substr(at + item.context.size() + 1, item.choices[item.gold].size() - 1), item.choices[item.gold].substr(1));
     for (size_t c = 0; c < 4; ++c)
-      if (c != item.gold) EXPECT_EQ(own->text.find(item.choices[c].substr(1)), std::string::npos);
+      if (c != item.gold) {
+        EXPECT_EQ(own->text.find(item.choices[c].substr(1)), std::string::npos);
+      }
   }
   EXPECT_GT(golds.size(), 1u);
 }
