@@ -131,19 +131,26 @@ static Section pipeline_section(const std::vector<std::string>& paths) {
   s.table.head = {"stage", "read", "kept", "dropped", "why", "seconds"};
   for (const std::string& path : paths) {
     const Json json = parse_json_file(path);
-    const auto text = [&](const char* key) {
-      const Json* const found = json.find(key);
+    const auto text = [](const Json* object, const char* key) {
+      const Json* const found = object ? object->find(key) : nullptr;
       return found ? found->text : std::string();
     };
+    const Json* const records = json.find("records");
     std::string why;
     if (const Json* const reasons = json.find("reasons"))
       for (const auto& [reason, count] : reasons->members) why += cat(why.empty() ? "" : ", ", reason, " ", count.text);
     const Json* const machine = json.find("machine");
     const Json* const seconds = machine ? machine->find("seconds") : nullptr;
-    const std::string command = text("command");
-    const auto count = [&](const char* key) { return text(key) == "0" ? std::string() : text(key); };
-    s.table.rows.push_back({text("tool") + (command.empty() ? "" : " " + command), count("read"), count("kept"), count("dropped"), why,
-                            seconds && seconds->type == Json::Type::number ? fixed(seconds->as_double(path), 1) : ""});
+    double total = 0;
+    if (seconds)
+      for (const auto& [stage, value] : seconds->members) total += value.as_double(path);
+    const std::string command = text(&json, "command");
+    const auto count = [&](const char* key) {
+      const std::string n = text(records, key);
+      return n == "0" ? std::string() : n;
+    };
+    s.table.rows.push_back({text(&json, "tool") + (command.empty() ? "" : " " + command), count("read"), count("kept"), count("dropped"), why,
+                            fixed(total, 1)});
   }
   return s;
 }
