@@ -20,6 +20,7 @@ namespace ds {
 // Runs body on every vector width that this processor and this build have.
 template <class Body>
 void on_each_target(const Body& body) {
+  cpu::apply_simd_environment();  // before the targets are mocked: it resets them
   const uint32_t all = hwy::SupportedTargets() & HWY_TARGETS;
   for (uint32_t left = all; left != 0; left &= left - 1) {
     hwy::SetSupportedTargetsForTest(left & -left);
