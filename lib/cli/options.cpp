@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/edit_distance.h"
 #include "base/sizes.h"
 #include "cli/declared.h"
 #include "io/json.h"
@@ -238,21 +239,6 @@ std::string current_json(const Declared& o) {
                         [](std::optional<double>* f) { return *f ? json_number(**f) : std::string("null"); },
                     },
                     o.field);
-}
-
-static size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({substituted, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& among) {

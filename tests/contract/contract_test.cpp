@@ -130,7 +130,7 @@ void expect_one_error(const Result& result, const std::string& tool, const std::
 class EveryTool : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    if (!exists(GetParam())) GTEST_SKIP() << GetParam() << " is not built";
+    if (!exists(GetParam())) FAIL() << GetParam() << " is not built";
   }
   Result tool(std::vector<std::string> words) {
     words.insert(words.begin(), executable(GetParam()));
@@ -206,7 +206,7 @@ INSTANTIATE_TEST_SUITE_P(Contract, EveryTool, testing::ValuesIn(tools),
 class EveryRow : public testing::TestWithParam<Row> {
  protected:
   void SetUp() override {
-    if (!exists(row.tool)) GTEST_SKIP() << row.tool << " is not built";
+    if (!exists(row.tool)) FAIL() << row.tool << " is not built";
     if (row.writes("{model}")) {
       ASSERT_EQ(fixtures().trouble, "");
     }
