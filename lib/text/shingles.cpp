@@ -1,6 +1,7 @@
 #include "text/shingles.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 
 #include "base/error.h"
@@ -25,21 +26,27 @@ ShingleKind parse_shingle_kind(std::string_view text) {
   return kind;
 }
 
-static ShingleSet sorted_set(ShingleSet set) {
-  std::sort(set.begin(), set.end());
-  set.erase(std::unique(set.begin(), set.end()), set.end());
-  return set;
-}
-
-ShingleSet word_shingles(std::span<const uint64_t> words, size_t n) {
+// A polynomial in the hashes of n words, kept up to date from word to word, and mixed so that every bit of the result
+// depends on every bit of it (the finaliser of MurmurHash3). The length goes in too: a short text's one shingle is none
+// of a longer text's.
+void word_shingle_sequence(std::span<const uint64_t> words, size_t n, std::vector<uint64_t>& out) {
+  constexpr uint64_t base = 0x9E3779B97F4A7C15u;
   const size_t length = std::min(n, words.size());
-  ShingleSet set(words.size() - length + 1);
-  for (size_t i = 0; i < set.size(); ++i)
-    set[i] = hash64({reinterpret_cast<const char*>(words.data() + i), length * sizeof(uint64_t)});
-  return sorted_set(std::move(set));
+  out.resize(words.size() - length + 1);
+  uint64_t polynomial = 0, leaving = 1;  // base to the power length - 1
+  for (size_t i = 0; i < length; ++i) polynomial = polynomial * base + words[i];
+  for (size_t i = 1; i < length; ++i) leaving *= base;
+  for (size_t i = 0;; ++i) {
+    uint64_t mixed = polynomial + length;
+    mixed = (mixed ^ mixed >> 33) * 0xFF51AFD7ED558CCDu;
+    mixed = (mixed ^ mixed >> 33) * 0xC4CEB9FE1A85EC53u;
+    out[i] = mixed ^ mixed >> 33;
+    if (i + length >= words.size()) break;
+    polynomial = (polynomial - words[i] * leaving) * base + words[i + length];
+  }
 }
 
-static ShingleSet character_shingles(std::string_view text, size_t n) {
+static void character_shingles(std::string_view text, size_t n, std::vector<uint64_t>& out) {
   std::string folded;          // the text as the definition sees it
   std::vector<size_t> starts;  // where each of its characters begins
   folded.reserve(text.size());
@@ -64,15 +71,53 @@ static ShingleSet character_shingles(std::string_view text, size_t n) {
   }
   starts.push_back(folded.size());
   const size_t characters = starts.size() - 1, length = std::min(n, characters);
-  ShingleSet set(characters - length + 1);
-  for (size_t i = 0; i < set.size(); ++i)
-    set[i] = hash64(std::string_view(folded).substr(starts[i], starts[i + length] - starts[i]));
-  return sorted_set(std::move(set));
+  out.resize(characters - length + 1);
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] = hash64(std::string_view(folded).substr(starts[i], starts[i + length] - starts[i]));
+}
+
+void shingle_sequence(std::string_view text, ShingleKind kind, std::vector<uint64_t>& out) {
+  if (kind.unit == ShingleKind::Unit::word)
+    word_shingle_sequence(word_hashes(text), kind.size, out);
+  else
+    character_shingles(text, kind.size, out);
 }
 
 ShingleSet shingles(std::string_view text, ShingleKind kind) {
-  return kind.unit == ShingleKind::Unit::word ? word_shingles(word_hashes(text), kind.size)
-                                              : character_shingles(text, kind.size);
+  ShingleSet set;
+  shingle_sequence(text, kind, set);
+  std::sort(set.begin(), set.end());
+  set.erase(std::unique(set.begin(), set.end()), set.end());
+  return set;
+}
+
+// Zero marks a free slot; the shingle 0 stands in the list of distinct ones only.
+void ShingleTable::assign(std::span<const uint64_t> shingles) {
+  shift_ = 64 - std::max(4, static_cast<int>(std::bit_width(shingles.size())) + 1);
+  slots_.assign(size_t{1} << (64 - shift_), 0);
+  distinct_.clear();
+  const size_t mask = slots_.size() - 1;
+  bool zero = false;
+  for (const uint64_t shingle : shingles) {
+    if (shingle == 0) {
+      if (!zero) distinct_.push_back(0);
+      zero = true;
+      continue;
+    }
+    size_t at = static_cast<size_t>(shingle >> shift_);
+    while (slots_[at] != 0 && slots_[at] != shingle) at = (at + 1) & mask;
+    if (slots_[at] == shingle) continue;
+    slots_[at] = shingle;
+    distinct_.push_back(shingle);
+  }
+}
+
+bool ShingleTable::contains(uint64_t shingle) const {
+  if (shingle == 0) return std::find(distinct_.begin(), distinct_.end(), 0u) != distinct_.end();
+  const size_t mask = slots_.size() - 1;
+  size_t at = static_cast<size_t>(shingle >> shift_);
+  while (slots_[at] != 0 && slots_[at] != shingle) at = (at + 1) & mask;
+  return slots_[at] == shingle;
 }
 
 size_t intersection_size(std::span<const uint64_t> a, std::span<const uint64_t> b, size_t at_least) {

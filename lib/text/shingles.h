@@ -19,11 +19,28 @@ struct ShingleKind {
 // "word:5", "char:13"; sizes 1 to 1000. Anything else is a UsageError.
 ShingleKind parse_shingle_kind(std::string_view text);
 
-// Sorted and distinct. A text of fewer than n words (characters) makes one shingle of them all; an empty one too.
+// The shingles of a text in their order, with repeats; `out` is replaced. A text of fewer than n words (characters) makes
+// one shingle of them all; an empty one too.
+void shingle_sequence(std::string_view text, ShingleKind kind, std::vector<uint64_t>& out);
+// The same from the text's word hashes (words.h).
+void word_shingle_sequence(std::span<const uint64_t> words, size_t n, std::vector<uint64_t>& out);
+
+// Sorted and distinct.
 using ShingleSet = std::vector<uint64_t>;
 ShingleSet shingles(std::string_view text, ShingleKind kind);
-// The same from the text's word hashes (words.h): shingles(text, {word, n}) == word_shingles(word_hashes(text), n).
-ShingleSet word_shingles(std::span<const uint64_t> words, size_t n);
+
+// A set of shingles to look others up in, made anew by each assign() without new memory.
+class ShingleTable {
+ public:
+  void assign(std::span<const uint64_t> shingles);  // repeats count once
+  size_t size() const { return distinct_.size(); }
+  std::span<const uint64_t> distinct() const { return distinct_; }  // in the order of their first occurrence
+  bool contains(uint64_t shingle) const;
+
+ private:
+  std::vector<uint64_t> slots_, distinct_;
+  int shift_ = 64;
+};
 
 // Size of the intersection of two sorted sets; any value below `at_least` may be returned as 0 (it stops early).
 size_t intersection_size(std::span<const uint64_t> a, std::span<const uint64_t> b, size_t at_least = 0);

@@ -1,63 +1,161 @@
 #include "text/words.h"
 
 #include <array>
+#include <bit>
+#include <cstring>
 
 #include "base/hash.h"
 #include "text/unicode.h"
 
 namespace ds {
 
-// What a byte means in a word: 0 no part of one, 0x80 look at the whole character, else its lower case.
-constexpr unsigned char beyond_ascii = 0x80;
-static constexpr std::array<unsigned char, 256> byte_table = [] {
-  std::array<unsigned char, 256> table{};
-  for (int c = 0; c < 256; ++c) {
-    if (c >= 0x80)
-      table[c] = beyond_ascii;
-    else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')
-      table[c] = static_cast<unsigned char>(c);
-    else if (c >= 'A' && c <= 'Z')
-      table[c] = static_cast<unsigned char>(c - 'A' + 'a');
+bool is_cjk(char32_t c) {
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3041 && c <= 0x30FF) || (c >= 0x3400 && c <= 0x4DBF) ||
+         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x20000 && c <= 0x3FFFF) || c == 0x3005;
+}
+
+// The lower case of an ASCII character of a word; 0 for all others.
+static constexpr std::array<char, 128> ascii_word = [] {
+  std::array<char, 128> table{};
+  for (int c = 0; c < 128; ++c) {
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_') table[c] = static_cast<char>(c);
+    if (c >= 'A' && c <= 'Z') table[c] = static_cast<char>(c - 'A' + 'a');
   }
   return table;
 }();
 
-bool WordReader::next(std::string_view& word) {
-  word_.clear();
-  while (at_ < text_.size()) {
-    const unsigned char known = byte_table[static_cast<unsigned char>(text_[at_])];
-    if (known == beyond_ascii) {
-      size_t after = at_;
-      const char32_t c = decode_utf8(text_, after);
-      if (c == 0x130) {  // its lower case is "i" and a combining dot, which is no part of a word
-        word_ += 'i';
-        at_ = after;
-        break;
-      }
-      if (is_word(c)) {
-        append_lower(word_, c, text_, at_, after);
-      } else if (!word_.empty()) {
-        break;
-      }
-      at_ = after;
-    } else if (known != 0) {
-      word_ += static_cast<char>(known);
-      ++at_;
-    } else if (word_.empty()) {
-      ++at_;
-    } else {
-      break;
+// The same for the characters below 0x10000, made when a text first needs it: 0 no part of a word, else its lower case.
+static const std::vector<uint16_t>& basic_plane() {
+  static const std::vector<uint16_t> table = [] {
+    std::vector<uint16_t> made(0x10000);
+    for (char32_t c = 0x80; c < 0x10000; ++c) {
+      const char32_t lower = to_lower(c);
+      if (is_word(c)) made[c] = static_cast<uint16_t>(lower < 0x10000 ? lower : c);
     }
-  }
-  word = word_;
-  return !word_.empty();
+    return made;
+  }();
+  return table;
 }
 
+namespace {
+
+constexpr size_t tail = 16;  // zero bytes behind the folded text: eight are read at a time
+
+// Where the folded text is written. A lower case can be longer than what it stands for, by half at most.
+struct Folder {
+  std::string& out;
+  size_t used = 0, cjk = 0;
+  bool split_cjk;
+
+  void put(char c) { out[used++] = c; }
+  void put(std::string_view bytes) {
+    std::memcpy(out.data() + used, bytes.data(), bytes.size());
+    used += bytes.size();
+  }
+  void character(std::string_view text, size_t begin, size_t after, char32_t c);
+  void fold(std::string_view text);
+};
+
+void Folder::character(std::string_view text, size_t begin, size_t after, char32_t c) {
+  constexpr char32_t capital_dotted_i = 0x130, capital_sigma = 0x3A3;
+  if (c == capital_dotted_i) return put(std::string_view("i\0", 2));  // "i" and a combining dot, which is no part of a word
+  if (is_cjk(c) && (c >= 0x10000 || basic_plane()[c] != 0)) {
+    ++cjk;
+    put(text.substr(begin, after - begin));
+    if (split_cjk) put('\0');
+    return;
+  }
+  if (c >= 0x10000 || c == capital_sigma) {
+    if (!is_word(c)) return put('\0');
+    std::string lower;
+    append_lower(lower, c, text, begin, after);
+    return put(lower);
+  }
+  const char32_t lower = basic_plane()[c];
+  if (lower == 0) return put('\0');
+  if (lower == c) return put(text.substr(begin, after - begin));
+  std::string bytes;
+  append_utf8(bytes, lower);
+  put(bytes);
+}
+
+void Folder::fold(std::string_view text) {
+  if (out.size() < text.size() * 2 + tail) out.resize(text.size() * 2 + tail);
+  for (size_t at = 0; at < text.size();) {
+    uint64_t eight;
+    if (at + 8 <= text.size() && (std::memcpy(&eight, text.data() + at, 8), (eight & 0x8080808080808080u) == 0)) {
+      for (size_t i = 0; i < 8; ++i) out[used + i] = ascii_word[static_cast<unsigned char>(text[at + i])];
+      used += 8;
+      at += 8;
+      continue;
+    }
+    if (static_cast<unsigned char>(text[at]) < 0x80) {
+      put(ascii_word[static_cast<unsigned char>(text[at++])]);
+      continue;
+    }
+    const size_t begin = at;
+    const char32_t c = decode_utf8(text, at);
+    character(text, begin, at, c);
+  }
+  std::memset(out.data() + used, 0, tail);
+}
+
+size_t fold(std::string_view text, std::string& out) {
+  Folder folder{out, 0, 0, false};
+  folder.fold(text);
+  if (folder.cjk == 0) return folder.used;
+  size_t characters = 0;
+  for (size_t i = 0; i < folder.used; ++i) characters += out[i] != 0 && (out[i] & 0xC0) != 0x80;
+  if (folder.cjk * 2 <= characters) return folder.used;
+  Folder split{out, 0, 0, true};
+  split.fold(text);
+  return split.used;
+}
+
+// The next run of bytes that are not zero; false at the end. `at` moves behind it.
+inline bool next_word(const char* folded, size_t& at, size_t end, std::string_view& word) {
+  uint64_t eight;
+  while (true) {  // to the first byte that is not zero
+    if (at >= end) return false;
+    std::memcpy(&eight, folded + at, 8);
+    if (eight != 0) break;
+    at += 8;
+  }
+  if constexpr (std::endian::native == std::endian::little)
+    at += static_cast<size_t>(std::countr_zero(eight)) / 8;
+  else
+    while (folded[at] == 0) ++at;
+  const size_t begin = at;
+  while (true) {  // to the first that is
+    std::memcpy(&eight, folded + at, 8);
+    const uint64_t zero = (eight - 0x0101010101010101u) & ~eight & 0x8080808080808080u;
+    if (zero != 0) {
+      if constexpr (std::endian::native == std::endian::little)
+        at += static_cast<size_t>(std::countr_zero(zero)) / 8;
+      else
+        while (folded[at] != 0) ++at;
+      break;
+    }
+    at += 8;
+  }
+  word = {folded + begin, at - begin};
+  return true;
+}
+
+}  // namespace
+
+WordReader::WordReader(std::string_view text) { end_ = fold(text, folded_); }
+
+bool WordReader::next(std::string_view& word) { return next_word(folded_.data(), at_, end_, word); }
+
 std::vector<uint64_t> word_hashes(std::string_view text) {
+  thread_local std::string folded;
+  const size_t end = fold(text, folded);
   std::vector<uint64_t> hashes;
-  hashes.reserve(text.size() / 6);
-  WordReader reader(text);
-  for (std::string_view word; reader.next(word);) hashes.push_back(hash64(word));
+  hashes.reserve(text.size() / 5 + 8);
+  size_t at = 0;
+  for (std::string_view word; next_word(folded.data(), at, end, word);) hashes.push_back(hash64(word));
+  if (folded.capacity() > (size_t{16} << 20)) folded = {};
   return hashes;
 }
 

@@ -1,5 +1,6 @@
 // Words: the maximal runs of `\w` (Unicode categories L*, N* and the underscore) of the text in lower case (unicode.h).
-// So "don't" is two words, "x_1" is one, and a run of CJK characters is one word however long.
+// So "don't" is two words and "x_1" is one. Where more than half of the `\w` characters of a text are Chinese or
+// Japanese (Han, Hiragana, Katakana), which have no spaces between words, each of those characters is a word.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -8,19 +9,21 @@
 
 namespace ds {
 
-// The words of a text one after the other. A word lives until the next call; the text must outlive the reader.
+// The words of a text one after the other; a word lives as long as the reader.
 class WordReader {
  public:
-  explicit WordReader(std::string_view text) : text_(text) {}
+  explicit WordReader(std::string_view text);
   bool next(std::string_view& word);
 
  private:
-  std::string_view text_;
-  size_t at_ = 0;
-  std::string word_;
+  std::string folded_;  // the words, with zero bytes between them and eight or more at the end
+  size_t at_ = 0, end_ = 0;
 };
 
 // XXH3-64 of each word of the text, in order.
 std::vector<uint64_t> word_hashes(std::string_view text);
+
+// Han, Hiragana or Katakana: scripts that are written without spaces.
+bool is_cjk(char32_t character);
 
 }  // namespace ds
