@@ -1,54 +1,56 @@
-// ds-clean: decide which records of a stream stay.
+// ds-clean: decide which records of a stream stay, and what of their text.
 #pragma once
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "io/jsonl.h"
 #include "io/report.h"
-#include "text/shingles.h"
 
 namespace ds {
 
-// What was typed. A filter is off where its string is empty and no preset asks for it, and where it is "off".
+// What was typed. A filter is off where its string or list is empty and no preset asks for it, and where it is "off".
 struct CleanOptions {
   StreamOptions stream;
-  std::string text_field = "text", id_field = "id";
-  std::string preset;  // "" or one of clean_presets()
+  std::string output_folder;  // instead of stream.output: a file for each input
+  std::string text_field;     // empty: "text", or question and answer of a record that has no such field
+  std::string id_field = "id";
+
+  std::vector<std::string> presets;
+  std::vector<std::string> limits;  // by filter_table (filters.h)
+  std::string tokenizer;            // of min-tokens and max-tokens: tokenizer.json or a model folder
+  std::vector<std::string> languages;
+  std::string min_lang_score, language_model;
+  std::vector<std::string> url_lists;
+  std::string url_field = "url";
+  std::string pii, pii_kinds = "all";  // "", redact, tag or drop
+  std::string lexicon;                 // empty: the built-in list
+  std::string toxicity_model, toxicity_label, quality_model, quality_label;
+  std::string prompt_field, completion_field;  // of answers; empty: by the forms of ds-jsonl(5)
+  std::vector<std::string> benchmarks, benchmark_fields;
+  std::string contamination = "0.5";
+  uint64_t contamination_words = 13;
+  std::string rules;  // file
+  bool c4_lines = false;
+
   bool exact = false;
-  std::string near, shingle = "word:5";  // Jaccard threshold; what is compared
-  std::string repetition;                // largest repetition ratio that stays
-  std::string min_words, max_words;      // \w+ words of a text
-  std::string toxicity;                  // largest share of words in the lexicon that stays
-  std::string lexicon;                   // file; empty: the built-in list
+  std::string exact_on = "text";  // or words
+  std::string near, shingle = "word:5";
+  std::vector<std::string> against;
+  std::string index;
+  std::string keep = "first";  // longest, best:FIELD, none
+  bool duplicate_lines = false, duplicate_paragraphs = false, whole_sentences = false;
+  uint64_t duplicate_min_characters = 1;
+  std::string duplicate_passages;  // bytes
+
+  bool annotate = false;
+  std::string explain;  // an id
+  bool funnel = true;   // a table on standard error at the end
+  uint64_t seed = 0;
 };
 
-// What will be done. The rules are tried in this order; the first that matches gives the reason of a drop.
-struct CleanRules {
-  bool exact = false;          // exact-duplicate: the text of an earlier record, by XXH3-128
-  std::optional<double> near;  // near-duplicate: Jaccard index with an earlier record >= this
-  ShingleKind shingle;
-  std::optional<double> repetition;   // repetition: repetition_ratio(text) > this
-  std::optional<uint64_t> min_words;  // min-words: fewer than this
-  std::optional<uint64_t> max_words;  // max-words: more than this
-  std::optional<double> toxicity;     // toxicity: share of lexicon words > this
-};
-
-std::vector<std::string> clean_presets();
-// UsageError for values that make no sense.
-CleanRules clean_rules(const CleanOptions& options);
-
-// The share of word 5-grams that occurred before in the text: 1 - distinct / all; 0 for texts of fewer than 6 words.
-constexpr size_t repetition_words = 5;
-double repetition_ratio(const std::vector<uint64_t>& word_hashes);
-// The same from the counts.
-inline double repetition_ratio(size_t distinct, size_t words) {
-  return 1 - static_cast<double>(distinct) / static_cast<double>(words - repetition_words + 1);
-}
-
-// Runs the stream through the rules. Kept records keep their bytes; a dropped one gets "clean": {"reason": ...}.
-// Earlier records count for duplicates whether they were kept or dropped.
+// Runs the stream through the filters. Kept records keep their bytes but for what an edit takes out; a dropped one gets
+// "clean": {"reason": ...}. Earlier records count for duplicates whether they were kept or dropped.
 void clean(const CleanOptions& options, Report& report);
 
 }  // namespace ds

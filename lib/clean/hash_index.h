@@ -76,7 +76,7 @@ class HashIndex {
       const Slot moved = all[read];
       std::memset(static_cast<void*>(all + read), 0, sizeof(Slot));
       next = std::max(next, home(moved.hash));
-      require(next + 1 < after, "a deduplication table has too many equal entries");
+      require(next <= read && next + 1 < after, "a deduplication table has too many equal entries");
       all[next++] = moved;
     }
   }

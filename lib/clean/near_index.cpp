@@ -3,226 +3,221 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
-#include "base/hash.h"
-#include "text/shingles.h"
 
 namespace ds {
 
-constexpr int rank_bits = 20;
-constexpr uint32_t long_list = 32;  // a shingle in the prefixes of more sets than this is frequent
-constexpr size_t chunk_elements = 1 << 20;
+constexpr size_t most_compared = 256;      // candidates, once one of them is near
+constexpr size_t most_of_a_key = 1024;     // texts under one key: a template of thousands of pages needs no more
+constexpr size_t cache_slots = 2048, most_cached = 8192;  // texts, and shingles of one
+constexpr uint32_t sketched = 64;          // MinHash values whose low bits are kept
 
-static uint8_t& rank_of(std::vector<uint8_t>& ranks, uint64_t shingle) { return ranks[shingle >> (64 - rank_bits)]; }
-
-NearIndex::NearIndex(double threshold) : threshold_(threshold) {
+static double checked_threshold(double threshold) {
   if (!(threshold > 0 && threshold <= 1))
     throw UsageError(cat("the Jaccard threshold of near duplicates must be above 0 and at most 1, not ", threshold));
-  heads_.assign(1024, 0);
-  head_shift_ = 32 - 10;
-  rank_.assign(size_t{1} << rank_bits, 0);
-  next_rank_ = rank_;
+  return threshold;
 }
 
-// The smallest intersection of sets of sizes a and b whose Jaccard index is at least `bound`, by the very division that
-// decides in the end; more than min(a, b) where there is none.
-size_t NearIndex::least_overlap(size_t a, size_t b, double bound) const {
-  const size_t most = std::min(a, b);
-  size_t overlap = static_cast<size_t>(bound / (1 + bound) * static_cast<double>(a + b));
-  overlap = std::min(overlap, most);
-  while (overlap > 0 && jaccard(overlap - 1, a, b) >= bound) --overlap;
-  while (overlap <= most && jaccard(overlap, a, b) < bound) ++overlap;
-  return overlap;
+// Two values agree in two bits where they are equal, which they are with probability J, and else by chance of 1/4. Four
+// standard deviations below the mean a pair at the threshold is lost with probability 0.00003.
+static uint32_t least_agreement(double threshold) {
+  const double p = threshold + (1 - threshold) / 4;
+  const double least = sketched * p - 4 * std::sqrt(sketched * p * (1 - p));
+  return static_cast<uint32_t>(std::max(0.0, least));
 }
 
-// A partner has at least `least` of the set's shingles, since intersection/|set| >= intersection/union >= T and both
-// divisions round the same way. So it has one of any |set| - least + 1 of them.
-size_t NearIndex::prefix_length(size_t size) const {
-  const auto share = [&](size_t part) { return static_cast<double>(part) / static_cast<double>(size); };
-  size_t least = static_cast<size_t>(threshold_ * static_cast<double>(size));
-  while (least > 0 && share(least - 1) >= threshold_) --least;
-  while (share(least) < threshold_) ++least;
-  return std::min(size - least + 1, size);
+static std::string in_folder(const std::string& folder, const char* name) {
+  return folder.empty() ? "" : folder + "/" + name;
 }
 
-// The first `length` shingles in the order (rank, hash).
-void NearIndex::take_prefix(std::span<const uint64_t> set, size_t length) {
-  prefix_.clear();
-  ranks_of_set_.resize(set.size());
-  for (size_t i = 0; i < set.size(); ++i) {
-    ranks_of_set_[i] = rank_of(rank_, set[i]);
-    if (ranks_of_set_[i] == 0 && prefix_.size() < length) prefix_.push_back(set[i]);
+NearIndex::NearIndex(const NearOptions& options, const std::string& folder, uint32_t texts)
+    : options_(options),
+      hasher_(minhash_shape(checked_threshold(options.threshold)), options.seed),
+      least_agreement_(least_agreement(options.threshold)),
+      bands_(in_folder(folder, "near.bands")),
+      documents_(in_folder(folder, "near.documents")),
+      texts_(folder.empty() ? Spill() : Spill::open(in_folder(folder, "near.texts"))),
+      cache_(cache_slots) {
+  if (folder.empty()) return;
+  log_ = Spill::open(in_folder(folder, "near.log"));
+  load(texts);
+}
+
+// The log holds what the tables are made from: a row a text.
+void NearIndex::load(uint32_t texts) {
+  const size_t keys = hasher_.shape().bands, row = sizeof(Document) + keys * sizeof(uint32_t);
+  require(log_->size() / row >= texts, "the index holds ", log_->size() / row, " texts where ", texts, " were written");
+  std::string rows;
+  for (uint64_t done = 0; done < texts;) {
+    const uint64_t count = std::min<uint64_t>(texts - done, 4096);
+    log_->read(done * row, count * row, rows);
+    for (uint64_t i = 0; i < count; ++i) {
+      Document document;
+      std::vector<uint32_t> read(keys);
+      std::memcpy(&document, rows.data() + i * row, sizeof document);
+      std::memcpy(read.data(), rows.data() + i * row + sizeof document, keys * sizeof(uint32_t));
+      require(document.place < texts_.size(), "the index is damaged: text ", done + i, " lies outside its file");
+      enter(document, read.data());
+    }
+    done += count;
   }
-  rare_ = prefix_.size();
-  for (uint8_t rank = 1; prefix_.size() < length && rank <= highest_rank_; ++rank)
-    for (size_t i = 0; i < set.size() && prefix_.size() < length; ++i)
-      if (ranks_of_set_[i] == rank) prefix_.push_back(set[i]);
-}
-
-void NearIndex::count(uint32_t entry, double size) {
-  Count& count = counts_[entry];
-  if (count.seen_by == query_) {
-    ++count.shared;
-    return;
+  log_->truncate(texts * row);
+  uint64_t end = 0;
+  if (texts > 0) {
+    const Header last = header(texts - 1);
+    end = document(texts - 1).place + sizeof(Header) + last.id_bytes + last.text_bytes;
   }
-  const double other = static_cast<double>(count.size);
-  if (std::min(size, other) / std::max(size, other) < threshold_) return;
-  count.seen_by = query_;
-  count.shared = 1;
-  candidates_.push_back(entry);
+  texts_.truncate(end);
 }
 
-// A shingle whose postings are long shall come later in the next order.
-void NearIndex::note_length(uint64_t shingle, size_t length) {
-  walked_since_rebuild_ += length;
-  work_.postings_walked += length;
-  if (length <= long_list) return;
-  auto& rank = rank_of(next_rank_, shingle);
-  const auto wanted = static_cast<uint8_t>((std::bit_width(length / long_list) + 1) / 2);  // factors of 4
-  if (wanted > rank) {
-    rank = wanted;
-    ranks_changed_ = true;
+NearSketch NearIndex::sketch(std::string_view text, const std::vector<uint64_t>* words) const {
+  NearSketch sketch;
+  if (words && options_.shingle.unit == ShingleKind::Unit::word)
+    word_shingle_sequence(*words, options_.shingle.size, sketch.shingles);
+  else
+    shingle_sequence(text, options_.shingle, sketch.shingles);
+  thread_local std::vector<uint32_t> values;
+  hasher_.signature(sketch.shingles, values);
+  sketch.keys = band_hashes(values, hasher_.shape());
+  for (uint32_t i = 0; i < sketched; ++i) {
+    sketch.bits[0] |= uint64_t{values[i] & 1} << i;
+    sketch.bits[1] |= uint64_t{values[i] >> 1 & 1} << i;
   }
+  return sketch;
 }
 
-void NearIndex::collect_candidates(std::span<const uint64_t> set) {
+// Fills candidates_: the texts that share a key and agree in their bits, the most similar by these first.
+void NearIndex::propose(const NearSketch& sketch) {
+  proposed_.clear();
   candidates_.clear();
-  if (++query_ == 0) {  // the counter went round: forget the marks of 2^32 queries ago
-    for (auto& count : counts_) count.seen_by = 0;
-    query_ = 1;
+  for (const uint64_t key : sketch.keys)
+    bands_.find(static_cast<uint32_t>(key >> 32), [&](const Slot& slot) { proposed_.push_back(slot.value_plus_1 - 1); });
+  std::sort(proposed_.begin(), proposed_.end());
+  proposed_.erase(std::unique(proposed_.begin(), proposed_.end()), proposed_.end());
+  work_.proposed += proposed_.size();
+  for (const uint32_t text : proposed_) {
+    const auto& bits = document(text).bits;
+    const uint64_t different = (bits[0] ^ sketch.bits[0]) | (bits[1] ^ sketch.bits[1]);
+    const auto agreement = static_cast<uint32_t>(sketched - std::popcount(different));
+    if (agreement >= least_agreement_) candidates_.push_back({text, agreement});
   }
-  const double size = static_cast<double>(set.size());
-  for (size_t i = 0; i < rare_; ++i) {
-    const auto tag = static_cast<uint32_t>(prefix_[i] >> 32);
-    size_t length = 0;
-    for (uint32_t at = heads_[tag >> head_shift_]; at != 0; at = postings_[at - 1].next) {
-      const Posting& posting = postings_[at - 1];
-      if (posting.tag != tag) continue;
-      ++length;
-      count(posting.entry, size);
-    }
-    note_length(prefix_[i], length);
-  }
-  for (size_t i = rare_; i < prefix_.size(); ++i) {
-    const auto found = frequent_.find(prefix_[i]);
-    if (found == frequent_.end()) continue;
-    for (const uint32_t entry : found->second) count(entry, size);
-    note_length(prefix_[i], found->second.size());
-  }
-  work_.candidates += candidates_.size();
+  std::stable_sort(candidates_.begin(), candidates_.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.agreement > b.agreement; });
 }
 
-// Of the shingles up to the smaller of two prefixes' ends the common ones have been counted; beyond it lie at most as
-// many as the set of that prefix has left.
-static size_t most_overlap(size_t shared, size_t size, size_t prefix, size_t other_size, size_t other_prefix) {
-  return shared + std::max(size - prefix, other_size - other_prefix);
+NearIndex::Header NearIndex::header(uint32_t text) const {
+  std::string bytes;
+  texts_.read(document(text).place, sizeof(Header), bytes);
+  Header header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  return header;
 }
 
-// Drops the candidates that cannot reach the threshold; those that share most come first, as they raise the bound.
-void NearIndex::keep_possible(std::span<const uint64_t> set, size_t prefix) {
-  size_t known_size = 0, least = 0;
-  std::erase_if(candidates_, [&](uint32_t candidate) {
-    const Entry& entry = entries_[candidate];
-    if (entry.size != known_size) {
-      known_size = entry.size;
-      least = least_overlap(set.size(), entry.size, threshold_);
-    }
-    return most_overlap(counts_[candidate].shared, set.size(), prefix, entry.size, entry.prefix) < least;
+std::string NearIndex::id(uint32_t text) const {
+  std::string bytes;
+  texts_.read(document(text).place + sizeof(Header), header(text).id_bytes, bytes);
+  return bytes;
+}
+
+uint32_t NearIndex::cluster(uint32_t text) const { return header(text).cluster; }
+
+std::string NearIndex::text(uint32_t text) const {
+  const Header h = header(text);
+  std::string bytes;
+  texts_.read(document(text).place + sizeof(Header) + h.id_bytes, h.text_bytes, bytes);
+  return bytes;
+}
+
+const std::vector<uint64_t>& NearIndex::set_of(uint32_t text) {
+  Cached& cached = cache_[text % cache_slots];
+  if (cached.text_plus_1 == text + 1) return cached.set;
+  std::vector<uint64_t> sequence;
+  shingle_sequence(this->text(text), options_.shingle, sequence);
+  other_.assign(sequence);
+  cached.set.assign(other_.distinct().begin(), other_.distinct().end());
+  cached.text_plus_1 = cached.set.size() <= most_cached ? text + 1 : 0;
+  return cached.set;
+}
+
+// The Jaccard index of current_ with an earlier text's set, where it reaches the threshold.
+std::optional<double> NearIndex::compare(uint32_t text) {
+  ++work_.compared;
+  const std::vector<uint64_t>& set = set_of(text);
+  const size_t a = current_.size(), b = set.size();
+  if (jaccard(std::min(a, b), a, b) < options_.threshold) return std::nullopt;
+  // Elements that may be missing before the index falls below the threshold; one more for the rounding.
+  const double least = options_.threshold / (1 + options_.threshold) * static_cast<double>(a + b);
+  const size_t most_missing = b - std::min(b, static_cast<size_t>(least)) + 1;
+  size_t missing = 0;
+  for (const uint64_t shingle : set)
+    if (!current_.contains(shingle) && ++missing > most_missing) return std::nullopt;
+  const double index = jaccard(b - missing, a, b);
+  if (index < options_.threshold) return std::nullopt;
+  return index;
+}
+
+std::vector<NearMatch> NearIndex::matches(const NearSketch& sketch) {
+  propose(sketch);
+  std::vector<NearMatch> found;
+  if (candidates_.empty()) return found;
+  current_.assign(sketch.shingles);
+  size_t compared = 0;
+  for (const Candidate& candidate : candidates_) {
+    if (!found.empty() && compared >= most_compared) break;
+    ++compared;
+    if (const auto index = compare(candidate.text)) found.push_back({candidate.text, *index});
+    if (!found.empty() && found.back().jaccard == 1) break;  // the same set: nothing is nearer, and it was the first
+  }
+  std::sort(found.begin(), found.end(), [](const NearMatch& a, const NearMatch& b) {
+    return a.jaccard != b.jaccard ? a.jaccard > b.jaccard : a.of < b.of;
   });
-  std::sort(candidates_.begin(), candidates_.end(), [&](uint32_t a, uint32_t b) {
-    return counts_[a].shared != counts_[b].shared ? counts_[a].shared > counts_[b].shared : a < b;
-  });
+  return found;
 }
 
-std::optional<NearMatch> NearIndex::best_candidate(std::span<const uint64_t> set, size_t prefix) {
-  keep_possible(set, prefix);
-  std::optional<NearMatch> best;
-  for (const uint32_t candidate : candidates_) {
-    const Entry& entry = entries_[candidate];
-    const size_t least = least_overlap(set.size(), entry.size, best ? best->jaccard : threshold_);
-    const size_t most = most_overlap(counts_[candidate].shared, set.size(), prefix, entry.size, entry.prefix);
-    if (most < least) continue;
-    ++work_.compared;
-    const size_t common = intersection_size(set, entry.set(), least);
-    if (common < least) continue;
-    const double index = jaccard(common, set.size(), entry.size);
-    if (!best || index > best->jaccard || (index == best->jaccard && candidate < best->of))
-      best = NearMatch{candidate, index};
+std::optional<NearMatch> NearIndex::best(const NearSketch& sketch) {
+  const auto found = matches(sketch);
+  if (found.empty()) return std::nullopt;
+  return found.front();
+}
+
+void NearIndex::enter(const Document& document, const uint32_t* keys) {
+  require(size_ < UINT32_MAX - 1, "near-duplicate search is limited to 2^32 texts");
+  // By an eighth at a time, as the tables.
+  if (documents_.size() < (size_ + size_t{1}) * sizeof(Document))
+    documents_.grow(documents_.size() + documents_.size() / 8 + sizeof(Document));
+  reinterpret_cast<Document*>(documents_.data())[size_] = document;
+  for (size_t band = 0; band < hasher_.shape().bands; ++band)
+    if (bands_.find(keys[band], [](const Slot&) {}) < most_of_a_key) bands_.insert({keys[band], size_ + 1});
+  ++size_;
+}
+
+void NearIndex::add(const NearSketch& sketch, std::string_view id, uint32_t cluster, std::string_view text) {
+  require(id.size() < UINT32_MAX && text.size() < UINT32_MAX, "a text of ", text.size(), " bytes cannot be compared");
+  const Header header{cluster, static_cast<uint32_t>(id.size()), static_cast<uint32_t>(text.size())};
+  Document document{sketch.bits, texts_.append({reinterpret_cast<const char*>(&header), sizeof header})};
+  texts_.append(id);
+  texts_.append(text);
+  std::vector<uint32_t> keys;
+  for (const uint64_t key : sketch.keys) keys.push_back(static_cast<uint32_t>(key >> 32));
+  if (log_) {
+    log_->append({reinterpret_cast<const char*>(&document), sizeof document});
+    log_->append({reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(uint32_t)});
   }
-  return best;
+  enter(document, keys.data());
 }
 
-std::optional<NearMatch> NearIndex::add(std::span<const uint64_t> set) {
-  require(!set.empty() && set.size() < UINT32_MAX, "a set of ", set.size(), " shingles cannot be compared");
-  require(entries_.size() < UINT32_MAX - 1, "near-duplicate search is limited to 2^32 distinct texts");
-  const uint64_t whole = hash64({reinterpret_cast<const char*>(set.data()), set.size_bytes()});
-  const auto [first, last] = equal_.equal_range(whole);
-  for (auto it = first; it != last; ++it)
-    if (std::ranges::equal(entries_[it->second].set(), set)) return NearMatch{it->second, 1.0};
-
-  const size_t prefix = prefix_length(set.size());
-  take_prefix(set, prefix);
-  collect_candidates(set);
-  const auto best = best_candidate(set, prefix);
-
-  equal_.emplace(whole, size());
-  entries_.push_back({store(set), static_cast<uint32_t>(set.size()), static_cast<uint32_t>(prefix)});
-  counts_.push_back({0, 0, static_cast<uint32_t>(set.size())});
-  index_entry(size() - 1);
-  // A better order costs about as much as indexing all again: worth it when walking has cost a multiple of that.
-  if (ranks_changed_ && walked_since_rebuild_ > 4 * indexed_ + 100000) rebuild();
-  return best;
+void NearIndex::flush() {
+  texts_.flush();
+  if (log_) log_->flush();
 }
 
-// Adds prefix_ to the postings of an entry.
-void NearIndex::index_entry(uint32_t entry) {
-  require(postings_.size() + prefix_.size() < UINT32_MAX, "the near-duplicate index is full (2^32 postings)");
-  indexed_ += prefix_.size();
-  for (size_t i = rare_; i < prefix_.size(); ++i) frequent_[prefix_[i]].push_back(entry);
-  for (size_t i = 0; i < rare_; ++i) {
-    if (postings_.size() == heads_.size() && head_shift_ > 0) {
-      heads_.assign(heads_.size() * 2, 0);
-      --head_shift_;
-      for (uint32_t p = 0; p < postings_.size(); ++p) {
-        uint32_t& head = heads_[postings_[p].tag >> head_shift_];
-        postings_[p].next = head;
-        head = p + 1;
-      }
-    }
-    const auto tag = static_cast<uint32_t>(prefix_[i] >> 32);
-    uint32_t& head = heads_[tag >> head_shift_];
-    postings_.push_back({tag, entry, head});
-    head = static_cast<uint32_t>(postings_.size());
-  }
-}
-
-void NearIndex::rebuild() {
-  rank_ = next_rank_;
-  highest_rank_ = *std::max_element(rank_.begin(), rank_.end());
-  postings_.clear();
-  frequent_.clear();
-  indexed_ = 0;
-  std::fill(heads_.begin(), heads_.end(), 0);
-  for (uint32_t i = 0; i < size(); ++i) {
-    take_prefix(entries_[i].set(), entries_[i].prefix);
-    index_entry(i);
-  }
-  ranks_changed_ = false;
-  walked_since_rebuild_ = 0;
-  ++work_.rebuilds;
-}
-
-const uint64_t* NearIndex::store(std::span<const uint64_t> set) {
-  if (chunk_size_ - chunk_used_ < set.size()) {
-    chunk_size_ = std::max(chunk_elements, set.size());
-    chunks_.push_back(std::make_unique_for_overwrite<uint64_t[]>(chunk_size_));
-    chunk_used_ = 0;
-  }
-  uint64_t* place = chunks_.back().get() + chunk_used_;
-  std::copy(set.begin(), set.end(), place);
-  chunk_used_ += set.size();
-  return place;
+NearIndex::Work NearIndex::work() const {
+  Work work = work_;
+  work.memory_bytes = bands_.bytes() + documents_.size();
+  work.spilled_bytes = texts_.size();
+  return work;
 }
 
 }  // namespace ds

@@ -1,89 +1,117 @@
-// Near duplicates in a stream: for each set of shingles, the earlier set of highest Jaccard index, exactly.
+// Near duplicates in a stream: for each text, the earlier texts whose sets of shingles are about the same.
 //
-// Candidates come from prefix filtering (Chaudhuri, Ganti, Kaushik, "A primitive operator for similarity joins", 2006;
-// Bayardo, Ma, Srikant, "Scaling up all pairs similarity search", 2007): in any one order of all shingles, two sets of
-// Jaccard >= T share a shingle among the first |set| - ceil(T |set|) + 1 of each. Unlike MinHash bands it misses no
-// pair. The order is that of the hashes, except that shingles found in many sets (boilerplate) come last.
+// MinHash bands propose (text/minhash.h), 128 bits of the signatures weed out, and the sets of shingles, made again from
+// the earlier text, decide exactly: nothing is dropped that is not near, and a pair at the threshold is missed with
+// probability 0.0005, one well above it practically never. Texts lie in a file (io/spill.h); memory holds at 0.8 at most
+// 196 bytes a text: 15 table entries of 8 bytes, 71 to 80 % full, and 24 bytes more.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
-#include <unordered_map>
+#include <string>
+#include <string_view>
 #include <vector>
+
+#include "clean/hash_index.h"
+#include "io/mapped_memory.h"
+#include "io/spill.h"
+#include "text/minhash.h"
+#include "text/shingles.h"
 
 namespace ds {
 
+struct NearOptions {
+  double threshold = 0.8;  // smallest Jaccard index of near duplicates; 0 < threshold <= 1
+  ShingleKind shingle;
+  uint64_t seed = 0;       // of the MinHash functions
+};
+
+// What the index needs of a text; made on any thread.
+struct NearSketch {
+  std::vector<uint64_t> shingles;    // in their order, with repeats
+  std::vector<uint64_t> keys;        // a hash a band
+  std::array<uint64_t, 2> bits{};    // the two lowest bits of 64 MinHash values
+};
+
 struct NearMatch {
-  uint32_t of = 0;  // the number of the earlier set
+  uint32_t of = 0;  // the number of the earlier text
   double jaccard = 0;
 };
 
-// Memory: 8 bytes for each distinct shingle of each distinct set, 12 to 28 for each of its (1 - T) prefix, 90 a set.
-// A set that was there before costs nothing.
 class NearIndex {
  public:
-  // 0 < threshold <= 1, else UsageError.
-  explicit NearIndex(double threshold);
+  // `folder` empty: a new index in memory, its texts in a temporary file. Else an index in that folder, of which the
+  // first `texts` texts are loaded and later ones forgotten.
+  explicit NearIndex(const NearOptions& options, const std::string& folder = "", uint32_t texts = 0);
 
-  // The earlier set of the highest Jaccard index, if that is at least the threshold; the earliest among equals. Then
-  // adds the set (sorted, distinct, not empty) under the number size(), unless an equal one is there already.
-  std::optional<NearMatch> add(std::span<const uint64_t> set);
-  uint32_t size() const { return static_cast<uint32_t>(entries_.size()); }
+  // Any thread. `words` are those of the text (words.h), where they are known already.
+  NearSketch sketch(std::string_view text, const std::vector<uint64_t>* words = nullptr) const;
 
-  // What it cost so far.
+  // The earlier texts of Jaccard index >= threshold, best first, the earliest among equals. All where the bands propose
+  // at most 256; else the most promising are compared until one is found and 256 were.
+  std::vector<NearMatch> matches(const NearSketch& sketch);
+  // The first of them.
+  std::optional<NearMatch> best(const NearSketch& sketch);
+  // Adds a text under the number size(). Do not add one whose set is there already (a match of Jaccard 1): it would
+  // only make the search longer.
+  void add(const NearSketch& sketch, std::string_view id, uint32_t cluster, std::string_view text);
+
+  uint32_t size() const { return size_; }
+  std::string id(uint32_t text) const;       // as it was given
+  uint32_t cluster(uint32_t text) const;
+  std::string text(uint32_t text) const;
+  // Writes out what belongs into the folder; opening it with size() texts finds them all.
+  void flush();
+
+  // What it cost so far, for the report.
   struct Work {
-    uint64_t postings_walked = 0, candidates = 0, compared = 0, rebuilds = 0;
+    uint64_t proposed = 0, compared = 0, memory_bytes = 0, spilled_bytes = 0;
   };
-  const Work& work() const { return work_; }
+  Work work() const;
+  const MinHashShape& shape() const { return hasher_.shape(); }
 
  private:
-  struct Entry {
-    const uint64_t* data;
-    uint32_t size, prefix;  // shingles; how many of them are indexed
-    std::span<const uint64_t> set() const { return {data, size}; }
+  struct Document {
+    std::array<uint64_t, 2> bits;
+    uint64_t place;  // in texts_
   };
-  struct Count {                     // what a query finds out about an entry
-    uint32_t seen_by, shared, size;  // the last query that met it; common prefix shingles; |set|
+  struct Slot {
+    uint32_t hash, value_plus_1;
   };
-  struct Posting {         // of a rare shingle
-    uint32_t tag;          // the high half of the shingle
-    uint32_t entry, next;  // next posting of the same bucket + 1
+  struct Candidate {
+    uint32_t text, agreement;
   };
+  struct Header {
+    uint32_t cluster, id_bytes, text_bytes;
+  };
+  void load(uint32_t texts);
+  void enter(const Document& document, const uint32_t* keys);
+  void propose(const NearSketch& sketch);
+  const std::vector<uint64_t>& set_of(uint32_t text);
+  std::optional<double> compare(uint32_t text);
+  Header header(uint32_t text) const;
+  const Document& document(uint32_t text) const {
+    return reinterpret_cast<const Document*>(documents_.data())[text];
+  }
 
-  size_t least_overlap(size_t a, size_t b, double bound) const;
-  size_t prefix_length(size_t size) const;
-  void take_prefix(std::span<const uint64_t> set, size_t length);
-  void collect_candidates(std::span<const uint64_t> set);
-  void count(uint32_t entry, double size);
-  void note_length(uint64_t shingle, size_t length);
-  void keep_possible(std::span<const uint64_t> set, size_t prefix);
-  std::optional<NearMatch> best_candidate(std::span<const uint64_t> set, size_t prefix);
-  void index_entry(uint32_t entry);
-  void rebuild();
-  const uint64_t* store(std::span<const uint64_t> set);
-
-  double threshold_;
-  std::vector<Entry> entries_;
-  std::vector<Count> counts_;                          // by entry
-  std::unordered_multimap<uint64_t, uint32_t> equal_;  // hash of a whole set -> its entry
-  std::vector<std::unique_ptr<uint64_t[]>> chunks_;    // the sets themselves
-  size_t chunk_used_ = 0, chunk_size_ = 0;
-  std::vector<uint32_t> heads_;  // bucket -> posting + 1
-  std::vector<Posting> postings_;
-  int head_shift_ = 0;
-  std::unordered_map<uint64_t, std::vector<uint32_t>> frequent_;  // shingle of a rank above 0 -> entries
-  std::vector<uint8_t> rank_, next_rank_;  // by the top bits of a shingle: 0 rare, more is more frequent
-  uint8_t highest_rank_ = 0;
-  bool ranks_changed_ = false;
-  uint64_t walked_since_rebuild_ = 0;
-  uint32_t query_ = 0;
-  std::vector<uint64_t> prefix_;  // of the current set, the rare shingles first
-  size_t rare_ = 0;               // how many of prefix_ have rank 0
-  std::vector<uint8_t> ranks_of_set_;
-  uint64_t indexed_ = 0;  // elements of all prefixes
-  std::vector<uint32_t> candidates_;
+  NearOptions options_;
+  MinHasher hasher_;
+  uint32_t least_agreement_;  // of 64 two-bit values, that a pair at the threshold nearly always reaches
+  HashIndex<Slot> bands_;
+  MappedMemory documents_;
+  uint32_t size_ = 0;
+  Spill texts_;
+  std::optional<Spill> log_;  // of a folder: Document and keys of each text
+  struct Cached {
+    uint32_t text_plus_1 = 0;
+    std::vector<uint64_t> set;
+  };
+  std::vector<Cached> cache_;  // distinct shingles of texts that were compared lately
+  ShingleTable current_, other_;
+  std::vector<uint32_t> proposed_;
+  std::vector<Candidate> candidates_;
   Work work_;
 };
 

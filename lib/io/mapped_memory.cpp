@@ -16,13 +16,12 @@ MappedMemory::MappedMemory(std::string path) : path_(std::move(path)) {
   if (path_.empty()) return;
   fd_ = open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   require(fd_ >= 0, path_, ": cannot be made: ", std::strerror(errno));
+  unlink(path_.c_str());  // gone with the process, however that ends
 }
 
 MappedMemory::~MappedMemory() {
   if (data_) munmap(data_, size_);
-  if (fd_ < 0) return;
-  close(fd_);
-  unlink(path_.c_str());
+  if (fd_ >= 0) close(fd_);
 }
 
 void MappedMemory::grow(size_t bytes) {

@@ -8,7 +8,7 @@ namespace ds {
 // Zeroed bytes; addresses change when it grows. Movable, owned by one.
 class MappedMemory {
  public:
-  // `path` empty: anonymous memory. Else that file, emptied; it is scratch and is removed at the end. The disk space is
+  // `path` empty: anonymous memory. Else a scratch file of that name, which has none as soon as it is made. The disk space is
   // taken when it grows, so that a full disk is an Error then and no signal later.
   explicit MappedMemory(std::string path = "");
   ~MappedMemory();

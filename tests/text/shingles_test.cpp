@@ -54,7 +54,15 @@ TEST(Shingles, SetsAreThoseOfTheDefinition) {
       const auto plain_a = plain_word_shingles(a, n), plain_b = plain_word_shingles(b, n);
       ASSERT_EQ(set_a.size(), plain_a.size());
       ASSERT_EQ(jaccard(set_a, set_b), plain_jaccard(plain_a, plain_b));
-      ASSERT_EQ(set_a, word_shingles(word_hashes(a), n));
+      std::vector<uint64_t> sequence;
+      word_shingle_sequence(word_hashes(a), n, sequence);
+      const std::set<uint64_t> sorted(sequence.begin(), sequence.end());
+      ASSERT_EQ(set_a, ShingleSet(sorted.begin(), sorted.end()));
+      ShingleTable table;
+      table.assign(sequence);
+      ASSERT_EQ(table.size(), sorted.size());
+      for (const uint64_t shingle : sequence) ASSERT_TRUE(table.contains(shingle));
+      ASSERT_FALSE(table.contains(sequence[0] + 1));
     }
   }
 }

@@ -1,0 +1,56 @@
+#include "clean/dedup.h"
+
+namespace ds {
+
+DedupIndex::DedupIndex(const DedupOptions& options, const std::string& folder, uint32_t exact_texts,
+                       uint32_t near_texts)
+    : options_(options) {
+  if (options.exact) exact_ = std::make_unique<ExactIndex>(folder, exact_texts);
+  if (options.near) near_ = std::make_unique<NearIndex>(*options.near, folder, near_texts);
+}
+
+DedupKeys DedupIndex::keys(std::string_view text, const std::vector<uint64_t>& words) const {
+  DedupKeys keys;
+  if (exact_ && options_.exact_words)
+    keys.hash = hash128({reinterpret_cast<const char*>(words.data()), words.size() * sizeof(uint64_t)});
+  else if (exact_)
+    keys.hash = hash128(text);
+  if (near_) keys.near = near_->sketch(text, &words);
+  return keys;
+}
+
+std::optional<Duplicate> DedupIndex::find_exact(const DedupKeys& keys) const {
+  const auto same = exact_ ? exact_->find(keys.hash) : std::nullopt;
+  if (!same) return std::nullopt;
+  return Duplicate{exact_->id(*same), "", std::nullopt};
+}
+
+Duplicate DedupIndex::near_duplicate(const NearMatch& match) const {
+  return {near_->id(match.of), near_->id(near_->cluster(match.of)), match.jaccard};
+}
+
+std::optional<Duplicate> DedupIndex::find(const DedupKeys& keys) {
+  if (auto exact = find_exact(keys)) return exact;
+  const auto match = near_ ? near_->best(*keys.near) : std::nullopt;
+  if (!match) return std::nullopt;
+  return near_duplicate(*match);
+}
+
+std::optional<Duplicate> DedupIndex::find_and_add(const DedupKeys& keys, std::string_view text, const std::string& id) {
+  // The set of an exact duplicate is in the index since its first record.
+  if (auto exact = find_exact(keys)) return exact;
+  if (exact_) exact_->add(keys.hash, id);
+  if (!near_) return std::nullopt;
+  const auto match = near_->best(*keys.near);
+  if (!match || match->jaccard < 1)
+    near_->add(*keys.near, id, match ? near_->cluster(match->of) : near_->size(), text);
+  if (!match) return std::nullopt;
+  return near_duplicate(*match);
+}
+
+void DedupIndex::flush() {
+  if (exact_) exact_->flush();
+  if (near_) near_->flush();
+}
+
+}  // namespace ds

@@ -1,0 +1,60 @@
+// Deduplication of whole records against all earlier ones of the stream, and against sets that were seen before.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.h"
+#include "clean/exact_index.h"
+#include "clean/near_index.h"
+
+namespace ds {
+
+struct DedupOptions {
+  bool exact = false;
+  bool exact_words = false;  // compare the lower-case words, not the bytes
+  std::optional<NearOptions> near;
+  bool any() const { return exact || near; }
+  bool needs_words() const { return (exact && exact_words) || (near && near->shingle.unit == ShingleKind::Unit::word); }
+};
+
+// What a text is compared by; made on any thread.
+struct DedupKeys {
+  Hash128 hash;
+  std::optional<NearSketch> near;
+};
+
+// Why a record is a duplicate. The id and cluster are JSON texts.
+struct Duplicate {
+  std::string of, cluster;        // cluster: of near duplicates
+  std::optional<double> jaccard;  // of near duplicates
+};
+
+// One pair of indices: in memory, or in a folder that lasts.
+class DedupIndex {
+ public:
+  DedupIndex(const DedupOptions& options, const std::string& folder = "", uint32_t exact_texts = 0,
+             uint32_t near_texts = 0);
+
+  // Any thread. `words` are those of the text where the options need them, else not looked at.
+  DedupKeys keys(std::string_view text, const std::vector<uint64_t>& words) const;
+  // The duplicate of an earlier record, if it is one; does not add it.
+  std::optional<Duplicate> find(const DedupKeys& keys);
+  // The same, and adds the record where its text or its set of shingles is new. `id` is JSON text.
+  std::optional<Duplicate> find_and_add(const DedupKeys& keys, std::string_view text, const std::string& id);
+
+  ExactIndex* exact() { return exact_.get(); }
+  NearIndex* near() { return near_.get(); }
+  void flush();
+
+ private:
+  std::optional<Duplicate> find_exact(const DedupKeys& keys) const;
+  Duplicate near_duplicate(const NearMatch& match) const;
+  DedupOptions options_;
+  std::unique_ptr<ExactIndex> exact_;
+  std::unique_ptr<NearIndex> near_;
+};
+
+}  // namespace ds
