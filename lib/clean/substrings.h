@@ -1,0 +1,67 @@
+// Long passages that stood before, in an earlier record of the stream or earlier in the same one: which bytes to take
+// out. The aim is that of Lee et al., "Deduplicating Training Data Makes Language Models Better" (2022), which sorts a
+// suffix array of the whole set; here it is one pass with a small index.
+//
+// Each text has anchors: in every stretch of L bytes, the k bytes of the smallest hash (the last among equals). Equal
+// stretches have their anchor at the same place, so looking up the anchors of a text finds every stretch that stood
+// before (Schleimer, Wilkerson, Aiken, "Winnowing: local algorithms for document fingerprinting", 2003). What an anchor
+// proposes is then compared byte by byte with the earlier text, which lies in a spill file.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "clean/repeats.h"
+#include "clean/slot_table.h"
+#include "io/spill.h"
+
+namespace ds {
+
+// A place where a text is looked up.
+struct TextAnchor {
+  size_t position;  // in bytes
+  uint64_t hash;    // XXH3-64 of its k bytes
+};
+
+// Takes out of a text every passage of at least `min_length` bytes, of whole characters, that stood, byte for byte, in
+// a text settled before, or at least min_length bytes further left in the same text. Nothing else is taken out.
+// What it can miss: of an anchor's k = max(min_length / 4, 12) bytes the first 8 places are remembered; a passage whose
+// anchors all stand at 8 earlier places, none of them in that passage, is not found again (counted as `crowded`).
+// Memory: 10 to 12.5 bytes an anchor; there is one in about 3/8 min_length bytes of a text (76 bytes at 200), and none
+// in passages that are taken out. Disk: the bytes of every text that is not all repeats. At most 1 TiB of text.
+class RepeatedSubstrings {
+ public:
+  static constexpr size_t shortest = 32;      // bytes: the least min_length
+  static constexpr size_t longest = 1 << 20;  // and the largest; UsageError beyond them
+
+  // With `whole_sentences` a passage is cut back to whole sentences, and taken out if these still have min_length
+  // bytes. A sentence ends at a line end, after . ! ? and closing quotes or brackets before white space, and after
+  // 。！？.
+  RepeatedSubstrings(size_t min_length, bool whole_sentences, Spill texts = Spill());
+
+  // The half that may run on any thread, before or after the records before it are settled. A text that is not UTF-8
+  // (the byte FF) is an Error.
+  std::vector<TextAnchor> prepare(std::string_view text) const;
+  // In the order of the stream, for records that are kept: finds what stood before, and remembers what is new.
+  TextRemoval settle(std::string_view text, const std::vector<TextAnchor>& anchors);
+
+  struct Work {
+    uint64_t looked_up = 0, compared = 0, crowded = 0;  // anchors; places; anchors not remembered for want of room
+  };
+  const Work& work() const { return work_; }
+  uint64_t memory() const { return places_.memory(); }  // bytes
+  uint64_t spilled() const { return texts_.size(); }    // bytes
+
+ private:
+  struct Search;
+
+  size_t min_length_, anchor_length_;
+  bool whole_sentences_;
+  Spill texts_;                      // the texts, each followed by the byte FF, which no UTF-8 has
+  SlotTable<24> places_;             // 24 bits of an anchor's hash, then its place in texts_ + 1
+  std::vector<uint64_t> of_anchor_;  // the places of the anchor at hand
+  Work work_;
+};
+
+}  // namespace ds
