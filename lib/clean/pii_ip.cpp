@@ -2,12 +2,18 @@
 //
 // Left alone are this network, private, shared, loopback, link-local, documentation, benchmarking, multicast and
 // reserved addresses (the registries of RFC 6890), so for IPv6 all but 2000::/3.
+//
 // IPv4: four decimal numbers to 255 without leading zeros; neither part of a longer dotted name nor joined by a sign to
-// a file name or version ("1.2.3.4.5", "v1.2.3.4", "foo-1.2.3.4.tar", "1.2.3.4-1"). It is taken for a version or
-// section number after a word or sign that says so ("version", "release", "section", ">="); and where its numbers are
-// all below 32, which one address in 4096 is, before a word at the start of a line (a heading), or after a name on the
-// same line that ends in a letter and is not one of a machine ("libfoo 1.2.3.4"). IPv6: RFC 4291, section 2.2, with its
-// :: form; an IPv4 tail is found as IPv4.
+// a file name or version ("1.2.3.4.5", "v1.2.3.4", "foo-1.2.3.4.tar", "1.2.3.4-1"), nor after a word or sign that says
+// that it is a version or section ("version", "release", "section", ">="). Where its numbers are all below 64, or
+// one is not and the first is below 16, as in one address of 75, it looks like a version or section number itself, and
+// is an address only where something says so: a quote, bracket, = or // before it, a port or prefix length after it, a
+// word such as "address" or "server" before it, or that it is one of the public name servers 8.8.4.4 and four times a
+// number (8.8.8.8), not at the start of a line.
+//
+// IPv6: RFC 4291, section 2.2, with its :: form; an IPv4 tail is found as IPv4.
+#include <algorithm>
+
 #include "clean/pii_find.h"
 
 namespace ds::pii {
@@ -41,12 +47,12 @@ static size_t parse_ipv4(std::string_view text, size_t at, Octets& ip) {
 }
 
 static bool is_version_word(const NearWords& near) {
-  static constexpr std::array<std::string_view, 38> versions = {
-      "v",        "ver",        "vers",     "version",  "versions", "rel",       "release",  "releases",
-      "released", "rev",        "revision", "build",    "firmware", "kernel",    "patch",    "upgrade",
-      "upgraded", "update",     "updated",  "snapshot", "upstream", "section",   "sections", "sect",
-      "sec",      "chapter",    "appendix", "clause",   "clauses",  "paragraph", "figure",   "fig",
-      "table",    "subsection", "oid",      "step",     "item",     "paragraphs"};
+  static constexpr std::array<std::string_view, 39> versions = {
+      "v",        "ver",     "vers",       "version",  "versions", "rel",       "release",   "releases",
+      "released", "rev",     "revision",   "build",    "firmware", "kernel",    "patch",     "upgrade",
+      "upgraded", "update",  "updated",    "snapshot", "upstream", "section",   "sections",  "sect",
+      "sec",      "chapter", "appendix",   "clause",   "clauses",  "paragraph", "since",     "figure",
+      "fig",      "table",   "subsection", "oid",      "step",     "item",      "paragraphs"};
   return near.any_of(versions);
 }
 
@@ -56,7 +62,7 @@ static size_t skip_blanks_back(std::string_view text, size_t at) {
   return at;
 }
 
-static bool looks_like_version(std::string_view text, size_t begin, size_t end, const Octets& ip) {
+static bool looks_like_version(std::string_view text, size_t begin, const NearWords& near) {
   const size_t before = skip_blanks_back(text, begin);
   const char sign = byte_before(text, before), sign_before = before >= 2 ? text[before - 2] : '\0';
   // Relations of package versions, and the section sign.
@@ -65,13 +71,23 @@ static bool looks_like_version(std::string_view text, size_t begin, size_t end, 
     return true;
   if ((sign == '<' || sign == '>') && (before < begin || sign_before == sign)) return true;
   if (sign == '\xA7' && sign_before == '\xC2') return true;
-  const NearWords near(text, begin);
-  if (is_version_word(near)) return true;
-  for (const unsigned part : ip)
-    if (part >= 32) return false;
-  if (before == 0 || sign == '\n')
-    return byte_at(text, end) == ' ' || byte_at(text, end) == '\t' || byte_at(text, end) == '\n' || end == text.size();
-  return false;
+  return is_version_word(near);
+}
+
+static bool looks_like_address(std::string_view text, size_t begin, size_t end, const Octets& ip,
+                               const NearWords& near) {
+  const auto large = std::count_if(ip.begin(), ip.end(), [](unsigned part) { return part >= 64; });
+  if (large > 1 || (large == 1 && ip[0] >= 16)) return true;
+  const size_t before = skip_blanks_back(text, begin);
+  const bool heads_a_line = before == 0 || text[before - 1] == '\n';
+  if (!heads_a_line && ((ip[0] == ip[1] && ip[1] == ip[2] && ip[2] == ip[3]) || ip == Octets{8, 8, 4, 4})) return true;
+  if (begin > 0 && std::string_view("'\"`[<=@/").find(text[begin - 1]) != std::string_view::npos) return true;
+  if ((byte_at(text, end) == ':' || byte_at(text, end) == '/') && is(byte_at(text, end + 1), digit)) return true;
+  static constexpr std::array<std::string_view, 25> machines = {
+      "ip",          "ips",    "ipv",     "address", "addresses",  "addr",    "host",    "hosts",  "server",
+      "servers",     "dns",    "ping",    "client",  "clients",    "gateway", "peer",    "router", "nameserver",
+      "nameservers", "subnet", "netmask", "proxy",   "traceroute", "ssh",     "resolver"};
+  return near.any_of(machines);
 }
 
 std::optional<Span> ipv4_at(std::string_view text, size_t first) {
@@ -90,8 +106,9 @@ std::optional<Span> ipv4_at(std::string_view text, size_t first) {
     Octets other;
     if (parse_ipv4(text, end + 1, other) == 0) return std::nullopt;
   }
-  if (next == '+' || next == '~' || (next == '*' && is(before, '*'))) return std::nullopt;
-  if (looks_like_version(text, first, end, ip)) return std::nullopt;
+  if (next == '+' || next == '~') return std::nullopt;
+  const NearWords near(text, first);
+  if (looks_like_version(text, first, near) || !looks_like_address(text, first, end, ip, near)) return std::nullopt;
   return Span{first, end};
 }
 

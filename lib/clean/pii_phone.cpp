@@ -2,8 +2,9 @@
 // parentheses. A number is one where it has
 // - a plus sign, an assigned country code (ITU-T E.164) and as many digits after it as that country's numbers have;
 // - the shape of a national number: (ddd) ddd-dddd, ddd-ddd-dddd or ddd.ddd.dddd of North America, also after a 1; the
-//   mobile numbers of China, 1[3-9] and nine digits; a trunk 0 and the groups in which Britain, France, Japan, Korea,
-//   Australia and China write theirs; an area code in parentheses as in Brazil; or
+//   mobile numbers of China, 1[3-9] and nine digits (together only in Chinese or after a word of contact); a trunk 0
+//   and the groups in which Britain, France, Japan, Korea, Australia and China write theirs; an area code in
+//   parentheses as in Brazil; or
 // - 7 to 15 digits after a word such as "phone", "fax" or U+7535 U+8BDD.
 // It stands alone: no letter, digit or sign that binds on either side. So dates, versions, ISBNs, ids, amounts, ranges
 // of years and rows of a table are none.
@@ -225,10 +226,11 @@ static bool is_north_american(const Number& number, size_t n, bool named) {
   return one_separator(number, n, "-.") || (named && one_separator(number, n, " "));
 }
 
+// In groups; for its eleven digits together see is_lone_mobile.
 static bool is_chinese_mobile(const Number& number, size_t n) {
   if (number.digits[0] != '1' || number.digits[1] < '3') return false;
   if (number.groups[0].parenthesis) return false;
-  return sized(number, n, {11}) || (sized(number, n, {3, 4, 4}) && one_separator(number, n, "- "));
+  return sized(number, n, {3, 4, 4}) && one_separator(number, n, "- ");
 }
 
 static bool is_year(const char* digits) {
@@ -268,6 +270,15 @@ static bool is_named_number(const Number& number, size_t n, size_t count) {
   return !sized(number, n, {4, 2, 2}) && !sized(number, n, {2, 2, 4});
 }
 
+// Whether there is a character of Chinese within 24 bytes on either side: the first bytes of U+4000 to U+9FFF.
+static bool is_in_chinese(std::string_view text, size_t begin, size_t end) {
+  const auto has = [](std::string_view part) {
+    return std::any_of(part.begin(), part.end(), [](char c) { return c >= '\xE4' && c <= '\xE9'; });
+  };
+  const size_t start = begin > 24 ? begin - 24 : 0;
+  return has(text.substr(start, begin - start)) || has(text.substr(end, 24));
+}
+
 static bool is_named(std::string_view text, size_t begin) {
   static constexpr std::array<std::string_view, 22> ascii = {
       "tel",     "phone",    "phones",   "telephone", "telephones", "telefon",  "telefono", "telefax",
@@ -283,12 +294,21 @@ static bool is_named(std::string_view text, size_t begin) {
                      [&](std::string_view name) { return near.find(name, line) != std::string_view::npos; });
 }
 
+// The eleven digits of a Chinese mobile number together, in Chinese text or after a word of contact: else they are as
+// often an id or a size.
+static bool is_lone_mobile(std::string_view text, const Number& number, size_t n) {
+  if (!sized(number, n, {11}) || number.digits[0] != '1' || number.digits[1] < '3') return false;
+  static constexpr std::array<std::string_view, 9> contact = {"call", "calls",  "dial",  "contact", "sms",
+                                                              "text", "wechat", "reach", "number"};
+  return is_in_chinese(text, number.begin, number.groups[0].end) || NearWords(text, number.begin).any_of(contact);
+}
+
 static bool begins_well(std::string_view text, const Number& number) {
   if (joined_before(text, number.begin)) return false;
   const char before = byte_before(text, number.begin), second = number.begin >= 2 ? text[number.begin - 2] : '\0';
   if (std::string_view("+.-\\#$@&%^~)]}").find(before) != std::string_view::npos && before != '\0') return false;
   if (number.plus) return true;
-  if (before == '/' || before == '=') return false;
+  if (before == '/') return false;
   return !((before == ',' || before == ':') && is(second, digit));
 }
 
@@ -340,8 +360,9 @@ std::optional<Span> phone_at(std::string_view text, size_t first) {
     } else {
       const bool spaced = n > 1 && number.groups[n - 1].separator == ' ' && !number.groups[0].parenthesis;
       if (spaced && !named && (row_before || n < number.size)) continue;
+      if (byte_before(text, number.begin) == '=' && !named) continue;
       found = is_north_american(number, n, named) || is_chinese_mobile(number, n) || is_national(number, n) ||
-              (named && is_named_number(number, n, count));
+              (named && is_named_number(number, n, count)) || is_lone_mobile(text, number, n);
     }
     if (found) return Span{number.begin, extension_end(text, number.groups[n - 1].end)};
   }
