@@ -1,0 +1,326 @@
+#include "text/overlap.h"
+
+#include <algorithm>
+#include <bit>
+#include <tuple>
+
+#include "base/error.h"
+
+namespace ds {
+namespace {
+
+constexpr uint32_t last_place = 1u << 31;
+constexpr size_t most_letters = 7;  // of a word
+
+uint64_t gram_hash(const uint64_t* words) {
+  return words[0] * 0x9e3779b97f4a7c15u + words[1] * 0xc2b2ae3d27d4eb4fu + words[2] * 0xd6e8feb86659fd93u;
+}
+
+uint64_t run_hash(const uint64_t* words, size_t n) {
+  uint64_t hash = 0;
+  for (size_t i = 0; i < n; ++i) hash = hash * 0xd6e8feb86659fd93u + words[i];
+  hash ^= hash >> 32;
+  return hash * 0x9e3779b97f4a7c15u;
+}
+
+uint32_t letters_of(uint64_t word) { return word & 7; }
+
+uint32_t letters_of(const uint64_t* words, size_t n) {
+  uint32_t letters = 0;
+  for (size_t i = 0; i < n; ++i) letters += letters_of(words[i]);
+  return letters;
+}
+
+}  // namespace
+
+// A gram of the items and where it stands, for sorting.
+struct OverlapIndex::Place {
+  uint64_t hash;
+  uint32_t from;
+  bool operator<(const Place& other) const { return hash != other.hash ? hash < other.hash : from < other.from; }
+};
+
+// What is known of one record while it is looked at.
+struct OverlapIndex::Work {
+  std::vector<Vote> votes;
+  std::vector<Run> runs;
+  std::vector<Vote> by_text;
+  std::vector<uint32_t> covered;  // how many votes of the window cover each word of a text
+};
+
+// Calls visit(places) for each range of equal hashes.
+template <class Place, class Visit>
+static void for_each_hash(const std::vector<Place>& places, Visit&& visit) {
+  for (size_t begin = 0, end; begin < places.size(); begin = end) {
+    for (end = begin; end < places.size() && places[end].hash == places[begin].hash;) ++end;
+    visit(std::span<const Place>(places).subspan(begin, end - begin));
+  }
+}
+
+void OverlapIndex::Table::reserve(size_t count) { slots.assign(count + count / 2 + 2, Slot{0, absent}); }
+
+void OverlapIndex::Table::insert(uint64_t hash, uint32_t value) {
+  // The high half, scaled to the number of slots; the tag is the low half.
+  size_t at = ((hash >> 32) * slots.size()) >> 32;
+  while (slots[at].value != absent)
+    if (++at == slots.size()) at = 0;
+  slots[at] = {static_cast<uint32_t>(hash), value};
+}
+
+uint32_t OverlapIndex::Table::find(uint64_t hash) const {
+  for (size_t at = ((hash >> 32) * slots.size()) >> 32; slots[at].value != absent;) {
+    if (slots[at].tag == static_cast<uint32_t>(hash)) return slots[at].value;
+    if (++at == slots.size()) at = 0;
+  }
+  return absent;
+}
+
+OverlapIndex::OverlapIndex(size_t n, double threshold) : n_(n), threshold_(threshold) {
+  if (n < 5 || n > 100) throw UsageError(cat("the n-grams of an overlap are of 5 to 100 words, not ", n));
+  if (!(threshold > 0 && threshold <= 1))
+    throw UsageError(cat("the threshold of an overlap is above 0 and at most 1, not ", threshold));
+}
+
+void OverlapIndex::add(uint32_t item, std::span<const uint64_t> words) {
+  require(pending_.size() + words.size() < last_place, "the benchmark files have more than 2^31 words");
+  if (words.size() < overlap_gram) return;
+  const auto begin = static_cast<uint32_t>(pending_.size());
+  pending_.insert(pending_.end(), words.begin(), words.end());
+  const auto end = static_cast<uint32_t>(pending_.size());
+  if (groups_.empty() || groups_.back().item != item)
+    groups_.push_back({static_cast<uint32_t>(texts_.size()), 0, item, 0});
+  texts_.push_back({begin, end, 0});
+  groups_.back().end = static_cast<uint32_t>(texts_.size());
+}
+
+void OverlapIndex::freeze() {
+  weights_.assign(pending_.size(), 0);
+  for (uint32_t g = 0; g < groups_.size(); ++g)
+    while (group_hint_.size() * 64 < texts_[groups_[g].end - 1].end) group_hint_.push_back(g);
+  build_grams();
+  build_runs();
+  for (Group& group : groups_)
+    for (uint32_t t = group.begin; t < group.end; ++t) {
+      Text& text = texts_[t];
+      text.coverable = static_cast<uint32_t>(
+          std::count_if(weights_.begin() + text.begin, weights_.begin() + text.end, [](uint8_t w) { return w > 0; }));
+      group.coverable += text.coverable;
+    }
+  pending_ = {};
+}
+
+uint32_t OverlapIndex::group_of(uint32_t word) const {
+  uint32_t group = group_hint_[word / 64];
+  while (texts_[groups_[group].end - 1].end <= word) ++group;
+  return group;
+}
+
+bool OverlapIndex::is_evidence(std::span<const Place> places) const {
+  size_t items = 0;
+  for (uint32_t i = 0, before = ~0u; i < places.size() && items <= overlap_common_items; ++i) {
+    const uint32_t group = group_of(places[i].from);
+    items += group != before;
+    before = group;
+  }
+  return items <= overlap_common_items;
+}
+
+void OverlapIndex::build_grams() {
+  std::vector<Place> places;
+  places.reserve(pending_.size());
+  for (const Text& text : texts_)
+    for (uint32_t at = text.begin; at + overlap_gram <= text.end; ++at)
+      places.push_back({gram_hash(&pending_[at]), at});
+  std::sort(places.begin(), places.end());
+  const auto bits = std::bit_ceil(std::max<uint64_t>(places.size() * 12, 64));
+  bitmap_.assign(bits / 64, 0);
+  bitmap_shift_ = 64 - std::countr_zero(bits);
+  std::vector<std::span<const Place>> evidence;
+  for_each_hash(places, [&](std::span<const Place> same) {
+    const uint64_t bit = same[0].hash >> bitmap_shift_;
+    bitmap_[bit >> 6] |= uint64_t{1} << (bit & 63);
+    if (is_evidence(same)) evidence.push_back(same);
+  });
+  grams_.reserve(evidence.size());
+  for (const auto same : evidence) {
+    grams_.insert(same[0].hash, static_cast<uint32_t>(places_.size()));
+    for (const Place& place : same) {
+      places_.push_back(place.from);
+      for (size_t i = 0; i < overlap_gram; ++i)
+        weights_[place.from + i] = static_cast<uint8_t>(letters_of(pending_[place.from + i]));
+    }
+    places_.back() |= last_place;
+  }
+}
+
+void OverlapIndex::build_runs() {
+  std::vector<Place> places;
+  for (const Text& text : texts_)
+    for (uint32_t at = text.begin; at + n_ <= text.end; ++at)
+      if (letters_of(&pending_[at], n_) >= overlap_least_letters) places.push_back({run_hash(&pending_[at], n_), at});
+  std::sort(places.begin(), places.end());
+  std::vector<Place> evidence;
+  for_each_hash(places, [&](std::span<const Place> same) {
+    if (is_evidence(same)) evidence.push_back(same[0]);
+  });
+  runs_.reserve(evidence.size());
+  for (const Place& place : evidence) runs_.insert(place.hash, place.from);
+}
+
+// The votes of a record in order of group and place in the record, and its runs in order of place.
+void OverlapIndex::vote(std::span<const uint64_t> words, Work& work) const {
+  size_t passed = 0;  // grams up to here, one after the other, that the items have
+  for (uint32_t at = 0; at + overlap_gram <= words.size(); ++at) {
+    const uint64_t hash = gram_hash(&words[at]);
+    const uint64_t bit = hash >> bitmap_shift_;
+    if (!((bitmap_[bit >> 6] >> (bit & 63)) & 1)) {
+      passed = 0;
+      continue;
+    }
+    if (uint32_t place = grams_.find(hash); place != Table::absent) {
+      do {
+        const uint32_t from = places_[place] & ~last_place;
+        work.votes.push_back({group_of(from), at, from});
+      } while (!(places_[place++] & last_place));
+    }
+    if (++passed < n_ - overlap_gram + 1) continue;
+    const auto begin = static_cast<uint32_t>(at + overlap_gram - n_);
+    const uint32_t from = runs_.find(run_hash(&words[begin], n_));
+    if (from == Table::absent) continue;
+    const uint32_t group = group_of(from);
+    const auto length = static_cast<uint32_t>(n_);
+    if (!work.runs.empty() && work.runs.back().group == group &&
+        work.runs.back().begin + work.runs.back().length + 1 == begin + length)
+      ++work.runs.back().length;
+    else
+      work.runs.push_back({group, begin, length});
+  }
+  std::sort(work.votes.begin(), work.votes.end(), [](const Vote& a, const Vote& b) {
+    return (uint64_t{a.group} << 32 | a.at) < (uint64_t{b.group} << 32 | b.at);
+  });
+  std::sort(work.runs.begin(), work.runs.end(), [](const Run& a, const Run& b) {
+    return std::tuple(a.group, ~a.length, a.begin) < std::tuple(b.group, ~b.length, b.begin);
+  });
+}
+
+// The best window of words [begin, end) of the items: a text, or all texts of an item. The votes are those inside.
+void OverlapIndex::score_window(std::span<const Vote> votes, uint32_t begin, uint32_t end, uint32_t coverable,
+                                Work& work, OverlapHit& hit) const {
+  const size_t width = 2 * size_t{end - begin};
+  if (work.covered.size() < end - begin) work.covered.resize(end - begin);
+  uint32_t covered = 0, letters = 0;
+  const auto change = [&](const Vote& vote, bool add) {
+    for (uint32_t word = vote.from; word < vote.from + overlap_gram; ++word) {
+      uint32_t& times = work.covered[word - begin];
+      if (add ? times++ != 0 : --times != 0) continue;
+      covered += add ? 1 : -1;
+      letters += add ? weights_[word] : -weights_[word];
+    }
+  };
+  size_t first = 0;
+  for (size_t last = 0; last < votes.size(); ++last) {
+    change(votes[last], true);
+    for (; votes[first].at + width < votes[last].at + overlap_gram; ++first) change(votes[first], false);
+    const double share = static_cast<double>(covered) / static_cast<double>(coverable);
+    if (share > hit.share && letters >= overlap_least_letters) {
+      hit.share = share;
+      hit.begin = votes[first].at;
+      hit.end = votes[last].at + overlap_gram;
+    }
+  }
+  for (; first < votes.size(); ++first) change(votes[first], false);  // all zeros again
+}
+
+// A record of fewer than n words, the other way round: its own words that an item covers.
+void OverlapIndex::score_record(std::span<const Vote> votes, std::span<const uint64_t> record, OverlapHit& hit) const {
+  size_t covered = 0, end = 0;
+  uint32_t letters = 0;
+  for (const Vote& vote : votes)
+    for (end = std::max<size_t>(end, vote.at); end < vote.at + overlap_gram; ++end) {
+      ++covered;
+      letters += letters_of(record[end]);
+    }
+  const double share = static_cast<double>(covered) / static_cast<double>(record.size());
+  if (share > hit.share && letters >= overlap_least_letters) {
+    hit.share = share;
+    hit.begin = votes.front().at;
+    hit.end = end;
+  }
+}
+
+// The text that holds the gram of a vote.
+uint32_t OverlapIndex::text_of(const Group& group, const Vote& vote) const {
+  const auto after = std::upper_bound(texts_.begin() + group.begin, texts_.begin() + group.end, vote.from,
+                                      [](uint32_t word, const Text& text) { return word < text.begin; });
+  return static_cast<uint32_t>(after - texts_.begin()) - 1;
+}
+
+OverlapHit OverlapIndex::score_group(uint32_t group, std::span<const Vote> votes, std::span<const Run> runs,
+                                     std::span<const uint64_t> record, Work& work) const {
+  const Group& texts = groups_[group];
+  OverlapHit hit{texts.item, 0, 0, 0, 0};
+  const auto enough = [](std::span<const Vote> some) {
+    return some.size() * overlap_gram * most_letters >= overlap_least_letters;
+  };
+  if (enough(votes)) {
+    const uint32_t begin = texts_[texts.begin].begin, end = texts_[texts.end - 1].end;
+    score_window(votes, begin, end, texts.coverable, work, hit);
+    if (texts.end - texts.begin > 1) {
+      // Text by text: those of a text one after the other, still in the order of the record.
+      work.by_text.assign(votes.begin(), votes.end());
+      std::stable_sort(work.by_text.begin(), work.by_text.end(),
+                       [&](const Vote& a, const Vote& b) { return text_of(texts, a) < text_of(texts, b); });
+      for (std::span<const Vote> left = work.by_text; !left.empty();) {
+        const uint32_t t = text_of(texts, left[0]);
+        size_t count = 1;
+        while (count < left.size() && text_of(texts, left[count]) == t) ++count;
+        if (enough(left.first(count)))
+          score_window(left.first(count), texts_[t].begin, texts_[t].end, texts_[t].coverable, work, hit);
+        left = left.subspan(count);
+      }
+    }
+    if (record.size() < n_) score_record(votes, record, hit);
+  }
+  if (!runs.empty()) {
+    hit.run = runs[0].length;
+    if (hit.share < threshold_) {
+      hit.begin = runs[0].begin;
+      hit.end = runs[0].begin + runs[0].length;
+    }
+  }
+  return hit;
+}
+
+Overlap OverlapIndex::find(std::span<const uint64_t> words) const {
+  Overlap found;
+  if (words.size() < overlap_gram || groups_.empty()) return found;
+  require(words.size() < last_place, "a text has more than 2^31 words");
+  Work work;
+  vote(words, work);
+  std::span<const Vote> votes = work.votes;
+  std::span<const Run> runs = work.runs;
+  while (!votes.empty() || !runs.empty()) {
+    const uint32_t group = std::min(votes.empty() ? ~0u : votes[0].group, runs.empty() ? ~0u : runs[0].group);
+    size_t v = 0, r = 0;
+    while (v < votes.size() && votes[v].group == group) ++v;
+    while (r < runs.size() && runs[r].group == group) ++r;
+    const OverlapHit hit = score_group(group, votes.first(v), runs.first(r), words, work);
+    votes = votes.subspan(v);
+    runs = runs.subspan(r);
+    found.share = std::max(found.share, hit.share);
+    found.run = std::max(found.run, hit.run);
+    if (hit.run > 0 || hit.share >= threshold_) found.hits.push_back(hit);
+  }
+  std::stable_sort(found.hits.begin(), found.hits.end(), [](const OverlapHit& a, const OverlapHit& b) {
+    return a.share != b.share ? a.share > b.share : a.run > b.run;
+  });
+  return found;
+}
+
+size_t OverlapIndex::memory() const {
+  const auto bytes = [](const auto& vector) { return vector.capacity() * sizeof(vector[0]); };
+  return bytes(weights_) + bytes(texts_) + bytes(groups_) + bytes(group_hint_) + bytes(bitmap_) + bytes(grams_.slots) +
+         bytes(runs_.slots) + bytes(places_);
+}
+
+}  // namespace ds
