@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "base/error.h"
 #include "base/sizes.h"
 #include "clean/display.h"
 #include "io/json.h"
@@ -37,7 +38,7 @@ std::vector<Cells> table_cells(const Funnel& funnel, bool short_bytes) {
   const auto take = [&](const std::string& reason, uint64_t records, uint64_t size) {
     left = less(left, records);
     lines.push_back(
-        {"  " + reason, grouped(records), percent(records, all), bytes(size), grouped(left), percent(left, all)});
+        {cat("  ", reason), grouped(records), percent(records, all), bytes(size), grouped(left), percent(left, all)});
   };
   if (funnel.bad > 0) take("bad-line", funnel.bad, funnel.bad_bytes);
   for (const auto& row : funnel.rows) take(safe_line(row.reason), row.records, row.bytes);

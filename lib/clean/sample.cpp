@@ -168,7 +168,7 @@ std::string heading(const Reject& reject, const SampleOptions& options) {
   const Record& record = reject.record;
   if (!record.has("clean")) return cat(bad_line, "  ", shown_value(record, "error", 2 * longest_value));
   std::string head = record.has(options.id_field) ? shown_value(record, options.id_field, longest_value) : "(no id)";
-  head += "  " + cut(safe_line(reject.reason), longest_value);
+  head += cat("  ", cut(safe_line(reject.reason), longest_value));
   const Record details(std::string(record.raw_value("clean")), record.file(), record.line());
   for (const auto& field : details.fields())
     if (field.key != "reason")
@@ -235,7 +235,7 @@ void sample_rejects(const SampleOptions& options, Report& report) {
       out.write(sample[i].record.raw() + "\n");
       continue;
     }
-    std::string page = "\n" + wrapped(cat(i + 1, ". ", heading(sample[i], options)), 0, page_width);
+    std::string page = cat("\n", wrapped(cat(i + 1, ". ", heading(sample[i], options)), 0, page_width));
     append_text(page, body(sample[i], options), options.max_chars);
     if (sample[i].shortened) page += cat(std::string(text_indent, ' '), "[... the rest is too long to show ...]\n");
     out.write(page);
