@@ -167,52 +167,69 @@ void JsonScanner::value(size_t depth) {
   }
 }
 
-static void append_utf8(std::string& out, uint32_t c) {
-  const auto byte = [&](uint32_t b) { out.push_back(static_cast<char>(b)); };
-  if (c < 0x80) {
-    byte(c);
-  } else if (c < 0x800) {
-    byte(0xc0 | c >> 6), byte(0x80 | (c & 0x3f));
-  } else if (c < 0x10000) {
-    byte(0xe0 | c >> 12), byte(0x80 | (c >> 6 & 0x3f)), byte(0x80 | (c & 0x3f));
-  } else {
-    byte(0xf0 | c >> 18), byte(0x80 | (c >> 12 & 0x3f)), byte(0x80 | (c >> 6 & 0x3f)), byte(0x80 | (c & 0x3f));
+// What the checked escape at the beginning of `escape` stands for, in UTF-8; a pair of surrogates is one character.
+struct Unescaped {
+  char bytes[4];
+  unsigned char size;         // of `bytes`
+  unsigned char escape_size;  // of the escape: 2, 6 or 12
+};
+
+static Unescaped unescape_one(const char* escape) {
+  const auto unit = [&](size_t i) {  // the four digits from i on
+    uint32_t u = 0;
+    for (size_t k = i; k < i + 4; ++k) u = u << 4 | static_cast<uint32_t>(hex_digit(escape[k]));
+    return u;
+  };
+  switch (escape[1]) {
+    case 'b': return {{'\b'}, 1, 2};
+    case 'f': return {{'\f'}, 1, 2};
+    case 'n': return {{'\n'}, 1, 2};
+    case 'r': return {{'\r'}, 1, 2};
+    case 't': return {{'\t'}, 1, 2};
+    case 'u': break;
+    default: return {{escape[1]}, 1, 2};
   }
+  const auto byte = [](uint32_t b) { return static_cast<char>(b); };
+  uint32_t c = unit(2);
+  const bool pair = c >= 0xd800 && c <= 0xdbff;
+  if (pair) c = 0x10000 + ((c - 0xd800) << 10) + (unit(8) - 0xdc00);
+  if (c < 0x80) return {{byte(c)}, 1, 6};
+  if (c < 0x800) return {{byte(0xc0 | c >> 6), byte(0x80 | (c & 0x3f))}, 2, 6};
+  if (!pair) return {{byte(0xe0 | c >> 12), byte(0x80 | (c >> 6 & 0x3f)), byte(0x80 | (c & 0x3f))}, 3, 6};
+  return {{byte(0xf0 | c >> 18), byte(0x80 | (c >> 12 & 0x3f)), byte(0x80 | (c >> 6 & 0x3f)), byte(0x80 | (c & 0x3f))},
+          4,
+          12};
 }
 
 std::string JsonText::unescaped() const {
   if (!escaped) return std::string(content);
   std::string out;
   out.reserve(content.size());
-  const auto unit = [&](size_t i) {  // the four digits after a \u at i
-    uint32_t u = 0;
-    for (size_t k = i + 2; k < i + 6; ++k) u = u << 4 | static_cast<uint32_t>(hex_digit(content[k]));
-    return u;
-  };
   for (size_t i = 0;;) {
     const size_t slash = content.find('\\', i);
     out.append(content, i, slash == std::string_view::npos ? slash : slash - i);
     if (slash == std::string_view::npos) return out;
-    i = slash + 2;
-    switch (const char c = content[slash + 1]) {
-      case 'b': out.push_back('\b'); break;
-      case 'f': out.push_back('\f'); break;
-      case 'n': out.push_back('\n'); break;
-      case 'r': out.push_back('\r'); break;
-      case 't': out.push_back('\t'); break;
-      case 'u': {
-        uint32_t u = unit(slash);
-        i = slash + 6;
-        if (u >= 0xd800 && u <= 0xdbff) {
-          u = 0x10000 + ((u - 0xd800) << 10) + (unit(i) - 0xdc00);
-          i += 6;
-        }
-        append_utf8(out, u);
-        break;
-      }
-      default: out.push_back(c);
-    }
+    const Unescaped c = unescape_one(content.data() + slash);
+    out.append(c.bytes, c.size);
+    i = slash + c.escape_size;
   }
+}
+
+bool JsonPlace::move_to(size_t text) {
+  while (text > text_at_) {
+    const size_t plain = std::min(slash_, content_.size()) - content_at_;
+    const size_t step = std::min(plain, text - text_at_);
+    content_at_ += step;
+    text_at_ += step;
+    if (text == text_at_) break;
+    if (content_at_ == content_.size()) return false;
+    const Unescaped c = unescape_one(content_.data() + content_at_);
+    if (c.size > text - text_at_) return false;
+    content_at_ += c.escape_size;
+    text_at_ += c.size;
+    slash_ = content_.find('\\', content_at_);
+  }
+  return text == text_at_ && (content_at_ == content_.size() || (content_[content_at_] & 0xc0) != 0x80);
 }
 
 }  // namespace ds

@@ -29,6 +29,20 @@ struct JsonText {
   std::string unescaped() const;
 };
 
+// A place in a string's content, and the same place in its unescaped text.
+class JsonPlace {
+ public:
+  explicit JsonPlace(std::string_view content) : content_(content), slash_(content.find('\\')) {}
+  // Moves on to byte `text` of the unescaped text; false where that is past its end or inside a character. Never back.
+  bool move_to(size_t text);
+  size_t content() const { return content_at_; }
+
+ private:
+  std::string_view content_;
+  size_t content_at_ = 0, text_at_ = 0;
+  size_t slash_;  // of the next escape at or after content_at_; npos where there is none
+};
+
 // Walks `bytes`, which must outlive it. Every function throws JsonFault on what RFC 8259 does not allow. UTF-8 is not
 // looked at here: check the whole text with valid_utf8 first.
 class JsonScanner {

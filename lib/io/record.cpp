@@ -47,16 +47,25 @@ std::string_view Record::raw_value(std::string_view key) const {
   return field ? std::string_view(raw_).substr(field->begin, field->end - field->begin) : std::string_view();
 }
 
+static JsonText content_of(std::string_view string) {
+  const std::string_view content = string.substr(1, string.size() - 2);
+  return {content, content.find('\\') != std::string_view::npos};
+}
+
 std::optional<std::string> Record::string(std::string_view key) const {
   const std::string_view value = raw_value(key);
   if (!value.starts_with('"')) return std::nullopt;
-  const std::string_view content = value.substr(1, value.size() - 2);
-  return JsonText{content, content.find('\\') != std::string_view::npos}.unescaped();
+  return content_of(value).unescaped();
 }
 
 std::string Record::required_string(std::string_view key) const {
-  if (std::optional<std::string> text = string(key)) return *std::move(text);
   const std::string_view value = raw_value(key);
+  if (!value.starts_with('"')) no_string(key, value);
+  return content_of(value).unescaped();
+}
+
+// Ends a search for a string that found `value` instead.
+void Record::no_string(std::string_view key, std::string_view value) const {
   if (value.empty()) fail(where(), ": no field ", json_string(key));
   const bool shown = value.size() <= 40;
   const char* kind = value[0] == '{' ? "an object" : value[0] == '[' ? "an array" : "a long number";
@@ -108,6 +117,30 @@ void Record::set(std::string_view key, std::string_view json) {
   member += json;
   raw_.insert(at, member);
   fields_.push_back({std::string(key), begin, begin + json.size()});
+}
+
+void Record::splice(std::string_view key, std::span<const TextEdit> edits) {
+  const std::string_view value = raw_value(key);
+  if (!value.starts_with('"')) no_string(key, value);
+  const std::string_view content = content_of(value).content;
+  JsonPlace place(content);
+  std::string json = "\"";
+  size_t kept = 0;  // content before here is in `json`
+  size_t last = 0;  // end of the edit before, in the unescaped text
+  for (const TextEdit& edit : edits) {
+    const bool ordered = edit.begin >= last && edit.end >= edit.begin;
+    const bool begins = ordered && place.move_to(edit.begin);
+    json.append(content, kept, place.content() - kept);
+    if (!begins || !place.move_to(edit.end) || !valid_utf8(edit.replacement))
+      fail(where(), ": field ", json_string(key), ": no edit of the text's bytes ", edit.begin, " to ", edit.end,
+           " is possible: out of order, past the end, inside a character, or not UTF-8");
+    const std::string replacement = json_string(edit.replacement);
+    json.append(replacement, 1, replacement.size() - 2);
+    kept = place.content();
+    last = edit.end;
+  }
+  json.append(content, kept).push_back('"');
+  set(key, json);
 }
 
 }  // namespace ds

@@ -3,11 +3,13 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "io/input.h"
+#include "io/text_edit.h"
 
 namespace ds {
 
@@ -37,10 +39,15 @@ class Record {
 
   // Sets a field to JSON text: replaces the value where the key exists, else appends it as the last field.
   void set(std::string_view key, std::string_view json);
+  // Edits a string field: `edits` are disjoint and ascending, in bytes of its unescaped text. Outside of them the line
+  // keeps its bytes, escapes too. Errors: no string; an edit out of order, past the end or with a border inside a
+  // character; a replacement that is not UTF-8.
+  void splice(std::string_view key, std::span<const TextEdit> edits);
 
  private:
   void parse();
   const Field* find(std::string_view key) const;
+  [[noreturn]] void no_string(std::string_view key, std::string_view value) const;
   std::string raw_;
   std::string file_;
   uint64_t number_ = 0;

@@ -1,5 +1,7 @@
 #include "io/record.h"
 
+#include <set>
+
 #include "base/rng.h"
 #include "io/json.h"
 #include "scratch.h"
@@ -89,6 +91,109 @@ TEST(Record, EditsAgreeWithAFreshParse) {
       }
     }
   }
+}
+
+// A random text: its characters, and how each stands in the JSON.
+struct EscapedText {
+  std::vector<std::string> characters, escaped;
+  EscapedText(const Rng& rng, uint64_t& at, size_t size) {
+    static const std::vector<std::pair<std::string, std::vector<std::string>>> kinds = {
+        {"a", {"a", "\\u0061"}},
+        {" ", {" "}},
+        {"\n", {"\\n", "\\u000a", "\\u000A"}},
+        {"\"", {"\\\"", "\\u0022"}},
+        {"\\", {"\\\\", "\\u005c"}},
+        {"/", {"/", "\\/"}},
+        {"\t", {"\\t"}},
+        {"\b", {"\\b"}},
+        {"\r", {"\\r"}},
+        {"\f", {"\\f"}},
+        {std::string(1, '\0'), {"\\u0000"}},
+        {"\x7f", {"\x7f", "\\u007f"}},
+        {"é", {"é", "\\u00e9", "\\u00E9"}},
+        {"世", {"世", "\\u4e16"}},
+        {"😀", {"😀", "\\ud83d\\ude00", "\\uD83D\\uDE00"}}};
+    for (size_t i = 0; i < size; ++i) {
+      const auto& [character, ways] = kinds[rng.below(at++, kinds.size())];
+      characters.push_back(character);
+      escaped.push_back(ways[rng.below(at++, ways.size())]);
+    }
+  }
+  static std::string join(const std::vector<std::string>& parts, size_t begin, size_t end) {
+    std::string all;
+    for (size_t i = begin; i < end; ++i) all += parts[i];
+    return all;
+  }
+  std::string text(size_t begin, size_t end) const { return join(characters, begin, end); }
+  std::string json(size_t begin, size_t end) const { return join(escaped, begin, end); }
+};
+
+TEST(Record, SpliceEditsTheTextAndNothingElse) {
+  const Rng rng{13, 0};
+  uint64_t at = 0;
+  for (int round = 0; round < 3000; ++round) {
+    const size_t size = rng.below(at++, 40);
+    const EscapedText t(rng, at, size);
+    std::vector<TextEdit> edits;
+    std::string text, json;
+    size_t kept = 0;
+    for (size_t i = rng.below(at++, 8); i <= size; i += 1 + rng.below(at++, 12)) {
+      const size_t end = std::min(size, i + rng.below(at++, 4)), length = rng.below(at++, 4);
+      const std::string replacement = EscapedText(rng, at, length).text(0, length);
+      edits.push_back({t.text(0, i).size(), t.text(0, end).size(), replacement});
+      text += t.text(kept, i) + replacement;
+      const std::string quoted = json_string(replacement);
+      json += t.json(kept, i) + quoted.substr(1, quoted.size() - 2);
+      kept = i = end;
+    }
+    text += t.text(kept, size), json += t.json(kept, size);
+    Record r = record(cat("{\"b\": 1.0 ,\"text\": \"", t.json(0, size), "\" , \"c\":\"\\u0041\"}\r"));
+    EXPECT_EQ(r.required_string("text"), t.text(0, size));
+    r.splice("text", edits);
+    ASSERT_EQ(r.raw(), cat("{\"b\": 1.0 ,\"text\": \"", json, "\" , \"c\":\"\\u0041\"}\r"));
+    ASSERT_EQ(r.required_string("text"), text);
+    ASSERT_EQ(record(std::string(r.raw())).required_string("c"), "A");
+  }
+}
+
+// Every border of a text is accepted where a character begins or the text ends, and nowhere else.
+TEST(Record, SpliceRefusesBordersInsideOfCharacters) {
+  const Rng rng{14, 0};
+  uint64_t at = 0;
+  for (int round = 0; round < 50; ++round) {
+    const EscapedText t(rng, at, 12);
+    std::set<size_t> borders;
+    for (size_t i = 0; i <= 12; ++i) borders.insert(t.text(0, i).size());
+    for (size_t i = 0; i < t.text(0, 12).size() + 3; ++i) {
+      Record r = record(cat("{\"t\":\"", t.json(0, 12), "\"}"));
+      const std::string before(r.raw());
+      const std::vector<TextEdit> insert = {{i, i, "x"}}, remove = {{0, i, ""}};
+      EXPECT_EQ(error_of([&] { r.splice("t", insert); }).empty(), borders.contains(i)) << before << " at " << i;
+      if (!borders.contains(i)) {
+        EXPECT_EQ(r.raw(), before);
+      }
+      Record q = record(before);
+      EXPECT_EQ(error_of([&] { q.splice("t", remove); }).empty(), borders.contains(i)) << before << " to " << i;
+    }
+  }
+}
+
+TEST(Record, SpliceRefusesWhatIsNoEdit) {
+  Record r = record(R"({"n":1,"t":"abc"})");
+  const auto error = [&](const char* key, std::vector<TextEdit> edits) {
+    return error_of([&] { r.splice(key, edits); });
+  };
+  EXPECT_EQ(error("gone", {}), "f.jsonl:7: no field \"gone\"");
+  EXPECT_EQ(error("n", {}), "f.jsonl:7: field \"n\" is not a string but 1");
+  EXPECT_CONTAINS(error("t", {{2, 1, ""}}), "f.jsonl:7: field \"t\": no edit of the text's bytes 2 to 1");
+  EXPECT_CONTAINS(error("t", {{0, 2, ""}, {1, 3, ""}}), "1 to 3");
+  EXPECT_CONTAINS(error("t", {{0, 1, "\xff"}}), "UTF-8");
+  EXPECT_CONTAINS(error("t", {{SIZE_MAX, SIZE_MAX, ""}}), "past the end");
+  EXPECT_EQ(r.raw(), R"({"n":1,"t":"abc"})");
+  EXPECT_EQ(error("t", {}), "");
+  EXPECT_EQ(r.raw(), R"({"n":1,"t":"abc"})");
+  EXPECT_EQ(error("t", {{0, 0, "1"}, {0, 0, "2"}, {0, 3, ""}, {3, 3, "\""}}), "");
+  EXPECT_EQ(r.raw(), R"({"n":1,"t":"12\""})");
 }
 
 // What the two parsers say of texts made by breaking good ones is the same.
