@@ -35,6 +35,15 @@ static std::string json_escaped(std::string_view text) {
   return out;
 }
 
+static void write_out(std::string_view text) {
+  static std::mutex mutex;
+  static const char* const term = std::getenv("TERM");
+  static const bool clears = !log_json && isatty(STDERR_FILENO) && term && std::string_view(term) != "dumb";
+  const std::lock_guard lock(mutex);
+  if (clears) std::fputs("\033[K", stderr);  // the progress line that the cursor stands on
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
 void log(LogLevel level, std::string_view message) {
   if (level > log_threshold) return;
   static const char* const names[] = {"error", "warning", "info"};
@@ -46,12 +55,11 @@ void log(LogLevel level, std::string_view message) {
     line = cat(tool_name, ": ", message, "\n");
   else
     line = cat(tool_name, ": ", name, ": ", message, "\n");
-  static std::mutex mutex;
-  static const char* const term = std::getenv("TERM");
-  static const bool clears = !log_json && isatty(STDERR_FILENO) && term && std::string_view(term) != "dumb";
-  const std::lock_guard lock(mutex);
-  if (clears) std::fputs("\033[K", stderr);  // the progress line that the cursor stands on
-  std::fwrite(line.data(), 1, line.size(), stderr);
+  write_out(line);
+}
+
+void log_table(std::string_view table) {
+  if (!log_json && log_threshold >= LogLevel::warning) write_out(table);
 }
 
 }  // namespace ds

@@ -1,168 +1,281 @@
 #include "clean/clean.h"
 
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <map>
 #include <memory>
-#include <unordered_map>
+#include <optional>
 
 #include "base/error.h"
-#include "base/hash.h"
-#include "clean/lexicon.h"
-#include "clean/near_index.h"
+#include "base/log.h"
+#include "clean/clusters.h"
+#include "clean/dedup.h"
+#include "clean/explain.h"
+#include "clean/funnel.h"
+#include "clean/histogram.h"
+#include "clean/index_folder.h"
+#include "clean/measure.h"
+#include "clean/passages.h"
+#include "clean/shards.h"
 #include "io/json.h"
-#include "text/words.h"
 
 namespace ds {
 namespace {
 
-// What a record's text says by itself; computed on any thread.
-struct Signals {
-  Hash128 hash;
-  ShingleSet set;
-  uint64_t words = 0;
-  double repetition = 0, toxicity = 0;
-};
-
-struct Hash128Low {
-  size_t operator()(const Hash128& hash) const { return hash.low; }
+// All that is known of a record when its turn comes.
+struct Prepared {
+  Measured measured;
+  DedupKeys keys;
+  PreparedPassages passages;
 };
 
 class Cleaner {
  public:
-  Cleaner(const CleanOptions& options, const CleanRules& rules) : options_(options), rules_(rules) {
-    if (rules.near) index_.emplace(*rules.near);
-    if (rules.toxicity) lexicon_ = options.lexicon.empty() ? builtin_lexicon() : read_lexicon(options.lexicon);
-  }
+  Cleaner(const CleanOptions& options, Report& report);
 
-  std::shared_ptr<Signals> measure(const Record& record) const;
-  Verdict decide(const Record& record, const Signals& signals);
-  std::string near_summary() const;
-  bool near() const { return index_.has_value(); }
+  // The stream of options.stream, or one input of it.
+  void run(const StreamOptions& stream);
+  void seen(const std::vector<std::string>& against);
+  IndexFolder* folder() { return folder_.get(); }
+  void finish();
 
  private:
-  std::string id_of(const Record& record) const;
-  Verdict decide_alone(const Signals& signals) const;
+  std::shared_ptr<void> prepare(Record& record) const;
+  Verdict decide(Record& record, Prepared& prepared);
+  std::optional<Duplicate> duplicate(const Record& record, const Prepared& prepared);
+  Verdict drop(std::string reason, std::string details, uint64_t bytes);
 
   const CleanOptions& options_;
-  const CleanRules& rules_;
-  Lexicon lexicon_;
-  std::unordered_map<Hash128, std::string, Hash128Low> first_of_;  // text -> id of its first record
-  std::optional<NearIndex> index_;
-  std::vector<std::string> ids_;    // by number in the index: JSON text of the id
-  std::vector<uint32_t> clusters_;  // by number in the index: the number whose id names the cluster
+  Report& report_;
+  DedupOptions dedup_options_;
+  Passages passages_;
+  std::unique_ptr<IndexFolder> folder_;           // --index
+  std::unique_ptr<DedupIndex> memory_;            // without --index
+  std::vector<std::unique_ptr<IndexFolder>> old_;  // --against DIR
+  DedupIndex* index_ = nullptr;
+  std::unique_ptr<Clusters> clusters_;            // --keep other than first
+  std::unique_ptr<Measurer> measurer_;
+  Funnel funnel_;
+  std::map<std::string, Funnel::Row> dropped_;  // by reason
+  SignalHistograms histograms_;
 };
-
-std::shared_ptr<Signals> Cleaner::measure(const Record& record) const {
-  const std::string text = record.required_string(options_.text_field);
-  auto signals = std::make_shared<Signals>();
-  if (rules_.exact) signals->hash = hash128(text);
-  const bool word_near = rules_.near && rules_.shingle.unit == ShingleKind::Unit::word;
-  if (word_near || rules_.repetition || rules_.min_words || rules_.max_words || rules_.toxicity) {
-    const auto words = word_hashes(text);
-    signals->words = words.size();
-    if (word_near) signals->set = word_shingles(words, rules_.shingle.size);
-    if (word_near && rules_.shingle.size == repetition_words && words.size() >= repetition_words)
-      signals->repetition = repetition_ratio(signals->set.size(), words.size());
-    else if (rules_.repetition)
-      signals->repetition = repetition_ratio(words);
-    if (rules_.toxicity) signals->toxicity = lexicon_share(words, lexicon_);
-  }
-  if (rules_.near && !word_near) signals->set = shingles(text, rules_.shingle);
-  return signals;
-}
-
-// The id as JSON text; "FILE:LINE" for a record without one.
-std::string Cleaner::id_of(const Record& record) const {
-  const std::string_view raw = record.raw_value(options_.id_field);
-  const bool usable =
-      !raw.empty() && (raw.front() == '"' || raw.front() == '-' || (raw.front() >= '0' && raw.front() <= '9'));
-  return usable ? std::string(raw) : json_string(record.where());
-}
-
-Verdict drop(const char* reason, JsonWriter& details) {
-  return {Verdict::Kind::drop, reason, "clean", details.close().text};
-}
-
-Verdict drop_by(const char* reason, const char* signal, auto value) {
-  JsonWriter details;
-  details.open('{').field("reason", reason).field(signal, value);
-  return drop(reason, details);
-}
-
-Verdict Cleaner::decide(const Record& record, const Signals& signals) {
-  if (rules_.exact) {
-    const auto [first, added] = first_of_.try_emplace(signals.hash);
-    if (!added) {  // its shingles are in the index since then
-      JsonWriter details;
-      details.open('{').field("reason", "exact-duplicate").key("of").raw(first->second);
-      return drop("exact-duplicate", details);
-    }
-    first->second = id_of(record);
-  }
-  if (index_) {
-    const uint32_t before = index_->size();
-    const auto match = index_->add(signals.set);
-    if (index_->size() > before) {
-      ids_.push_back(id_of(record));
-      clusters_.push_back(match ? clusters_[match->of] : before);
-    }
-    if (match) {
-      JsonWriter details;
-      details.open('{').field("reason", "near-duplicate").key("of").raw(ids_[match->of]);
-      details.field("jaccard", match->jaccard).key("cluster").raw(ids_[clusters_[match->of]]);
-      return drop("near-duplicate", details);
-    }
-  }
-  return decide_alone(signals);
-}
-
-Verdict Cleaner::decide_alone(const Signals& signals) const {
-  if (rules_.repetition && signals.repetition > *rules_.repetition)
-    return drop_by("repetition", "repetition", signals.repetition);
-  if (rules_.min_words && signals.words < *rules_.min_words) return drop_by("min-words", "words", signals.words);
-  if (rules_.max_words && signals.words > *rules_.max_words) return drop_by("max-words", "words", signals.words);
-  if (rules_.toxicity && signals.toxicity > *rules_.toxicity) return drop_by("toxicity", "toxicity", signals.toxicity);
-  return {};
-}
-
-std::string Cleaner::near_summary() const {
-  const auto& work = index_->work();
-  JsonWriter summary;
-  summary.open('{').field("threshold", *rules_.near).field("distinct_texts", uint64_t{index_->size()});
-  summary.field("candidates", work.candidates).field("compared", work.compared).close();
-  return summary.text;
-}
 
 }  // namespace
 
-double repetition_ratio(const std::vector<uint64_t>& word_hashes) {
-  if (word_hashes.size() < repetition_words) return 0;
-  return repetition_ratio(word_shingles(word_hashes, repetition_words).size(), word_hashes.size());
+static double near_threshold(const std::string& typed) {
+  double value{};
+  const char* end = typed.data() + typed.size();
+  const auto [stop, error] = std::from_chars(typed.data(), end, value);
+  if (error != std::errc() || stop != end || !(value > 0 && value <= 1))
+    throw UsageError(cat("--near must be a number above 0 and at most 1, or off, not '", typed, "'"));
+  return value;
 }
 
-// The rules that ran, presets resolved.
-static std::string rules_summary(const CleanRules& rules) {
-  JsonWriter summary;
-  const auto field = [&](const char* name, const auto& rule) {
-    if (rule) summary.field(name, *rule);
+static DedupOptions dedup_options(const CleanOptions& options) {
+  const auto preset = [&](const char* name) {
+    return std::find(options.presets.begin(), options.presets.end(), name) != options.presets.end();
   };
-  summary.open('{');
-  if (rules.exact) summary.field("exact", true);
-  field("near", rules.near);
-  field("repetition", rules.repetition);
-  field("min_words", rules.min_words);
-  field("max_words", rules.max_words);
-  field("toxicity", rules.toxicity);
-  return summary.close().text;
+  const bool whole = preset("pretrain") || preset("instruct");
+  DedupOptions dedup;
+  dedup.exact = options.exact || whole;
+  if (options.exact_on != "text" && options.exact_on != "words")
+    throw UsageError(cat("--exact-on must be text or words, not '", options.exact_on, "'"));
+  dedup.exact_words = options.exact_on == "words";
+  const std::string near = options.near.empty() && whole ? "0.8" : options.near;
+  if (near.empty() || near == "off") return dedup;
+  dedup.near.emplace();
+  dedup.near->threshold = near_threshold(near);
+  dedup.near->shingle = parse_shingle_kind(options.shingle);
+  dedup.near->seed = options.seed;
+  return dedup;
+}
+
+Cleaner::Cleaner(const CleanOptions& options, Report& report)
+    : options_(options), report_(report), dedup_options_(dedup_options(options)), passages_(options) {
+  if (!dedup_options_.any()) {
+    if (!options.against.empty() || !options.index.empty())
+      throw UsageError("--against and --index have no use without --exact or --near");
+    if (options.keep != "first") throw UsageError("--keep has no use without --exact or --near");
+  }
+  const bool texts = dedup_options_.any() || passages_.any();
+  measurer_ = std::make_unique<Measurer>(options, texts, dedup_options_.needs_words(), report);
+  if (options.keep != "first") {
+    if (!options.against.empty() || !options.index.empty() || !options.output_folder.empty())
+      throw UsageError(cat("--keep ", options.keep, " reads the inputs twice and goes with neither --against, --index nor --output-dir"));
+    clusters_ = std::make_unique<Clusters>(options, dedup_options_, *measurer_);
+    return;
+  }
+  if (!options.index.empty())
+    folder_ = std::make_unique<IndexFolder>(options.index, dedup_options_, true);
+  else if (dedup_options_.any())
+    memory_ = std::make_unique<DedupIndex>(dedup_options_);
+  index_ = folder_ ? &folder_->index() : memory_.get();
+  std::vector<std::string> files;
+  for (const std::string& path : options.against) {
+    if (std::filesystem::is_directory(path))
+      old_.push_back(std::make_unique<IndexFolder>(path, dedup_options_, false));
+    else
+      files.push_back(path);
+  }
+  if (!files.empty()) seen(files);
+}
+
+// Records of earlier sets: they are compared with, and not written.
+void Cleaner::seen(const std::vector<std::string>& against) {
+  StreamOptions stream;
+  stream.inputs = against;
+  stream.output = "/dev/null";
+  stream.max_record_bytes = options_.stream.max_record_bytes;
+  const auto stage = report_.stage("against");
+  Report inner;
+  process_records(
+      stream, inner, [&](Record& record) { return prepare(record); },
+      [&](Record& record, void* result) {
+        const auto& prepared = *static_cast<Prepared*>(result);
+        index_->find_and_add(prepared.keys, prepared.measured.text, record_id(record, options_.id_field));
+        return Verdict{};
+      });
+  report_.inputs.insert(report_.inputs.end(), inner.inputs.begin(), inner.inputs.end());
+}
+
+std::shared_ptr<void> Cleaner::prepare(Record& record) const {
+  auto prepared = std::make_shared<Prepared>();
+  prepared->measured = measurer_->measure(record);
+  Measured& m = prepared->measured;
+  if (index_) prepared->keys = index_->keys(m.text, m.words);
+  m.words = {};
+  if (m.reason.empty()) prepared->passages = passages_.prepare(m.current_text());
+  return prepared;
+}
+
+Verdict Cleaner::drop(std::string reason, std::string details, uint64_t bytes) {
+  Funnel::Row& row = dropped_[reason];
+  ++row.records;
+  row.bytes += bytes;
+  return {Verdict::Kind::drop, std::move(reason), "clean", std::move(details)};
+}
+
+// Which earlier record this one repeats.
+std::optional<Duplicate> Cleaner::duplicate(const Record& record, const Prepared& prepared) {
+  if (clusters_) return clusters_->next();
+  if (!index_) return std::nullopt;
+  std::optional<Duplicate> found;
+  for (const auto& old : old_)
+    if (!found) found = old->index().find(prepared.keys);
+  if (!found) found = index_->find_and_add(prepared.keys, prepared.measured.text, record_id(record, options_.id_field));
+  return found;
+}
+
+Verdict Cleaner::decide(Record& record, Prepared& prepared) {
+  Measured& m = prepared.measured;
+  ++funnel_.records_in;
+  funnel_.bytes_in += m.bytes;
+  histograms_.add(m.signals);
+  if (Decontaminator* decontaminator = measurer_->decontaminator(); decontaminator && !m.contamination.hits.empty())
+    decontaminator->count(m.contamination, record_id(record, options_.id_field));
+  const std::optional<Duplicate> same = duplicate(record, prepared);
+  if (options_.annotate) {
+    record.set("clean", measurer_->annotation(m, same ? duplicate_details(*same) : ""));
+    ++funnel_.edited;
+  } else {
+    if (same) return drop(duplicate_reason(*same), duplicate_details(*same), m.bytes);
+    if (!m.reason.empty()) return drop(m.reason, m.details, m.bytes);
+    const std::string emptied = passages_.settle(record, m, prepared.passages);
+    if (!emptied.empty()) return drop(emptied, begin_details(emptied).close().text, m.bytes);
+    if (measurer_->tags()) record.set("clean", measurer_->tag(m));
+    funnel_.edited += m.has_edits;
+  }
+  ++funnel_.kept;
+  funnel_.kept_bytes += record.raw().size() + 1;
+  return {};
+}
+
+void Cleaner::run(const StreamOptions& stream) {
+  if (clusters_) {
+    const auto stage = report_.stage("clusters");
+    clusters_->read(stream);
+  }
+  const auto stage = report_.stage("clean");
+  process_records(
+      stream, report_, [&](Record& record) { return prepare(record); },
+      [&](Record& record, void* prepared) { return decide(record, *static_cast<Prepared*>(prepared)); });
+}
+
+// What the run did, for the report and the table on standard error.
+void Cleaner::finish() {
+  auto& results = report_.results;
+  results.emplace_back("rules", measurer_->rules_json());
+  funnel_.bad = report_.bad;
+  funnel_.records_in += report_.bad;
+  std::vector<std::string> order = {"exact-duplicate", "near-duplicate"};
+  for (std::string& reason : measurer_->reasons()) order.push_back(std::move(reason));
+  for (std::string& reason : passages_.reasons()) order.push_back(std::move(reason));
+  for (const std::string& reason : order)
+    if (const auto found = dropped_.find(reason); found != dropped_.end())
+      funnel_.rows.push_back({reason, found->second.records, found->second.bytes});
+  results.emplace_back("funnel", funnel_json(funnel_));
+  if (measurer_->groups() != 0) results.emplace_back("signals", histograms_.json());
+  NearIndex* near = clusters_ ? clusters_->near() : index_ ? index_->near() : nullptr;
+  if (near) {
+    const NearIndex::Work work = near->work();
+    JsonWriter w;
+    w.open('{').field("threshold", dedup_options_.near->threshold).field("distinct_texts", uint64_t{near->size()});
+    w.field("bands", uint64_t{near->shape().bands}).field("rows", uint64_t{near->shape().rows});
+    w.field("proposed", work.proposed).field("compared", work.compared);
+    w.field("memory_bytes", work.memory_bytes).field("spilled_bytes", work.spilled_bytes).close();
+    results.emplace_back("near", w.text);
+  }
+  if (measurer_->decontaminator()) results.emplace_back("contamination", measurer_->decontaminator()->summary());
+  if (passages_.any()) results.emplace_back("passages", passages_.summary());
+  if (options_.funnel) log_table(funnel_table(funnel_));
+}
+
+// Every signal of one record, and which limits it passes.
+static void explain_record(const CleanOptions& options, Report& report) {
+  const Measurer measurer(options, true, true, report);
+  LineReader lines(options.stream.inputs, options.stream.max_record_bytes);
+  for (Line line; lines.next(line);) {
+    Record record(line);
+    const std::string id = record_id(record, options.id_field);
+    if (id != options.explain && id != json_string(options.explain)) continue;
+    const Measured measured = measurer.measure(record);
+    OutputFile output(options.stream.output);
+    output.write(explain_table(record, measured.signals, measurer.notes(measured.signals)));
+    output.write(measured.reason.empty() ? "stays, unless it repeats an earlier record\n" : cat("dropped: ", measured.details, "\n"));
+    output.finish();
+    return output.commit();
+  }
+  fail("no record has the ", options.id_field, " ", options.explain);
+}
+
+static std::string options_text(const Report& report) {
+  JsonWriter w;
+  w.open('{');
+  for (const auto& [name, value] : report.options) w.key(name).raw(value);
+  return w.close().text;
 }
 
 void clean(const CleanOptions& options, Report& report) {
-  const CleanRules rules = clean_rules(options);
-  const auto stage = report.stage("clean");
-  Cleaner cleaner(options, rules);
-  process_records(
-      options.stream, report, [&](Record& record) -> std::shared_ptr<void> { return cleaner.measure(record); },
-      [&](Record& record, void* signals) { return cleaner.decide(record, *static_cast<const Signals*>(signals)); });
-  report.results.emplace_back("rules", rules_summary(rules));
-  if (cleaner.near()) report.results.emplace_back("near", cleaner.near_summary());
+  if (!options.explain.empty()) return explain_record(options, report);
+  if (options.output_folder.empty()) {
+    Cleaner cleaner(options, report);
+    cleaner.run(options.stream);
+    if (cleaner.folder()) cleaner.folder()->commit();
+    return cleaner.finish();
+  }
+  const std::vector<InputShard> shards = input_shards(options);
+  open_output_folder(options, options_text(report));
+  Cleaner cleaner(options, report);
+  for (const InputShard& shard : shards) {
+    if (finished(shard, cleaner.folder())) {
+      info(shard.name, ": finished before");
+      continue;
+    }
+    cleaner.run(shard.stream);
+    if (cleaner.folder()) cleaner.folder()->commit(shard.name);
+  }
+  cleaner.finish();
 }
 
 }  // namespace ds

@@ -1,6 +1,27 @@
 #include "clean/dedup.h"
 
+#include "io/json.h"
+
 namespace ds {
+
+const char* duplicate_reason(const Duplicate& duplicate) {
+  return duplicate.jaccard ? "near-duplicate" : "exact-duplicate";
+}
+
+std::string duplicate_details(const Duplicate& duplicate) {
+  JsonWriter details;
+  details.open('{').field("reason", duplicate_reason(duplicate)).key("of").raw(duplicate.of);
+  if (duplicate.jaccard) details.field("jaccard", *duplicate.jaccard);
+  if (!duplicate.cluster.empty()) details.key("cluster").raw(duplicate.cluster);
+  return details.close().text;
+}
+
+std::string record_id(const Record& record, const std::string& id_field) {
+  const std::string_view raw = record.raw_value(id_field);
+  const bool usable =
+      !raw.empty() && (raw.front() == '"' || raw.front() == '-' || (raw.front() >= '0' && raw.front() <= '9'));
+  return usable ? std::string(raw) : json_string(record.where());
+}
 
 DedupIndex::DedupIndex(const DedupOptions& options, const std::string& folder, uint32_t exact_texts,
                        uint32_t near_texts)

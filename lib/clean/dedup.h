@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "clean/exact_index.h"
 #include "clean/near_index.h"
+#include "io/record.h"
 
 namespace ds {
 
@@ -31,6 +32,13 @@ struct Duplicate {
   std::string of, cluster;        // cluster: of near duplicates
   std::optional<double> jaccard;  // of near duplicates
 };
+
+// {"reason": "exact-duplicate" | "near-duplicate", "of": ..., ...}, as details of a drop. A jaccard tells which.
+std::string duplicate_details(const Duplicate& duplicate);
+const char* duplicate_reason(const Duplicate& duplicate);
+
+// The id of a record as JSON text; "FILE:LINE" for a record without one that is a string or a number.
+std::string record_id(const Record& record, const std::string& id_field);
 
 // One pair of indices: in memory, or in a folder that lasts.
 class DedupIndex {

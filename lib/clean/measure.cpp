@@ -353,10 +353,21 @@ std::vector<std::pair<Signal, std::string>> Measurer::notes(const Signals& signa
   return notes;
 }
 
-std::string Measurer::annotation(const Measured& measured) const {
+bool Measurer::tags() const { return impl_->pii == PiiAction::tag; }
+
+std::string Measurer::tag(const Measured& measured) const {
+  JsonWriter w;
+  w.open('{');
+  for (const Signal signal : pii_signals)
+    if (measured.signals.has(signal)) w.field(info(signal).name, static_cast<uint64_t>(measured.signals[signal]));
+  return w.close().text;
+}
+
+std::string Measurer::annotation(const Measured& measured, const std::string& duplicate) const {
   JsonWriter w;
   w.open('{');
   if (!measured.reason.empty()) w.field("reason", measured.reason);
+  if (!duplicate.empty()) w.key("duplicate").raw(duplicate);
   if (!measured.signals.lang.empty()) w.field("lang", measured.signals.lang);
   for (size_t i = 0; i < signal_count; ++i) {
     const auto signal = static_cast<Signal>(i);

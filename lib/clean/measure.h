@@ -52,8 +52,12 @@ class Measurer {
   // Which limits drop a record or let it pass, for --explain: signal and sentence.
   std::vector<std::pair<Signal, std::string>> notes(const Signals& signals) const;
   Decontaminator* decontaminator() const;
-  // JSON text of the signals that were measured, and of the first reason to drop the record.
-  std::string annotation(const Measured& measured) const;
+  // JSON text of the signals that were measured, the first reason to drop the record, and the duplicate that it is (JSON
+  // text, or "").
+  std::string annotation(const Measured& measured, const std::string& duplicate) const;
+  // --pii tag: the kinds of personal data, for a record that stays.
+  bool tags() const;
+  std::string tag(const Measured& measured) const;
 
  private:
   struct Impl;

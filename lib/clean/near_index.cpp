@@ -146,16 +146,25 @@ std::optional<double> NearIndex::compare(uint32_t text) {
   ++work_.compared;
   const std::vector<uint64_t>& set = set_of(text);
   const size_t a = current_.size(), b = set.size();
-  if (jaccard(std::min(a, b), a, b) < options_.threshold) return std::nullopt;
+  if (ds::jaccard(std::min(a, b), a, b) < options_.threshold) return std::nullopt;
   // Elements that may be missing before the index falls below the threshold; one more for the rounding.
   const double least = options_.threshold / (1 + options_.threshold) * static_cast<double>(a + b);
   const size_t most_missing = b - std::min(b, static_cast<size_t>(least)) + 1;
   size_t missing = 0;
   for (const uint64_t shingle : set)
     if (!current_.contains(shingle) && ++missing > most_missing) return std::nullopt;
-  const double index = jaccard(b - missing, a, b);
+  const double index = ds::jaccard(b - missing, a, b);
   if (index < options_.threshold) return std::nullopt;
   return index;
+}
+
+double NearIndex::jaccard(uint32_t a, uint32_t b) {
+  if (a == b) return 1;
+  current_.assign(set_of(a));
+  size_t common = 0;
+  const std::vector<uint64_t>& set = set_of(b);
+  for (const uint64_t shingle : set) common += current_.contains(shingle);
+  return ds::jaccard(common, current_.size(), set.size());
 }
 
 std::vector<NearMatch> NearIndex::matches(const NearSketch& sketch) {

@@ -58,6 +58,9 @@ class NearIndex {
   // only make the search longer.
   void add(const NearSketch& sketch, std::string_view id, uint32_t cluster, std::string_view text);
 
+  // Of two texts of the index, whatever the threshold.
+  double jaccard(uint32_t a, uint32_t b);
+
   uint32_t size() const { return size_; }
   std::string id(uint32_t text) const;       // as it was given
   uint32_t cluster(uint32_t text) const;
