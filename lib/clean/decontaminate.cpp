@@ -17,12 +17,24 @@ constexpr size_t longest_excerpt = 200;  // bytes
 
 using Words = std::vector<uint64_t>;
 
-bool is_address(std::string_view text) {
-  return (text.starts_with("http://") || text.starts_with("https://")) && text.find(' ') == std::string_view::npos;
+// The text without what stands between a "http://" or "https://" and the next white space: a link to the same page is
+// no copy of an item.
+std::string without_addresses(std::string_view text) {
+  std::string kept;
+  for (size_t at = 0;;) {
+    size_t scheme = text.find("://", at);
+    if (scheme == std::string_view::npos) return kept.append(text.substr(at));
+    size_t begin = scheme;
+    for (const std::string_view name : {"https", "http"})
+      if (begin == scheme && text.substr(at, scheme - at).ends_with(name)) begin -= name.size();
+    const size_t end = begin == scheme ? scheme + 3 : std::min(text.size(), text.find_first_of(" \t\r\n", scheme));
+    kept.append(text.substr(at, (begin == scheme ? end : begin) - at));
+    at = end;
+  }
 }
 
 void take_texts(const Json& value, std::vector<Words>& texts) {
-  if (value.type == Json::Type::string && !is_address(value.text)) texts.push_back(overlap_words(value.text));
+  if (value.type == Json::Type::string) texts.push_back(overlap_words(without_addresses(value.text)));
   for (const Json& item : value.items) take_texts(item, texts);
   for (const auto& [key, member] : value.members) {
     Words words = overlap_words(key);

@@ -35,7 +35,7 @@ struct Contamination {
 };
 
 // The benchmarks, and who was hit by what. The texts of an item are its string values, arrays and objects inside
-// included, and the keys of at least 5 words (where answers are keys). Left out: its name, what is only an address
+// included, and the keys of at least 5 words (where answers are keys). Left out: its name, addresses
 // (http://...), and templates: a text of more than 16 items that is in more than 1 of 20 items of its file. A text of
 // more than 16 items that is no template belongs to the first of them.
 class Decontaminator {

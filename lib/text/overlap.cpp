@@ -204,31 +204,41 @@ void OverlapIndex::vote(std::span<const uint64_t> words, Work& work) const {
 }
 
 // The best window of words [begin, end) of the items: a text, or all texts of an item. The votes are those inside.
-void OverlapIndex::score_window(std::span<const Vote> votes, uint32_t begin, uint32_t end, uint32_t coverable,
-                                Work& work, OverlapHit& hit) const {
+void OverlapIndex::score_window(std::span<const Vote> votes, std::span<const uint64_t> record, uint32_t begin,
+                                uint32_t end, uint32_t coverable, Work& work, OverlapHit& hit) const {
   const size_t width = 2 * size_t{end - begin};
   if (work.covered.size() < end - begin) work.covered.resize(end - begin);
-  uint32_t covered = 0, letters = 0;
-  const auto change = [&](const Vote& vote, bool add) {
-    for (uint32_t word = vote.from; word < vote.from + overlap_gram; ++word) {
+  uint32_t covered = 0, letters_there = 0, letters_here = 0;  // words and letters of the items; letters of the record
+  const auto change = [&](uint32_t from, bool add) {
+    for (uint32_t word = from; word < from + overlap_gram; ++word) {
       uint32_t& times = work.covered[word - begin];
       if (add ? times++ != 0 : --times != 0) continue;
       covered += add ? 1 : -1;
-      letters += add ? weights_[word] : -weights_[word];
+      letters_there += add ? weights_[word] : -weights_[word];
     }
   };
-  size_t first = 0;
+  size_t first = 0, end_before = 0;
   for (size_t last = 0; last < votes.size(); ++last) {
-    change(votes[last], true);
-    for (; votes[first].at + width < votes[last].at + overlap_gram; ++first) change(votes[first], false);
+    const size_t end_here = votes[last].at + overlap_gram;
+    change(votes[last].from, true);
+    for (size_t word = std::max<size_t>(end_before, votes[last].at); word < end_here; ++word)
+      letters_here += letters_of(record[word]);
+    end_before = end_here;
+    for (; votes[first].at + width < end_here; ++first) {
+      change(votes[first].from, false);
+      // What the next vote covers too stays.
+      for (size_t word = votes[first].at; word < std::min<size_t>(votes[first].at + overlap_gram, votes[first + 1].at);
+           ++word)
+        letters_here -= letters_of(record[word]);
+    }
     const double share = static_cast<double>(covered) / static_cast<double>(coverable);
-    if (share > hit.share && letters >= overlap_least_letters) {
+    if (share > hit.share && std::min(letters_there, letters_here) >= overlap_least_letters) {
       hit.share = share;
       hit.begin = votes[first].at;
-      hit.end = votes[last].at + overlap_gram;
+      hit.end = end_here;
     }
   }
-  for (; first < votes.size(); ++first) change(votes[first], false);  // all zeros again
+  for (; first < votes.size(); ++first) change(votes[first].from, false);  // all zeros again
 }
 
 // A record of fewer than n words, the other way round: its own words that an item covers.
@@ -264,7 +274,7 @@ OverlapHit OverlapIndex::score_group(uint32_t group, std::span<const Vote> votes
   };
   if (enough(votes)) {
     const uint32_t begin = texts_[texts.begin].begin, end = texts_[texts.end - 1].end;
-    score_window(votes, begin, end, texts.coverable, work, hit);
+    score_window(votes, record, begin, end, texts.coverable, work, hit);
     if (texts.end - texts.begin > 1) {
       // Text by text: those of a text one after the other, still in the order of the record.
       work.by_text.assign(votes.begin(), votes.end());
@@ -275,7 +285,7 @@ OverlapHit OverlapIndex::score_group(uint32_t group, std::span<const Vote> votes
         size_t count = 1;
         while (count < left.size() && text_of(texts, left[count]) == t) ++count;
         if (enough(left.first(count)))
-          score_window(left.first(count), texts_[t].begin, texts_[t].end, texts_[t].coverable, work, hit);
+          score_window(left.first(count), record, texts_[t].begin, texts_[t].end, texts_[t].coverable, work, hit);
         left = left.subspan(count);
       }
     }
@@ -295,7 +305,9 @@ Overlap OverlapIndex::find(std::span<const uint64_t> words) const {
   Overlap found;
   if (words.size() < overlap_gram || groups_.empty()) return found;
   require(words.size() < last_place, "a text has more than 2^31 words");
-  Work work;
+  thread_local Work work;  // to keep its memory from record to record
+  work.votes.clear();
+  work.runs.clear();
   vote(words, work);
   std::span<const Vote> votes = work.votes;
   std::span<const Run> runs = work.runs;

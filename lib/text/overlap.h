@@ -108,8 +108,8 @@ class OverlapIndex {
   void vote(std::span<const uint64_t> words, Work& work) const;
   OverlapHit score_group(uint32_t group, std::span<const Vote> votes, std::span<const Run> runs,
                          std::span<const uint64_t> record, Work& work) const;
-  void score_window(std::span<const Vote> votes, uint32_t begin, uint32_t end, uint32_t coverable, Work& work,
-                    OverlapHit& hit) const;
+  void score_window(std::span<const Vote> votes, std::span<const uint64_t> record, uint32_t begin, uint32_t end,
+                    uint32_t coverable, Work& work, OverlapHit& hit) const;
   void score_record(std::span<const Vote> votes, std::span<const uint64_t> record, OverlapHit& hit) const;
 
   size_t n_;

@@ -69,7 +69,7 @@ class Splitter {
   // A word or a gap that begins at at_, which lies at least eight bytes before the end.
   bool eight() {
     const size_t begin = at_;
-    uint64_t hash = 0;
+    uint64_t hash = 0, any_letters = 0;
     for (size_t at = at_; at + 8 <= text_.size(); at += 8) {
       uint64_t bytes, letters;
       std::memcpy(&bytes, text_.data() + at, 8);
@@ -77,6 +77,7 @@ class Splitter {
       const uint64_t in_word = word_bytes(bytes, letters);
       if (in_word == high_bits) {
         hash = mix(hash, bytes | letters >> 2);
+        any_letters |= letters;
         continue;
       }
       const int count = std::countr_zero(~in_word & high_bits) / 8;
@@ -85,8 +86,10 @@ class Splitter {
         at_ += in_word == 0 ? 8 : static_cast<size_t>(std::countr_zero(in_word) / 8);
         return true;
       }
-      if (count > 0) hash = mix(hash, (bytes | letters >> 2) & ((uint64_t{1} << (8 * count)) - 1));
-      return take_(finish(hash, at_ - begin, at_ - begin), begin, at_);
+      const uint64_t inside = (uint64_t{1} << (8 * count)) - 1;
+      if (count > 0) hash = mix(hash, (bytes | letters >> 2) & inside);
+      any_letters |= letters & inside;
+      return take_(finish(hash, at_ - begin, any_letters ? at_ - begin : 1), begin, at_);
     }
     return one_word();
   }
@@ -95,6 +98,7 @@ class Splitter {
   bool one_word() {
     word_.clear();
     size_t begin = at_, letters = 0;
+    bool number = true;
     while (at_ < text_.size()) {
       size_t after = at_;
       const char32_t c = decode_utf8(text_, after);
@@ -110,6 +114,7 @@ class Splitter {
         word_ += 'i';
         at_ = after;
         ++letters;
+        number = false;
         break;
       }
       if (c < 0x80 ? (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || c == '_' || (c >= 'a' && c <= 'z')
@@ -117,6 +122,7 @@ class Splitter {
         if (word_.empty()) begin = at_;
         append_lower(word_, c, text_, at_, after);
         ++letters;
+        number = number && is_number(c);
       } else if (!word_.empty()) {
         break;
       } else if (text_.size() - after >= 8 && c < 0x80) {
@@ -125,7 +131,7 @@ class Splitter {
       }
       at_ = after;
     }
-    return word_.empty() || take_(hash_of(word_, letters), begin, at_);
+    return word_.empty() || take_(hash_of(word_, number ? 1 : letters), begin, at_);
   }
 
   std::string_view text_;
