@@ -20,9 +20,26 @@ constexpr auto share_edges = [] {
   return edges;
 }();
 
-// The exponent of a double and the first `bits` of its fraction as one number: it steps by one at each power of two and
-// at 2^bits - 1 equal places between.
-constexpr uint64_t octave_step(double value, int bits) { return std::bit_cast<uint64_t>(value) >> (52 - bits); }
+// 2^(i/8), rounded to the nearest double.
+constexpr std::array<double, 9> eighths = {1.0,
+                                           1.0905077326652577,
+                                           1.189207115002721,
+                                           1.2968395546510096,
+                                           1.4142135623730951,
+                                           1.5422108254079407,
+                                           1.681792830507429,
+                                           1.8340080864093424,
+                                           2.0};
+
+// For a positive normal value floor(8 log2(value)), exactly by the edges above. No logarithm: the exponent is the
+// octave; the first three bits of the fraction say between which two edges it lies, but for one comparison, since one
+// edge lies in each eighth of [1, 2) and none in the last.
+int64_t octave_eighths(double value) {
+  const auto bits = std::bit_cast<uint64_t>(value);
+  const double fraction = std::bit_cast<double>((bits & 0xFFFFFFFFFFFFF) | 0x3FF0000000000000);
+  const auto guess = static_cast<int64_t>(bits >> 49 & 7);
+  return (static_cast<int64_t>(bits >> 52) - 1023) * 8 + guess + (fraction >= eighths[static_cast<size_t>(guess) + 1]);
+}
 
 size_t share_bin(double value) {
   // The product may round across an edge that is itself rounded: compare with the edges as they are written.
@@ -49,18 +66,16 @@ size_t signal_bins(SignalKind kind) {
 }
 
 double signal_bin_edge(SignalKind kind, size_t bin) {
-  const auto edge = [](size_t step, size_t steps) {
-    return static_cast<double>(steps + step % steps) * static_cast<double>(uint64_t{1} << (step / steps));
-  };
+  const auto power = [](size_t step) { return eighths[step % 8] * static_cast<double>(uint64_t{1} << (step / 8)); };
   switch (kind) {
     case SignalKind::share:
       return share_edges[bin];
     case SignalKind::count:
-      return bin < count_singles ? static_cast<double>(bin) : edge(bin - count_singles, 4);
+      return bin < count_singles ? static_cast<double>(bin) : std::ceil(power(2 * (bin - count_singles + 8)));
     case SignalKind::ratio:
       break;
   }
-  return bin == 0 ? 0 : edge(bin - 1, 8) / 8 * ratio_first;
+  return bin == 0 ? 0 : power(bin - 1) * ratio_first;
 }
 
 size_t signal_bin(SignalKind kind, double value) {
@@ -68,14 +83,16 @@ size_t signal_bin(SignalKind kind, double value) {
   switch (kind) {
     case SignalKind::share:
       return share_bin(value);
-    case SignalKind::count:
-      if (value < count_singles) return static_cast<size_t>(value);
-      return std::min<size_t>(octave_step(value, 2) - octave_step(count_singles, 2) + count_singles, count_bins - 1);
+    case SignalKind::count: {
+      const double whole = std::floor(value);
+      if (whole < count_singles) return static_cast<size_t>(whole);
+      return std::min(static_cast<size_t>(octave_eighths(whole) / 2 - 8) + count_singles, count_bins - 1);
+    }
     case SignalKind::ratio:
       break;
   }
   if (value < ratio_first) return 0;
-  return std::min<size_t>(octave_step(value, 3) - octave_step(ratio_first, 3) + 1, ratio_bins - 1);
+  return std::min(static_cast<size_t>(octave_eighths(value) + 8 * 10) + 1, ratio_bins - 1);
 }
 
 double approximate_quantile(SignalKind kind, const SignalHistogram& histogram, unsigned percent) {

@@ -2,8 +2,10 @@
 //
 // The bins are fixed by the kind of a signal, so that the histograms of two runs can be compared and added bin by bin:
 //   share   50 equal ones from 0 to 1;
-//   count   one each for 0, 1, 2 and 3, then four equal ones an octave (4 5 6 7 8 10 12 14 16 20 ...) up to 2^40;
-//   ratio   one from 0 to 2^-10, then eight equal ones an octave up to 2^20.
+//   count   one for 0, then four an octave, at powers of 2^(1/4) rounded up (1 2 3 4 5 6 7 8 10 12 14 16 20 23 ...:
+//   those
+//           that hold no whole number are left out), up to 2^40;
+//   ratio   one from 0 to 2^-10, then eight an octave, at powers of 2^(1/8), up to 2^20.
 // A bin holds its lower edge and not its upper one; the first and the last also take what lies outside.
 #pragma once
 #include <array>

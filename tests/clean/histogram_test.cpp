@@ -32,11 +32,14 @@ TEST(SignalBins, TheEdgesThatTheHeaderStates) {
   EXPECT_EQ(signal_bins(SignalKind::share), 50u);
   EXPECT_EQ(signal_bin_edge(SignalKind::share, 29), 0.58);
   EXPECT_EQ(signal_bin_edge(SignalKind::share, 50), 1);
-  const double counts[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20};
+  const double counts[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 23, 27, 32, 39};
   for (size_t i = 0; i < std::size(counts); ++i) EXPECT_EQ(signal_bin_edge(SignalKind::count, i), counts[i]);
   EXPECT_EQ(signal_bin_edge(SignalKind::count, signal_bins(SignalKind::count)), std::exp2(40));
   EXPECT_EQ(signal_bin_edge(SignalKind::ratio, 1), std::exp2(-10));
-  EXPECT_EQ(signal_bin_edge(SignalKind::ratio, 1 + 8 * 10 + 4), 1.5);
+  for (size_t bin = 4; bin < signal_bins(SignalKind::count); ++bin)
+    EXPECT_EQ(signal_bin_edge(SignalKind::count, bin), std::ceil(std::exp2(static_cast<double>(bin + 4) / 4)));
+  for (size_t bin = 1; bin < signal_bins(SignalKind::ratio); ++bin)
+    EXPECT_EQ(signal_bin_edge(SignalKind::ratio, bin), std::exp2(static_cast<double>(bin - 1) / 8 - 10));
   EXPECT_EQ(signal_bin_edge(SignalKind::ratio, signal_bins(SignalKind::ratio)), std::exp2(20));
 }
 

@@ -37,14 +37,15 @@ int main(int argc, char** argv) {
       .option("--z", compare.z, "standard errors beyond which a loss counts", "Z")
       .option("--max-regression", compare.max_regression, "relative loss that is let pass; 0.03 is 3 %", "SHARE");
   app.verb("report", "one page of results, training and pipeline",
-           {"ds-eval report --results full.json --results 4bit.json --metrics OUT/metrics.jsonl --html report.html"},
+           {"ds-eval report --results full.json --results 4bit.json --metrics OUT/metrics.jsonl --html report.html",
+            "ds-eval report --stage clean.report.json --title Cleaning --html clean.html"},
            [&page](const CommonOptions&, Report& report) {
              write_page(page, report);
              return 0;
            })
-      .option("--results", page.results, "results files; the first is what others are compared with", "FILE").required()
+      .option("--results", page.results, "results files; the first is what others are compared with", "FILE")
       .option("--metrics", page.metrics, "metrics.jsonl of ds-train, for the loss curve", "FILE")
-      .option("--stage", page.reports, "--report files of the pipeline's stages, in order", "FILE")
+      .option("--stage", page.reports, "--report files of the pipeline's stages, in order; of ds-clean the funnel and histograms too", "FILE")
       .option("--baseline", page.baselines, "bits per byte of something else, such as 'gzip -9=2.37'", "NAME=NUMBER")
       .option("--title", page.title, "heading")
       .option("--html", page.html, "page to write", "FILE")
