@@ -24,7 +24,7 @@ std::string message_of(std::string_view text) {
 }
 
 TEST(Policy, ReadsRulesInOrder) {
-  const Policy policy = parse_policy(R"(
+  const Policy policy = parse_policy(R"toml(
 drop_if = "repetition > 0.8 or (lang == 'en' and stopwords < 2)"
 [[rule]]
 name = "short"
@@ -35,7 +35,7 @@ keep_if = '''
   and source matches '^https?://\w+'
 '''
 name = "a-name_2"
-)",
+)toml",
                                      "p.toml");
   ASSERT_EQ(policy.rules.size(), 3u);
   EXPECT_EQ(policy.rules[0].reason, "rules");
