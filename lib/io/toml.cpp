@@ -2,6 +2,7 @@
 
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -45,7 +46,36 @@ static Json to_json(const toml::node& node) {
   return json;
 }
 
+// The library follows a.a.a... down the call stack without a limit, so a long one is refused before. Up to the first
+// error of the file this reads strings and comments as it does, and behind that nothing matters.
+static void check_dotted_keys(std::string_view bytes, std::string_view where) {
+  constexpr size_t most = 32;
+  size_t parts = 1, line = 1;
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    const char c = bytes[at];
+    if (c == '\n') ++line;
+    if (c == '#') {
+      at = std::min(bytes.find('\n', at), bytes.size()) - 1;
+    } else if (c == '"' || c == '\'') {
+      const bool triple = bytes.substr(at, 3) == std::string(3, c);
+      const std::string_view quotes = bytes.substr(at, triple ? 3 : 1);
+      for (at += quotes.size(); at < bytes.size() && bytes.substr(at, quotes.size()) != quotes; ++at) {
+        if (c == '"' && bytes[at] == '\\') ++at;
+        if (at < bytes.size() && bytes[at] == '\n') ++line;
+      }
+      at += quotes.size() - 1;
+      if (triple)  // up to two more quotes belong to the text
+        for (int more = 0; more < 2 && at + 1 < bytes.size() && bytes[at + 1] == c; ++more) ++at;
+    } else if (c == '.') {
+      require(++parts <= most, where, ":", line, ": a key of more than ", most, " parts");
+    } else if (std::string_view("\n=,[]{}").find(c) != std::string_view::npos) {
+      parts = 1;
+    }
+  }
+}
+
 Json parse_toml(std::string_view bytes, std::string_view where) {
+  check_dotted_keys(bytes, where);
   try {
     return to_json(toml::parse(bytes, where));
   } catch (const toml::parse_error& e) {

@@ -39,6 +39,34 @@ TEST(Toml, ErrorsNameFileAndLine) {
 }
 
 // tomlplusplus follows nesting by recursion: a depth that would end the stack must be an error before.
-TEST(Toml, DeepNestingIsAnError) { EXPECT_THROW(parse_toml("a = " + std::string(100000, '['), "t.toml"), Error); }
+TEST(Toml, DeepNestingIsAnError) {
+  EXPECT_THROW(parse_toml("a = " + std::string(100000, '['), "t.toml"), Error);
+  std::string dotted = "a";
+  for (int i = 0; i < 500000; ++i) dotted += ".a";
+  EXPECT_THROW(parse_toml(dotted + " = 1", "t.toml"), Error);
+  EXPECT_THROW(parse_toml("[" + dotted + "]", "t.toml"), Error);
+  EXPECT_THROW(parse_toml("b = {" + dotted + " = 1}", "t.toml"), Error);
+}
+
+TEST(Toml, KeysHaveAtMost32Parts) {
+  std::string key = "a";
+  for (int i = 1; i < 32; ++i) key += " . a";
+  EXPECT_NO_THROW(parse_toml(key + " = 1.5\n" + key + "2 = [1.5, 2.5]", "t.toml"));
+  try {
+    parse_toml("b = 1\n" + key + ".a = 1", "t.toml");
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(), "t.toml:2: a key of more than 32 parts");
+  }
+  // Dots in strings and comments are no parts, whatever the quotes and escapes around them.
+  const std::string dots(100, '.');
+  const Json json = parse_toml("a = \"\\\"" + dots + "\"\nb = '" + dots + "\\' # it's " + dots +
+                                   "\nc = \"\"\"\n\"" + dots + "\\\"\"\"\"\"\nd = '''" + dots + "''''\n" + "e = \"\" #" + dots,
+                               "t.toml");
+  EXPECT_EQ(json.find("a")->text, "\"" + dots);
+  EXPECT_EQ(json.find("b")->text, dots + "\\");
+  EXPECT_EQ(json.find("c")->text, "\"" + dots + "\"\"");
+  EXPECT_EQ(json.find("d")->text, dots + "'");
+}
 
 }  // namespace ds
