@@ -27,7 +27,7 @@ ds_pkg(fasttext fasttext)
 find_library(CLD2_LIBRARY cld2 REQUIRED)
 
 ds_links(base TBB::tbb Threads::Threads PkgConfig::xxhash)
-ds_links(io PkgConfig::zstd PkgConfig::zlib PkgConfig::simdjson PkgConfig::tomlplusplus)
+ds_links(io PkgConfig::zstd PkgConfig::zlib PkgConfig::simdjson PkgConfig::tomlplusplus PkgConfig::hwy)
 ds_links(tensor PkgConfig::hwy)
 ds_links(text PkgConfig::hwy PkgConfig::pcre2 PkgConfig::utf8proc PkgConfig::re2 PkgConfig::fasttext ${CLD2_LIBRARY})
 

@@ -53,7 +53,7 @@ void set_augment(Record& record, std::string_view key, std::string_view json) {
   }
   Record inner(std::string(now), record.file(), record.line());
   inner.set(key, json);
-  const std::string merged = inner.raw();
+  const std::string merged(inner.raw());
   record.set("augment", merged);
 }
 

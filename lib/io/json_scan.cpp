@@ -1,5 +1,6 @@
 #include "io/json_scan.h"
 
+#include <hwy/highway.h>
 #include <simdjson.h>
 
 #include <algorithm>
@@ -21,10 +22,25 @@ std::string describe(const JsonFault& fault, std::string_view bytes, std::string
 
 bool valid_utf8(std::string_view bytes) { return simdjson::validate_utf8(bytes.data(), bytes.size()); }
 
+namespace hn = hwy::HWY_NAMESPACE;
+// The baseline's vectors are enough: what is found here are bytes, the same for any width.
+static constexpr hn::ScalableTag<uint8_t> kBytes;
+using Bytes = hn::Vec<decltype(kBytes)>;
+
+static Bytes load(const char* p) { return hn::LoadU(kBytes, reinterpret_cast<const uint8_t*>(p)); }
+static Bytes all(char c) { return hn::Set(kBytes, static_cast<uint8_t>(c)); }
+
 // The first byte from `p` on that ends or interrupts a string's plain text: a quote, a backslash or a control.
-// Eight bytes at a time: a byte b of x is below n where (x - n..n) borrows into its top bit and b's own is clear; the
-// lowest such bit is exact, since a borrow into a higher byte can only come from a byte that was found itself.
 static const char* plain_end(const char* p, const char* end) {
+  const size_t width = hn::Lanes(kBytes);
+  for (; static_cast<size_t>(end - p) >= width; p += width) {
+    const Bytes x = load(p);
+    const auto found = hn::Or(hn::Or(hn::Eq(x, all('"')), hn::Eq(x, all('\\'))), hn::Eq(hn::Min(x, all(0x1f)), x));
+    const intptr_t first = hn::FindFirstTrue(kBytes, found);
+    if (first >= 0) return p + first;
+  }
+  // Eight bytes at a time: a byte b of x is below n where (x - n..n) borrows into its top bit and b's own is clear; the
+  // lowest such bit is exact, since a borrow into a higher byte can only come from a byte that was found itself.
   static_assert(std::endian::native == std::endian::little);
   constexpr uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
   for (; end - p >= 8; p += 8) {
@@ -201,18 +217,42 @@ static Unescaped unescape_one(const char* escape) {
           12};
 }
 
+// Unescapes into `out`, which has room for content.size() bytes; returns the end.
+static char* unescape(std::string_view content, char* out) {
+  const size_t width = hn::Lanes(kBytes);
+  const char* p = content.data();
+  const char* const end = p + content.size();
+  for (;;) {
+    // What is written is never longer than what was read, so a whole vector has room where one was there to read.
+    while (static_cast<size_t>(end - p) >= width) {
+      const Bytes x = load(p);
+      hn::StoreU(x, kBytes, reinterpret_cast<uint8_t*>(out));
+      const intptr_t slash = hn::FindFirstTrue(kBytes, hn::Eq(x, all('\\')));
+      const size_t plain = slash < 0 ? width : static_cast<size_t>(slash);
+      p += plain;
+      out += plain;
+      if (slash >= 0) break;
+    }
+    while (p != end && *p != '\\') *out++ = *p++;
+    if (p == end) return out;
+    const Unescaped c = unescape_one(p);
+    std::memcpy(out, c.bytes, c.size);
+    p += c.escape_size;
+    out += c.size;
+  }
+}
+
 std::string JsonText::unescaped() const {
   if (!escaped) return std::string(content);
-  std::string out;
-  out.reserve(content.size());
-  for (size_t i = 0;;) {
-    const size_t slash = content.find('\\', i);
-    out.append(content, i, slash == std::string_view::npos ? slash : slash - i);
-    if (slash == std::string_view::npos) return out;
-    const Unescaped c = unescape_one(content.data() + slash);
-    out.append(c.bytes, c.size);
-    i = slash + c.escape_size;
-  }
+  std::string out(content.size(), '\0');
+  out.resize(static_cast<size_t>(unescape(content, out.data()) - out.data()));
+  return out;
+}
+
+std::string_view JsonText::unescaped(std::string& scratch) const {
+  if (!escaped) return content;
+  if (scratch.size() < content.size()) scratch.resize(std::max(content.size(), scratch.size() * 2));
+  return {scratch.data(), static_cast<size_t>(unescape(content, scratch.data()) - scratch.data())};
 }
 
 bool JsonPlace::move_to(size_t text) {

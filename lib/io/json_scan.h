@@ -27,6 +27,8 @@ struct JsonText {
   std::string_view content;
   bool escaped = false;
   std::string unescaped() const;
+  // Without a copy where nothing is escaped, else in `scratch`, which only grows (its size says nothing).
+  std::string_view unescaped(std::string& scratch) const;
 };
 
 // A place in a string's content, and the same place in its unescaped text.

@@ -1,77 +1,140 @@
 #include "io/jsonl.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <utility>
+
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/stop.h"
+#include "io/block_reader.h"
 #include "io/json.h"
 #include "io/json_scan.h"
 
 namespace ds {
 
-// A batch is about this many bytes or lines, whichever is first.
-static constexpr size_t kBatchBytes = size_t{1} << 20, kBatchLines = 256;
-
 namespace {
 
 struct Item {
-  size_t begin, size;           // of the line in the batch's bytes
-  const std::string* file;
+  std::string_view text;        // the line, in the batch's block
   uint64_t number;
   LineReader::Part part;        // more, last: part of a line over the limit
-  std::optional<Record> record; // empty where `error` says why not
+  Record record;                // of no use where `error` is not empty
   std::string error;
   std::shared_ptr<void> result;
 };
 
 struct Lines : Batch {
-  std::string bytes;
-  std::vector<Item> items;
-  std::string_view text(const Item& item) const { return std::string_view(bytes).substr(item.begin, item.size); }
+  Block block;
+  std::vector<Item> items;      // those of the shard
+  std::exception_ptr end;       // what ended the reading in place of a block
 };
 
 using Work = std::function<std::shared_ptr<void>(Record&)>;
 
 // "FILE:LINE: message", where the message does not begin so already.
-std::string placed(const Item& item, std::string_view message) {
-  const std::string where = cat(*item.file, ":", item.number, ": ");
+std::string placed(const std::string& file, const Item& item, std::string_view message) {
+  const std::string where = cat(file, ":", item.number, ": ");
   return message.starts_with(where) ? std::string(message) : where + std::string(message);
 }
 
-std::unique_ptr<Batch> read_batch(LineReader& reader, size_t max_record_bytes) {
-  throw_if_stopped();
-  auto batch = std::make_unique<Lines>();
-  Line line;
-  while (batch->bytes.size() < kBatchBytes && batch->items.size() < kBatchLines) {
-    const LineReader::Part part = reader.next_part(line);
-    if (part == LineReader::Part::end) break;
-    if (batch->items.empty()) batch->items.reserve(kBatchLines);
-    batch->items.push_back({batch->bytes.size(), line.text.size(), line.file, line.number, part, {}, {}, {}});
-    batch->bytes += line.text;
-    if (part != LineReader::Part::line) batch->items.back().error = cat("the line is longer than ", max_record_bytes, " bytes");
+// Reads blocks as batches. Blocks and items of a batch that is done are used again: new memory costs as much as parsing.
+class Source {
+ public:
+  Source(const std::vector<std::string>& inputs, size_t max_record_bytes, Shard shard = {})
+      : shard_(shard), reader_(inputs_of(inputs, shard), max_record_bytes) {
+    if (inputs.size() >= shard.count) shard_ = {};
   }
-  progress({"read", "bytes", reader.bytes_read(), reader.bytes_total(), ""});
-  if (batch->items.empty()) return nullptr;
-  return batch;
-}
+
+  std::unique_ptr<Batch> read() {
+    throw_if_stopped();
+    if (ended_) return nullptr;
+    auto batch = take_spare();
+    try {
+      if (!reader_.next(batch->block)) return nullptr;
+    } catch (const Error&) {  // the batches before it come first, whatever the threads do
+      ended_ = true;
+      batch->end = std::current_exception();
+      return batch;
+    }
+    fill(*batch);
+    progress({"read", "bytes", reader_.bytes_read(), reader_.bytes_total(), ""});
+    return batch;
+  }
+
+  void give_back(Lines& batch) {
+    batch.block.bytes.reset();
+    auto spare = std::make_unique<Lines>();
+    std::swap(spare->block, batch.block);
+    std::swap(spare->items, batch.items);
+    const std::lock_guard lock(mutex_);
+    spares_.push_back(std::move(spare));
+  }
+
+  void add_inputs(Report& report) const {
+    for (const auto& input : reader_.inputs()) report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
+  }
+
+ private:
+  static std::vector<std::string> inputs_of(const std::vector<std::string>& inputs, Shard shard) {
+    if (inputs.size() < shard.count) return inputs;
+    std::vector<std::string> dealt;
+    for (size_t k = shard.index - 1; k < inputs.size(); k += shard.count) dealt.push_back(inputs[k]);
+    return dealt;
+  }
+
+  std::unique_ptr<Lines> take_spare() {
+    const std::lock_guard lock(mutex_);
+    if (spares_.empty()) return std::make_unique<Lines>();
+    auto spare = std::move(spares_.back());
+    spares_.pop_back();
+    return spare;
+  }
+
+  void fill(Lines& batch) const {
+    const Block& block = batch.block;
+    size_t used = 0;
+    for (size_t i = 0; i < block.lines.size(); ++i) {
+      if ((block.index + i) % shard_.count != shard_.index - 1) continue;
+      if (used == batch.items.size()) batch.items.emplace_back();
+      Item& item = batch.items[used++];
+      item.text = block.lines[i];
+      item.number = block.number + i;
+      item.part = block.part;
+      item.error.clear();
+      if (block.part == LineReader::Part::line && item.text.size() > reader_.max_line_bytes())
+        item.part = LineReader::Part::last;
+      if (item.part != LineReader::Part::line)
+        item.error = cat("the line is longer than ", reader_.max_line_bytes(), " bytes");
+    }
+    batch.items.resize(used);
+  }
+
+  Shard shard_;
+  BlockReader reader_;
+  bool ended_ = false;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Lines>> spares_;
+};
 
 void parse_batch(Lines& batch, const Work& work) {
+  const bool utf8 = batch.block.part == LineReader::Part::line && valid_utf8(batch.block.text);
   for (Item& item : batch.items) {
     if (!item.error.empty()) continue;
     try {
-      Line line{batch.text(item), item.file, item.number};
-      item.record.emplace(line);
-      if (work) item.result = work(*item.record);
+      item.record.refer({item.text, batch.block.file, item.number}, utf8);
+      if (work) item.result = work(item.record);
     } catch (const UsageError&) {
       throw;
     } catch (const Error& error) {
-      item.record.reset();
       item.error = error.what();
     }
   }
-}
-
-void add_inputs(const LineReader& reader, Report& report) {
-  for (const auto& input : reader.inputs()) report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
 }
 
 void append_base64(std::string& out, std::string_view bytes) {
@@ -91,33 +154,48 @@ class Writer {
     if (!options.rejects.empty()) rejects_.emplace(options.rejects);
   }
 
-  void bad(const Lines& batch, const Item& item) {
+  void bad(const Block& block, const Item& item) {
     const bool begins = item.part == LineReader::Part::line || !inside_long_line_;
     const bool ends = item.part != LineReader::Part::more;
-    if (!rejects_) throw Error(placed(item, item.error));
+    if (!rejects_) throw Error(placed(*block.file, item, item.error));
     if (begins) {
       ++report_.read, ++report_.bad;
       ++rejected_;
-      reject_line(batch.text(item), item);
+      reject_line(block, item);
     }
-    if (item.part != LineReader::Part::line) long_line(batch.text(item), ends);
+    if (item.part != LineReader::Part::line) long_line(item.text, ends);
     inside_long_line_ = !ends;
   }
 
-  void keep(const Record& record) {
+  void keep(const Block& block, const Record& record) {
     ++report_.read, ++report_.kept;
-    output_.write(record.raw());
+    const std::string_view line = record.raw();
+    if (record.owns()) {
+      flush();
+      output_.write(line);
+      output_.write("\n");
+      return;
+    }
+    // Lines that follow each other in the block are written at once, with their newlines.
+    if (run_.data() + run_.size() != line.data()) flush();
+    const bool newline = line.data() + line.size() != block.text.data() + block.text.size();
+    run_ = {run_.empty() ? line.data() : run_.data(), run_.size() + line.size() + newline};
+    if (newline) return;
+    flush();
     output_.write("\n");
   }
 
-  void drop(const Lines& batch, const Item& item, const Verdict& verdict) {
+  // Writes what keep() has put off; it refers to the block, so call it before the block goes.
+  void flush() { output_.write(std::exchange(run_, {})); }
+
+  void drop(const Block& block, Item& item, const Verdict& verdict) {
     ++report_.read, ++report_.dropped, ++report_.reasons[verdict.reason];
     if (!rejects_) return;
     ++rejected_;
     // The record as it came: what `work` made of it is of no use to whoever looks at the rejects.
-    Record original({batch.text(item), item.file, item.number});
-    if (!verdict.owner_key.empty()) original.set(verdict.owner_key, verdict.details);
-    rejects_->write(original.raw());
+    if (item.record.owns()) item.record.refer({item.text, block.file, item.number});
+    if (!verdict.owner_key.empty()) item.record.set(verdict.owner_key, verdict.details);
+    rejects_->write(item.record.raw());
     rejects_->write("\n");
   }
 
@@ -133,9 +211,11 @@ class Writer {
 
  private:
   // A bad line as JSON. Bytes that are not UTF-8, and lines too long to be looked at whole, are kept as base64.
-  void reject_line(std::string_view text, const Item& item) {
+  void reject_line(const Block& block, const Item& item) {
+    const std::string_view text = item.text;
     JsonWriter w;
-    w.open('{').field("line", item.number).field("file", *item.file).field("error", placed(item, item.error));
+    w.open('{').field("line", item.number).field("file", *block.file);
+    w.field("error", placed(*block.file, item, item.error));
     if (item.part != LineReader::Part::line) {
       w.text += ", \"raw_base64\": \"";
     } else if (valid_utf8(text)) {
@@ -164,57 +244,97 @@ class Writer {
   OutputFile output_;
   std::optional<OutputFile> rejects_;
   uint64_t rejected_ = 0;
+  std::string_view run_;  // kept lines that are not written yet
   bool inside_long_line_ = false;
   std::string pending_;
 };
 
+// Ends a run that would lose or feed on its own output.
+void check_files(const StreamOptions& options) {
+  struct stat output, other;
+  const auto regular = [](const std::string& path, int standard, struct stat& found) {
+    const bool exists = path.empty() || path == "-" ? fstat(standard, &found) == 0 : stat(path.c_str(), &found) == 0;
+    return exists && S_ISREG(found.st_mode);
+  };
+  const auto same = [&] { return output.st_dev == other.st_dev && output.st_ino == other.st_ino; };
+  const auto spelled = [](const std::string& path) { return path.empty() ? "-" : path; };
+  const bool exists = regular(options.output, STDOUT_FILENO, output);
+  const bool device = !exists && spelled(options.output) != "-" && stat(options.output.c_str(), &output) == 0;
+  if (!options.rejects.empty() && !device)
+    if (options.rejects == spelled(options.output) ||
+        (exists && regular(options.rejects, STDOUT_FILENO, other) && same()))
+      throw UsageError(cat("the output and --rejects are the same file, '", options.rejects, "'"));
+  if (!exists || spelled(options.output) != "-") return;  // a named output replaces its input when all is done
+  for (const std::string& input : options.inputs)
+    if (regular(input, STDIN_FILENO, other) && same() && other.st_size > 0)
+      fail(input == "-" ? "<stdin>" : input, ": is both input and standard output; name it with -o to replace it");
+}
+
 }  // namespace
+
+Shard parse_shard(std::string_view text) {
+  Shard shard{0, 0};
+  const char* const end = text.data() + text.size();
+  const auto [slash, bad_index] = std::from_chars(text.data(), end, shard.index);
+  if (bad_index == std::errc() && slash != end && *slash == '/') {
+    const auto [last, bad_count] = std::from_chars(slash + 1, end, shard.count);
+    if (bad_count == std::errc() && last == end && shard.index >= 1 && shard.index <= shard.count && shard.count <= 1000000)
+      return shard;
+  }
+  throw UsageError(cat("--shard must be I/N with 1 <= I <= N <= 1000000, such as 2/8, not '", text, "'"));
+}
 
 void process_records(const StreamOptions& options, Report& report, const Work& work,
                      const std::function<Verdict(Record&, void* result)>& decide) {
-  LineReader reader(options.inputs, options.max_record_bytes);
+  check_files(options);
+  Source source(options.inputs, options.max_record_bytes, options.shard);
   Writer writer(options, report);
-  const auto settle = [&](Lines& batch, Item& item) {
+  const auto settle = [&](const Block& block, Item& item) {
     Verdict verdict;
     if (item.error.empty() && decide) {
       try {
-        verdict = decide(*item.record, item.result.get());
+        verdict = decide(item.record, item.result.get());
       } catch (const UsageError&) {
         throw;
       } catch (const Error& error) {
         item.error = error.what();
       }
     }
+    item.result.reset();
     if (!item.error.empty())
-      writer.bad(batch, item);
+      writer.bad(block, item);
     else if (verdict.kind == Verdict::Kind::keep)
-      writer.keep(*item.record);
+      writer.keep(block, item.record);
     else
-      writer.drop(batch, item, verdict);
+      writer.drop(block, item, verdict);
   };
-  ordered_map([&] { return read_batch(reader, options.max_record_bytes); },
-              [&](Batch& batch) { parse_batch(static_cast<Lines&>(batch), work); },
+  ordered_map([&] { return source.read(); }, [&](Batch& batch) { parse_batch(static_cast<Lines&>(batch), work); },
               [&](Batch& batch) {
                 auto& lines = static_cast<Lines&>(batch);
-                for (Item& item : lines.items) settle(lines, item);
+                if (lines.end) std::rethrow_exception(lines.end);
+                for (Item& item : lines.items) settle(lines.block, item);
+                writer.flush();
+                source.give_back(lines);
               });
   writer.commit();
-  add_inputs(reader, report);
+  source.add_inputs(report);
 }
 
 void for_each_record(const std::vector<std::string>& inputs, size_t max_record_bytes, Report* report,
                      const std::function<void(Record&&)>& take) {
-  LineReader reader(inputs, max_record_bytes);
-  ordered_map([&] { return read_batch(reader, max_record_bytes); },
-              [&](Batch& batch) { parse_batch(static_cast<Lines&>(batch), {}); },
+  Source source(inputs, max_record_bytes);
+  ordered_map([&] { return source.read(); }, [&](Batch& batch) { parse_batch(static_cast<Lines&>(batch), {}); },
               [&](Batch& batch) {
-                for (Item& item : static_cast<Lines&>(batch).items) {
-                  if (!item.error.empty()) throw Error(placed(item, item.error));
+                auto& lines = static_cast<Lines&>(batch);
+                if (lines.end) std::rethrow_exception(lines.end);
+                for (Item& item : lines.items) {
+                  if (!item.error.empty()) throw Error(placed(*lines.block.file, item, item.error));
                   if (report) ++report->read;
-                  take(std::move(*item.record));
+                  take(Record(item.record));  // a copy owns its bytes
                 }
+                source.give_back(lines);
               });
-  if (report) add_inputs(reader, *report);
+  if (report) source.add_inputs(*report);
 }
 
 }  // namespace ds

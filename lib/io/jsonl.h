@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/input.h"
@@ -12,11 +13,20 @@
 
 namespace ds {
 
+// One of `count` parts of a stream that are disjoint and together are all of it. Of at least `count` input files the
+// shard reads whole files, the k-th (from 0) where k mod count = index - 1; of fewer it reads single lines, the k-th of
+// the whole stream where the same holds. The lines keep their numbers.
+struct Shard {
+  uint64_t index = 1, count = 1;             // 1 <= index <= count <= 1000000
+};
+Shard parse_shard(std::string_view text);    // "2/8"; UsageError that names --shard
+
 struct StreamOptions {
   std::vector<std::string> inputs = {"-"};
   std::string output = "-";
   std::string rejects;                       // empty: the first bad line ends the run
   size_t max_record_bytes = size_t{64} << 20;
+  Shard shard = {};
 };
 
 // What becomes of a record.
@@ -31,8 +41,10 @@ struct Verdict {
 // with the owner key) and bad lines to the rejects; a bad line is rejected as {"line": N, "file": ..., "error": ...,
 // "raw": "..."}, or ends the run where there is no rejects file. "raw_base64" stands in place of "raw" where the line is
 // not UTF-8 or over the limit. Empty lines are bad lines, and so are records for which `work` or `decide` throws an
-// Error (no such field); a UsageError ends the run. Either function may be empty. Counts and hashes go into the report.
-// Nothing appears under a final name unless all of it succeeded.
+// Error (no such field); a UsageError ends the run. Either function may be empty. A record refers to bytes that are used
+// again after `decide`: copy it to keep it. Counts and hashes go into the report. Nothing appears under a final name
+// unless all of it succeeded. Lines of other shards are in no count and are not parsed. UsageError where the output and
+// the rejects are one file; Error where standard output is redirected to the end of an input.
 void process_records(const StreamOptions& options, Report& report,
                      const std::function<std::shared_ptr<void>(Record&)>& work,
                      const std::function<Verdict(Record&, void* result)>& decide);

@@ -64,6 +64,7 @@ static void sync_folder(const std::string& folder) {
 
 struct OutputFile::Impl {
   static constexpr size_t kBuffer = size_t{1} << 20;
+  static constexpr size_t kDirect = size_t{64} << 10;  // from here on a copy costs more than a call
 
   std::string name;        // as messages call it
   std::string final_name;  // empty: written in place
@@ -72,7 +73,7 @@ struct OutputFile::Impl {
   int fd = -1;
   bool owns_fd = false, durable = false, finished = false;
   ZSTD_CCtx* zstd = nullptr;
-  std::string buffer;            // bytes as given; fed on in whole buffers, so that no output depends on write()'s sizes
+  std::string buffer;            // bytes as given; zstd gets whole buffers, so that no output depends on write()'s sizes
   std::vector<char> compressed;
   uint64_t stored = 0;
   Hasher hasher;
@@ -177,6 +178,11 @@ OutputFile::OutputFile(OutputFile&&) noexcept = default;
 
 void OutputFile::write(std::string_view bytes) {
   std::string& buffer = impl_->buffer;
+  if (!impl_->zstd && bytes.size() >= Impl::kDirect) {
+    impl_->pass_on(buffer);
+    buffer.clear();
+    return impl_->pass_on(bytes);
+  }
   while (!bytes.empty()) {
     if (buffer.empty() && bytes.size() >= Impl::kBuffer) {  // a whole buffer that need not be copied
       impl_->pass_on(bytes.substr(0, Impl::kBuffer));

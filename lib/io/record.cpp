@@ -1,6 +1,7 @@
 #include "io/record.h"
 
 #include <charconv>
+#include <utility>
 
 #include "base/error.h"
 #include "io/json.h"
@@ -8,29 +9,46 @@
 
 namespace ds {
 
+// What a record keeps allocated from one line to the next, in bytes: the memory of a giant is given back.
+static constexpr size_t kKept = size_t{64} << 10;
+
 Record::Record(const Line& line) : Record(std::string(line.text), *line.file, line.number) {}
 
 Record::Record(std::string raw, std::string file, uint64_t number)
-    : raw_(std::move(raw)), file_(std::move(file)), number_(number) {
-  parse();
+    : own_(std::move(raw)), own_file_(std::move(file)), number_(number) {
+  parse(false);
 }
 
-std::string Record::where() const { return cat(file_, ":", number_); }
+Record::Record(const Record& other)
+    : own_(other.raw()), own_file_(other.file()), number_(other.number_), fields_(other.fields_) {}
 
-void Record::parse() {
+void Record::refer(const Line& line, bool utf8) {
+  line_ = line.text.empty() ? std::string_view("") : line.text;
+  file_ = line.file;
+  number_ = line.number;
+  if (own_.capacity() > kKept) own_ = {};
+  if (fields_.capacity() > kKept / sizeof(Field)) fields_ = {};
+  fields_.clear();
+  parse(utf8);
+}
+
+std::string Record::where() const { return cat(file(), ":", number_); }
+
+void Record::parse(bool utf8) {
+  const std::string_view text = raw();
   // if and fail, not require: where() costs more than the parsing of a short line.
-  if (raw_.starts_with("\xef\xbb\xbf")) fail(where(), ": begins with a byte order mark; save it as UTF-8 without one");
-  fields_.reserve(8);
+  if (text.starts_with("\xef\xbb\xbf")) fail(where(), ": begins with a byte order mark; save it as UTF-8 without one");
+  if (fields_.capacity() == 0) fields_.reserve(8);
   try {
-    JsonScanner scan(raw_);
-    if (scan.peek() == '\0' && scan.offset() == raw_.size()) scan.fault("an empty line where a record is expected");
-    if (!valid_utf8(raw_)) fail(where(), ": not valid UTF-8");
+    JsonScanner scan(text);
+    if (scan.peek() == '\0' && scan.offset() == text.size()) scan.fault("an empty line where a record is expected");
+    if (!utf8 && !valid_utf8(text)) fail(where(), ": not valid UTF-8");
     walk_object(scan, 0, [&](const JsonText& key, size_t begin, size_t end) {
       fields_.push_back({key.unescaped(), begin, end});
     });
     scan.expect_end();
   } catch (const JsonFault& fault) {
-    throw Error(describe(fault, raw_, where()));
+    throw Error(describe(fault, text, where()));
   }
 }
 
@@ -44,7 +62,7 @@ bool Record::has(std::string_view key) const { return find(key) != nullptr; }
 
 std::string_view Record::raw_value(std::string_view key) const {
   const Field* field = find(key);
-  return field ? std::string_view(raw_).substr(field->begin, field->end - field->begin) : std::string_view();
+  return field ? raw().substr(field->begin, field->end - field->begin) : std::string_view();
 }
 
 static JsonText content_of(std::string_view string) {
@@ -58,19 +76,23 @@ std::optional<std::string> Record::string(std::string_view key) const {
   return content_of(value).unescaped();
 }
 
-std::string Record::required_string(std::string_view key) const {
+// The JSON of a field that must be a string.
+std::string_view Record::required_json(std::string_view key) const {
   const std::string_view value = raw_value(key);
-  if (!value.starts_with('"')) no_string(key, value);
-  return content_of(value).unescaped();
-}
-
-// Ends a search for a string that found `value` instead.
-void Record::no_string(std::string_view key, std::string_view value) const {
+  if (value.starts_with('"')) return value;
   if (value.empty()) fail(where(), ": no field ", json_string(key));
   const bool shown = value.size() <= 40;
   const char* kind = value[0] == '{' ? "an object" : value[0] == '[' ? "an array" : "a long number";
   fail(where(), ": field ", json_string(key), " is not a string but ", shown ? value : std::string_view(kind));
 }
+
+std::string Record::required_string(std::string_view key) const { return content_of(required_json(key)).unescaped(); }
+
+std::string_view Record::text_view(std::string_view key, std::string& scratch) const {
+  return content_of(required_json(key)).unescaped(scratch);
+}
+
+void Record::require_string(std::string_view key) const { required_json(key); }
 
 std::optional<double> Record::number(std::string_view key) const {
   const std::string_view value = raw_value(key);
@@ -98,31 +120,40 @@ std::optional<std::vector<int64_t>> Record::integers(std::string_view key) const
   }
 }
 
+// The raw bytes [begin, end) become `bytes`; a record that refers to a line owns its bytes from here on.
+void Record::replace(size_t begin, size_t end, std::string_view bytes) {
+  if (!owns()) {
+    const std::string_view line = std::exchange(line_, {});
+    own_.clear();
+    own_.reserve(line.size() - (end - begin) + bytes.size());
+    own_.append(line, 0, begin).append(bytes).append(line, end);
+  } else {
+    own_.replace(begin, end - begin, bytes);
+  }
+}
+
 void Record::set(std::string_view key, std::string_view json) {
   if (const Field* found = find(key)) {
-    Field& field = fields_[static_cast<size_t>(found - fields_.data())];
-    const size_t begin = field.begin, old_end = field.end;
-    raw_.replace(begin, old_end - begin, json);
-    for (Field& other : fields_) {
-      if (other.begin >= old_end) other.begin = other.begin - old_end + begin + json.size();
-      if (other.end >= old_end) other.end = other.end - old_end + begin + json.size();
+    const size_t begin = found->begin, old_end = found->end;
+    replace(begin, old_end, json);
+    for (Field& field : fields_) {
+      if (field.begin >= old_end) field.begin = field.begin - old_end + begin + json.size();
+      if (field.end >= old_end) field.end = field.end - old_end + begin + json.size();
     }
     return;
   }
-  const size_t at = fields_.empty() ? raw_.find('{') + 1 : fields_.back().end;
+  const size_t at = fields_.empty() ? raw().find('{') + 1 : fields_.back().end;
   std::string member = fields_.empty() ? "" : ", ";
   append_json_string(member, key);
   member += ": ";
   const size_t begin = at + member.size();
   member += json;
-  raw_.insert(at, member);
+  replace(at, at, member);
   fields_.push_back({std::string(key), begin, begin + json.size()});
 }
 
 void Record::splice(std::string_view key, std::span<const TextEdit> edits) {
-  const std::string_view value = raw_value(key);
-  if (!value.starts_with('"')) no_string(key, value);
-  const std::string_view content = content_of(value).content;
+  const std::string_view content = content_of(required_json(key)).content;
   JsonPlace place(content);
   std::string json = "\"";
   size_t kept = 0;  // content before here is in `json`

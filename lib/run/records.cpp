@@ -18,7 +18,10 @@ static void for_each_group(const RunOptions& options, Report& report,
   const auto flush = [&] {
     if (group.empty()) return;
     work(group);
-    for (const Record& record : group) out.write(record.raw() + "\n");
+    for (const Record& record : group) {
+      out.write(record.raw());
+      out.write("\n");
+    }
     done += group.size();
     progress({.label = "run", .unit = "records", .done = done, .total = 0, .detail = ""});
     group.clear();

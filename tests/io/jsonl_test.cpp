@@ -225,7 +225,7 @@ TEST(Jsonl, ForEachRecordGivesAllInOrder) {
   put(s / "b", zstd_of("{\"z\": 1}"));
   std::string all;
   Report report;
-  for_each_record({s / "a", s / "b"}, 1 << 20, &report, [&](Record&& record) { all += record.raw() + "\n"; });
+  for_each_record({s / "a", s / "b"}, 1 << 20, &report, [&](Record&& record) { all.append(record.raw()) += "\n"; });
   EXPECT_EQ(all, odd_records(3000) + "{\"z\": 1}\n");
   EXPECT_EQ(report.read, 3001u);
   EXPECT_EQ(report.inputs.size(), 2u);

@@ -82,7 +82,7 @@ TEST(Record, EditsAgreeWithAFreshParse) {
     for (int edit = 0; edit < 8; ++edit) {
       const std::string key(1, static_cast<char>('a' + rng.below(at++, 6)));
       r.set(key, "\"" + std::string(rng.below(at++, 12), 'y') + "\"");
-      const Record fresh = record(r.raw());
+      const Record fresh = record(std::string(r.raw()));
       ASSERT_EQ(r.fields().size(), fresh.fields().size());
       for (size_t i = 0; i < fresh.fields().size(); ++i) {
         EXPECT_EQ(r.fields()[i].key, fresh.fields()[i].key);
