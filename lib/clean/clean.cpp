@@ -63,15 +63,6 @@ class Cleaner {
 
 }  // namespace
 
-static double near_threshold(const std::string& typed) {
-  double value{};
-  const char* end = typed.data() + typed.size();
-  const auto [stop, error] = std::from_chars(typed.data(), end, value);
-  if (error != std::errc() || stop != end || !(value > 0 && value <= 1))
-    throw UsageError(cat("--near must be a number above 0 and at most 1, or off, not '", typed, "'"));
-  return value;
-}
-
 static DedupOptions dedup_options(const CleanOptions& options) {
   const auto preset = [&](const char* name) {
     return std::find(options.presets.begin(), options.presets.end(), name) != options.presets.end();
@@ -85,7 +76,7 @@ static DedupOptions dedup_options(const CleanOptions& options) {
   const std::string near = options.near.empty() && whole ? "0.8" : options.near;
   if (near.empty() || near == "off") return dedup;
   dedup.near.emplace();
-  dedup.near->threshold = near_threshold(near);
+  dedup.near->threshold = parse_near_threshold(near);
   dedup.near->shingle = parse_shingle_kind(options.shingle);
   dedup.near->seed = options.seed;
   return dedup;

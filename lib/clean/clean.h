@@ -12,6 +12,7 @@ namespace ds {
 // What was typed. A filter is off where its string or list is empty and no preset asks for it, and where it is "off".
 struct CleanOptions {
   StreamOptions stream;
+  std::string shard;          // of stream.shard, as typed: "2/8"
   std::string output_folder;  // instead of stream.output: a file for each input
   std::string text_field;     // empty: "text", or question and answer of a record that has no such field
   std::string id_field = "id";

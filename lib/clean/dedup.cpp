@@ -1,8 +1,20 @@
 #include "clean/dedup.h"
 
+#include <charconv>
+
+#include "base/error.h"
 #include "io/json.h"
 
 namespace ds {
+
+double parse_near_threshold(const std::string& typed) {
+  double value{};
+  const char* end = typed.data() + typed.size();
+  const auto [stop, error] = std::from_chars(typed.data(), end, value);
+  if (error != std::errc() || stop != end || !(value > 0 && value <= 1))
+    throw UsageError(cat("--near must be a number above 0 and at most 1, or off, not '", typed, "'"));
+  return value;
+}
 
 const char* duplicate_reason(const Duplicate& duplicate) {
   return duplicate.jaccard ? "near-duplicate" : "exact-duplicate";

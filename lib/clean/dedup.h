@@ -33,6 +33,9 @@ struct Duplicate {
   std::optional<double> jaccard;  // of near duplicates
 };
 
+// The value of --near, above 0 and at most 1; else a UsageError.
+double parse_near_threshold(const std::string& typed);
+
 // {"reason": "exact-duplicate" | "near-duplicate", "of": ..., ...}, as details of a drop. A jaccard tells which.
 std::string duplicate_details(const Duplicate& duplicate);
 const char* duplicate_reason(const Duplicate& duplicate);
