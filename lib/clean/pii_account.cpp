@@ -121,6 +121,10 @@ static CardDigits read_card(std::string_view text, size_t at) {
   }
 }
 
+static bool is_digits(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return is(c, digit); });
+}
+
 // Whether nothing beside [begin, end) says that it is part of something longer.
 static bool stands_alone(std::string_view text, size_t begin, size_t end) {
   if (joined_before(text, begin) || joined_after(text, end)) return false;
@@ -145,9 +149,7 @@ std::optional<Span> card_at(std::string_view text, size_t first) {
         continue;
       // A row of more groups of four is a table or a dump.
       if (groups < card.groups ? card.sizes[groups] == 4 : card.more) break;
-      if (byte_before(text, first) == card.separator && first >= 5 && is(text[first - 2], digit) &&
-          is(text[first - 5], digit))
-        break;
+      if (byte_before(text, first) == card.separator && first >= 5 && is_digits(text.substr(first - 5, 4))) break;
     }
     if (!stands_alone(text, first, card.ends[groups - 1])) continue;
     unsigned prefix = 0;

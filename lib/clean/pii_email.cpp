@@ -66,7 +66,7 @@ static size_t after_label_character(std::string_view text, size_t at) {
   return joins(decode_utf8(text, after)) ? after : at;
 }
 
-// The end of the longest domain at `begin`; `begin` where there is none.
+// The end of the domain name at `begin`; `begin` where there is none.
 static size_t domain_end(std::string_view text, size_t begin) {
   size_t end = begin;
   size_t labels = 0;
@@ -75,15 +75,12 @@ static size_t domain_end(std::string_view text, size_t begin) {
     for (size_t next = after; after - at <= longest_label; after = next)
       if ((next = after_label_character(text, after)) == after) break;
     const std::string_view label = text.substr(at, after - at);
-    if (label.empty() || label.size() > longest_label || label.front() == '-' || label.back() == '-') break;
+    if (label.empty() || label.front() == '-') break;
+    const bool sound = label.size() <= longest_label && label.back() != '-' && after - begin <= longest_domain;
     ++labels;
-    if (labels >= 2 && after - begin <= longest_domain && byte_at(text, after) != '_' && is_top_level(label))
-      end = after;
-    if (byte_at(text, after) != '.') {
-      // A name whose last label is none ("host.com.2", "example.conf") is not cut short to one that would do.
-      if (end != after && labels > 1) return begin;
-      break;
-    }
+    // A name whose last label is none ("host.com.2", "example.conf") is not cut short to one that would do.
+    end = sound && labels >= 2 && byte_at(text, after) != '_' && is_top_level(label) ? after : begin;
+    if (byte_at(text, after) != '.' || !sound) break;
     at = after + 1;
   }
   return end;

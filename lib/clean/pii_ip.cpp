@@ -9,7 +9,7 @@
 // one is not and the first is below 16, as in one address of 75, it looks like a version or section number itself, and
 // is an address only where something says so: a quote, bracket, = or // before it, a port or prefix length after it, a
 // word such as "address" or "server" before it, or that it is one of the public name servers 8.8.4.4 and four times a
-// number (8.8.8.8), not at the start of a line.
+// number (8.8.8.8) that does not begin a heading.
 //
 // IPv6: RFC 4291, section 2.2, with its :: form; an IPv4 tail is found as IPv4.
 #include <algorithm>
@@ -79,7 +79,8 @@ static bool looks_like_address(std::string_view text, size_t begin, size_t end, 
   const auto large = std::count_if(ip.begin(), ip.end(), [](unsigned part) { return part >= 64; });
   if (large > 1 || (large == 1 && ip[0] >= 16)) return true;
   const size_t before = skip_blanks_back(text, begin);
-  const bool heads_a_line = before == 0 || text[before - 1] == '\n';
+  const char next = byte_at(text, end);
+  const bool heads_a_line = (before == 0 || text[before - 1] == '\n') && (next == ' ' || next == '\t' || next == '.');
   if (!heads_a_line && ((ip[0] == ip[1] && ip[1] == ip[2] && ip[2] == ip[3]) || ip == Octets{8, 8, 4, 4})) return true;
   if (begin > 0 && std::string_view("'\"`[<=@/").find(text[begin - 1]) != std::string_view::npos) return true;
   if ((byte_at(text, end) == ':' || byte_at(text, end) == '/') && is(byte_at(text, end + 1), digit)) return true;

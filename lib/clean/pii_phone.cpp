@@ -76,6 +76,7 @@ static Number read_number(std::string_view text, size_t first) {
           return number;
         }
         group.parenthesis = false;  // it opens more than this group
+        number.plus = byte_before(text, first) == '+';
         number.begin = number.plus ? first - 1 : first;
       }
       at += closing;
@@ -267,6 +268,7 @@ static bool is_national(const Number& number, size_t n) {
 static bool is_named_number(const Number& number, size_t n, size_t count) {
   if (count < 7 || count > 15 || n > 6) return false;
   if (sized(number, n, {4, 4}) && is_year(number.digits.data()) && is_year(number.digits.data() + 4)) return false;
+  if (n == 2 && number.groups[0].size > 4 && number.digits[0] != '0') return false;  // 10800-2500 is a difference
   return !sized(number, n, {4, 2, 2}) && !sized(number, n, {2, 2, 4});
 }
 
@@ -318,9 +320,8 @@ static bool ends_well(std::string_view text, const Number& number, size_t n) {
   if (n < number.size) return number.groups[n].separator == ' ';
   if (joined_after(text, end)) return byte_at(text, end) == 'x' && is(byte_at(text, end + 1), digit);
   const char next = byte_at(text, end), after = byte_at(text, end + 1);
-  if (next == '%' || next == '@') return false;
-  const bool binds =
-      next == '.' || next == '-' || next == ',' || next == ':' || next == '/' || next == '=' || next == '+';
+  if (next == '%' || next == '@' || next == '=') return false;
+  const bool binds = next == '.' || next == '-' || next == ',' || next == ':' || next == '/' || next == '+';
   return !(binds && is(after, alnum));
 }
 
