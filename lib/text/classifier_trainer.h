@@ -13,7 +13,7 @@ struct ClassifierTraining {
   double learning_rate = 0.5;  // at the start; falls to 0 in a line
   int dim = 16;                // numbers of a word's vector
   int word_ngrams = 2;         // the longest; 1: none
-  int min_count = 1;           // a rarer word has no vector of its own
+  int min_count = 2;           // a rarer word has no vector of its own
   int min_characters = 0;      // of the n-grams inside a word
   int max_characters = 0;      // 0: none
   int buckets = 1 << 16;       // n-grams share this many vectors
