@@ -20,8 +20,7 @@ static std::string options_json(const DedupOptions& options) {
   w.open('{').field("exact", options.exact).field("exact_words", options.exact && options.exact_words);
   if (options.near) {
     w.field("near", options.near->threshold);
-    w.field("shingle", cat(options.near->shingle.unit == ShingleKind::Unit::word ? "word:" : "char:",
-                           options.near->shingle.size));
+    w.field("shingle", shingle_kind_name(options.near->shingle));
     w.field("seed", options.near->seed);
   }
   return w.close().text;

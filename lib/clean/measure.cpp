@@ -16,7 +16,7 @@
 #include "text/classifier.h"
 #include "text/language.h"
 #include "text/tokenizer.h"
-#include "text/words.h"
+#include "text/units.h"
 
 namespace ds {
 
@@ -152,7 +152,10 @@ void Measurer::Impl::read_text(const Record& record, Measured& m) const {
   const std::string& field = options.text_field.empty() ? "text" : options.text_field;
   const bool needed = keep_text || groups != 0;
   if (record.has(field) || !options.text_field.empty()) {
-    if (needed || !record.raw_value(field).starts_with('"')) m.text = record.required_string(field);
+    if (needed)
+      m.text = record.required_string(field);
+    else
+      record.require_string(field);
     return;
   }
   const auto pair = question_answer(record, options.prompt_field, options.completion_field);
@@ -189,11 +192,17 @@ void Measurer::Impl::measure_models(Measured& m) const {
 
 void Measurer::Impl::measure_groups(const Record& record, Measured& m) const {
   Signals& s = m.signals;
-  if (keep_words || wants(SignalGroup::words) || wants(SignalGroup::repetition) || wants(SignalGroup::toxicity))
-    m.words = word_hashes(m.text);
-  if (wants(SignalGroup::words)) s[Signal::words] = static_cast<double>(m.words.size());
-  if (wants(SignalGroup::repetition)) s[Signal::repetition] = repetition_ratio(m.words);
-  if (wants(SignalGroup::toxicity)) s[Signal::toxicity] = lexicon_share(m.text, m.words, *lexicon);
+  const bool counts_units = wants(SignalGroup::words) || wants(SignalGroup::repetition) || wants(SignalGroup::toxicity);
+  if (keep_words || counts_units) m.words = word_hashes(m.text);
+  if (counts_units) {
+    // Units are words where there is no CJK character.
+    const bool same = !may_have_cjk(m.text);
+    const std::vector<uint64_t> divided = same ? std::vector<uint64_t>() : unit_hashes(m.text);
+    const std::vector<uint64_t>& units = same ? m.words : divided;
+    if (wants(SignalGroup::words)) s[Signal::words] = static_cast<double>(units.size());
+    if (wants(SignalGroup::repetition)) s[Signal::repetition] = repetition_ratio(units);
+    if (wants(SignalGroup::toxicity)) s[Signal::toxicity] = lexicon_share(units, *lexicon);
+  }
   measure_models(m);
   if (urls) {
     const auto url = record.string(options.url_field);

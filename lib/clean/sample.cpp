@@ -184,7 +184,7 @@ std::string body(const Reject& reject, const SampleOptions& options) {
     return raw ? *raw : from_base64(*record.string("raw_base64"));
   }
   const auto text = record.string(options.text_field);
-  return text ? *text : record.raw();
+  return text ? *text : std::string(record.raw());
 }
 
 void append_lines(std::string& page, std::string_view text) {
@@ -232,7 +232,8 @@ void sample_rejects(const SampleOptions& options, Report& report) {
   }
   for (size_t i = 0; i < sample.size(); ++i) {
     if (options.json) {
-      out.write(sample[i].record.raw() + "\n");
+      out.write(sample[i].record.raw());
+      out.write("\n");
       continue;
     }
     std::string page = cat("\n", wrapped(cat(i + 1, ". ", heading(sample[i], options)), 0, page_width));

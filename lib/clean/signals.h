@@ -42,7 +42,7 @@ constexpr bool has_group(uint32_t groups, SignalGroup group) { return (groups & 
 #define DS_CLEAN_SIGNALS(X)                                                                                            \
   X(characters, length, count, "characters")                                                                           \
   X(lines, length, count, "lines")                                                                                     \
-  X(words, words, count, "words: lower-case runs of letters, digits and _")                                            \
+  X(words, words, count, "words: runs of letters, digits and _; each CJK character")                                   \
   X(tokens, tokens, count, "tokens of the tokenizer")                                                                  \
   X(repetition, repetition, share, "share of the word 5-grams that occurred before in the text")                       \
   X(duplicate_lines, gopher_repetition, share, "share of the lines that occurred before")                              \

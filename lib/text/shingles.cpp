@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "text/unicode.h"
+#include "text/units.h"
 #include "text/words.h"
 
 namespace ds {
@@ -17,13 +18,20 @@ ShingleKind parse_shingle_kind(std::string_view text) {
   const std::string_view unit = text.substr(0, colon);
   if (unit == "char")
     kind.unit = ShingleKind::Unit::character;
+  else if (unit == "unit")
+    kind.unit = ShingleKind::Unit::unit;
   else if (unit != "word")
-    throw UsageError(cat("a shingle is word:N or char:N, not '", text, "'"));
+    throw UsageError(cat("a shingle is word:N, unit:N or char:N, not '", text, "'"));
   const std::string_view digits = colon == std::string_view::npos ? "" : text.substr(colon + 1);
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), kind.size);
   if (error != std::errc() || end != digits.data() + digits.size() || kind.size < 1 || kind.size > 1000)
     throw UsageError(cat("the size of a shingle is 1 to 1000, as in word:5 or char:13, not '", text, "'"));
   return kind;
+}
+
+std::string shingle_kind_name(ShingleKind kind) {
+  static constexpr const char* names[] = {"word", "unit", "char"};
+  return cat(names[static_cast<size_t>(kind.unit)], ":", kind.size);
 }
 
 // A polynomial in the hashes of n words, kept up to date from word to word, and mixed so that every bit of the result
@@ -77,8 +85,8 @@ static void character_shingles(std::string_view text, size_t n, std::vector<uint
 }
 
 void shingle_sequence(std::string_view text, ShingleKind kind, std::vector<uint64_t>& out) {
-  if (kind.unit == ShingleKind::Unit::word)
-    word_shingle_sequence(word_hashes(text), kind.size, out);
+  if (kind.unit != ShingleKind::Unit::character)
+    word_shingle_sequence(kind.unit == ShingleKind::Unit::word ? word_hashes(text) : unit_hashes(text), kind.size, out);
   else
     character_shingles(text, kind.size, out);
 }

@@ -4,20 +4,22 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace ds {
 
-// word: n words as words.h defines them. character: n characters of the text in lower case, each run of white space
-// as one space, none at the ends.
+// word: n words as words.h defines them. unit: the same, but each CJK character is a word (units.h). character: n
+// characters of the text in lower case, each run of white space as one space, none at the ends.
 struct ShingleKind {
-  enum class Unit : uint8_t { word, character } unit = Unit::word;
+  enum class Unit : uint8_t { word, unit, character } unit = Unit::word;
   size_t size = 5;
 };
 
-// "word:5", "char:13"; sizes 1 to 1000. Anything else is a UsageError.
+// "word:5", "unit:5", "char:13"; sizes 1 to 1000. Anything else is a UsageError.
 ShingleKind parse_shingle_kind(std::string_view text);
+std::string shingle_kind_name(ShingleKind kind);
 
 // The shingles of a text in their order, with repeats; `out` is replaced. A text of fewer than n words (characters) makes
 // one shingle of them all; an empty one too.

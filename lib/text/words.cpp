@@ -9,11 +9,6 @@
 
 namespace ds {
 
-bool is_cjk(char32_t c) {
-  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3041 && c <= 0x30FF) || (c >= 0x3400 && c <= 0x4DBF) ||
-         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x20000 && c <= 0x3FFFF) || c == 0x3005;
-}
-
 // The lower case of an ASCII character of a word; 0 for all others.
 static constexpr std::array<char, 128> ascii_word = [] {
   std::array<char, 128> table{};
@@ -44,8 +39,7 @@ constexpr size_t tail = 16;  // zero bytes behind the folded text: eight are rea
 // Where the folded text is written. A lower case can be longer than what it stands for, by half at most.
 struct Folder {
   std::string& out;
-  size_t used = 0, cjk = 0;
-  bool split_cjk;
+  size_t used = 0;
 
   void put(char c) { out[used++] = c; }
   void put(std::string_view bytes) {
@@ -59,12 +53,6 @@ struct Folder {
 void Folder::character(std::string_view text, size_t begin, size_t after, char32_t c) {
   constexpr char32_t capital_dotted_i = 0x130, capital_sigma = 0x3A3;
   if (c == capital_dotted_i) return put(std::string_view("i\0", 2));  // "i" and a combining dot, which is no part of a word
-  if (is_cjk(c) && (c >= 0x10000 || basic_plane()[c] != 0)) {
-    ++cjk;
-    put(text.substr(begin, after - begin));
-    if (split_cjk) put('\0');
-    return;
-  }
   if (c >= 0x10000 || c == capital_sigma) {
     if (!is_word(c)) return put('\0');
     std::string lower;
@@ -101,15 +89,9 @@ void Folder::fold(std::string_view text) {
 }
 
 size_t fold(std::string_view text, std::string& out) {
-  Folder folder{out, 0, 0, false};
+  Folder folder{out};
   folder.fold(text);
-  if (folder.cjk == 0) return folder.used;
-  size_t characters = 0;
-  for (size_t i = 0; i < folder.used; ++i) characters += out[i] != 0 && (out[i] & 0xC0) != 0x80;
-  if (folder.cjk * 2 <= characters) return folder.used;
-  Folder split{out, 0, 0, true};
-  split.fold(text);
-  return split.used;
+  return folder.used;
 }
 
 // The next run of bytes that are not zero; false at the end. `at` moves behind it.

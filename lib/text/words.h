@@ -1,6 +1,5 @@
 // Words: the maximal runs of `\w` (Unicode categories L*, N* and the underscore) of the text in lower case (unicode.h).
-// So "don't" is two words and "x_1" is one. Where more than half of the `\w` characters of a text are Chinese or
-// Japanese (Han, Hiragana, Katakana), which have no spaces between words, each of those characters is a word.
+// So "don't" is two words, "x_1" is one, and a run of CJK characters is one word however long (units.h divides it).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -22,8 +21,5 @@ class WordReader {
 
 // XXH3-64 of each word of the text, in order.
 std::vector<uint64_t> word_hashes(std::string_view text);
-
-// Han, Hiragana or Katakana: scripts that are written without spaces.
-bool is_cjk(char32_t character);
 
 }  // namespace ds

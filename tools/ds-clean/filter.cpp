@@ -1,4 +1,5 @@
 // The options of ds-clean without a verb: what is read, the filters, the edits and what is said of it.
+#include "base/error.h"
 #include "clean/filters.h"
 #include "ds-clean/verbs.h"
 
@@ -39,9 +40,9 @@ static void declare_dedup(Options& o, CleanOptions& c) {
            "text at T >= 0.75, 10 a band and 24 below; on disk, in TMPDIR or the index, the text and id and 12 bytes",
            "T");
   o.option("--shingle", c.shingle,
-           "what --near compares: word:N, N words (lower-case runs of letters, digits and _; of texts mostly in Chinese "
-           "or Japanese each character), or char:N, N characters (lower-case, runs of white space as one); shorter "
-           "texts are one shingle",
+           "what --near compares: word:N, N words (lower-case runs of letters, digits and _), unit:N, the same with each "
+           "Chinese, Japanese or Korean character a word, or char:N, N characters (lower-case, runs of white space as "
+           "one); shorter texts are one shingle",
            "KIND");
   o.option("--against", c.against,
            "records that were seen before: files, or folders of --index; their duplicates are dropped", "PATH");

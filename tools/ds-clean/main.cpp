@@ -65,7 +65,9 @@ static void declare_learn(App& app, LearnOptions& l) {
                     {"ds-clean learn --label-field toxic labelled.jsonl.zst -o toxic.bin"},
                     [&](const CommonOptions& common, Report& report) {
                       l.training.seed = static_cast<uint32_t>(common.seed);
-                      print_line(learn(l, report).json());
+                      OutputFile out("-");
+                      out.write(learn(l, report).json() + "\n");
+                      out.commit();
                       return 0;
                     });
   o.group("Input and output");
