@@ -107,8 +107,9 @@ TextRange whole_sentences(std::string_view text, TextRange range) {
       while (at < range.end && dull[static_cast<unsigned char>(text[at])]) ++at, sentences.after_return = false;
     const size_t place = at;
     if (place > range.end) break;
-    const char32_t next = place < text.size() ? decode_utf8(text, at) : U'\n';
-    if (sentences.border_before(next)) {
+    const bool last = place == text.size();
+    const char32_t next = last ? U'\n' : decode_utf8(text, at);
+    if (last || sentences.border_before(next)) {
       if (!begun) whole.begin = place;
       begun = true;
       whole.end = place;
