@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "clean/borders.h"
+
 namespace ds {
 namespace {
 
@@ -60,6 +62,36 @@ class Roller {
   std::array<uint64_t, 256> leaving_;
 };
 
+// Bytes of a period of 1 to 4 (lines of dashes, white space) stand everywhere, and in a run of them each place looks
+// like the next. They come last, so that an anchor is among them only where there is nothing else.
+constexpr size_t periods = 4;
+
+// The positions, as ranges in ascending order, at which `length` bytes have such a period. In such a run length - 4
+// bytes in a row equal those a period before; so it is enough to look for one at every so many bytes.
+std::vector<TextRange> periodic_positions(std::string_view text, size_t length) {
+  std::vector<TextRange> ranges;
+  std::array<size_t, periods + 1> seen{};  // by period: up to where
+  for (size_t at = length - periods; at < text.size(); at += length - periods)
+    for (size_t period = 1; period <= periods; ++period) {
+      if (at < seen[period] || text[at] != text[at - period]) continue;
+      size_t begin = at, end = at + 1;
+      while (begin > period && text[begin - 1] == text[begin - 1 - period]) --begin;
+      while (end < text.size() && text[end] == text[end - period]) ++end;
+      seen[period] = end;
+      if (end - begin + period >= length) ranges.push_back({begin - period, end - length + 1});
+    }
+  merge(ranges);
+  return ranges;
+}
+
+// Gives those of the positions from `first` on that lie in the ranges the highest order.
+void put_last(const std::vector<TextRange>& ranges, uint32_t* orders, size_t first, size_t count) {
+  auto range = std::ranges::upper_bound(ranges, first, {}, &TextRange::end);
+  for (; range != ranges.end() && range->begin < first + count; ++range)
+    std::fill(orders + (std::max(range->begin, first) - first), orders + (std::min(range->end, first + count) - first),
+              UINT32_MAX);
+}
+
 // The last position of the smallest value.
 size_t last_smallest(const uint32_t* values, size_t count) {
   uint32_t smallest = UINT32_MAX;
@@ -71,7 +103,11 @@ size_t last_smallest(const uint32_t* values, size_t count) {
 
 }  // namespace
 
-uint32_t anchor_order(std::string_view bytes) { return order(hash_of(bytes)); }
+uint32_t anchor_order(std::string_view bytes) {
+  for (size_t period = 1; period <= periods; ++period)
+    if (bytes.substr(period) == bytes.substr(0, bytes.size() - period)) return UINT32_MAX;
+  return order(hash_of(bytes));
+}
 
 std::vector<size_t> anchor_positions(std::string_view text, size_t length, size_t stretch) {
   std::vector<size_t> anchors;
@@ -81,6 +117,7 @@ std::vector<size_t> anchor_positions(std::string_view text, size_t length, size_
   constexpr size_t chunk = 8192;
   std::vector<uint32_t> orders(std::min(count, window + chunk));
   Roller roller(text, length);
+  const auto periodic = periodic_positions(text, length);
 
   size_t first = 0, filled = 0;  // orders[0..filled) are those of the positions from `first` on
   size_t smallest = 0;           // place in `orders` of the smallest of the window that ends at hand
@@ -94,6 +131,7 @@ std::vector<size_t> anchor_positions(std::string_view text, size_t length, size_
       first += moved;
       at -= moved;
       smallest -= std::min(smallest, moved);
+      put_last(periodic, orders.data() + kept, first + kept, more);
       filled = kept + more;
     }
     if (first + at + 1 < window) continue;

@@ -1,10 +1,22 @@
 #include "clean/borders.h"
 
 #include <algorithm>
+#include <array>
 
 #include "text/unicode.h"
 
 namespace ds {
+
+void merge(std::vector<TextRange>& ranges) {
+  std::ranges::sort(ranges, {}, &TextRange::begin);
+  size_t kept = 0;
+  for (const TextRange& range : ranges)
+    if (kept > 0 && range.begin <= ranges[kept - 1].end)
+      ranges[kept - 1].end = std::max(ranges[kept - 1].end, range.end);
+    else
+      ranges[kept++] = range;
+  ranges.resize(kept);
+}
 
 static bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
 static bool is_continuation(char c) { return (c & 0xC0) == 0x80; }
@@ -36,6 +48,15 @@ std::string_view trimmed(std::string_view text) {
 }
 
 namespace {
+
+constexpr std::array<bool, 256> make_dull() {
+  std::array<bool, 256> dull{};
+  for (int c = 0; c < 0x80; ++c)
+    dull[c] = std::string_view("\n\r.!?\"')]}").find(static_cast<char>(c)) == std::string_view::npos;
+  return dull;
+}
+// Of which one inside a sentence says nothing: no border stands before it, and the next is inside the sentence too.
+constexpr std::array<bool, 256> dull = make_dull();
 
 bool closes(char32_t c) {
   return std::u32string_view(U"\"')]}»’”›）】〕》〉」』").find(c) != std::u32string_view::npos;
@@ -82,10 +103,13 @@ TextRange whole_sentences(std::string_view text, TextRange range) {
   TextRange whole{range.end, range.end};
   bool begun = false;
   for (;;) {
+    if (sentences.state == Sentences::State::inside)
+      while (at < range.end && dull[static_cast<unsigned char>(text[at])]) ++at, sentences.after_return = false;
     const size_t place = at;
     if (place > range.end) break;
-    const char32_t next = place < text.size() ? decode_utf8(text, at) : U'\n';
-    if (sentences.border_before(next)) {
+    const bool last = place == text.size();
+    const char32_t next = last ? U'\n' : decode_utf8(text, at);
+    if (last || sentences.border_before(next)) {
       if (!begun) whole.begin = place;
       begun = true;
       whole.end = place;

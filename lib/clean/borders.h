@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <string_view>
+#include <vector>
 
 namespace ds {
 
@@ -11,6 +12,9 @@ struct TextRange {
   size_t size() const { return end - begin; }
   bool contains(const TextRange& other) const { return begin <= other.begin && other.end <= end; }
 };
+
+// Sorts ranges, and makes one of those that overlap or touch.
+void merge(std::vector<TextRange>& ranges);
 
 // Without the white space (the Unicode property White_Space) at both ends.
 std::string_view trimmed(std::string_view text);

@@ -15,7 +15,7 @@ RepeatedUnits::RepeatedUnits(RepeatUnit unit, size_t min_characters)
 
 // Whether a text has at least so many characters; counts only where its bytes leave it open.
 static bool has_characters(std::string_view text, size_t least) {
-  if (text.size() < least || text.size() / 4 >= least) return text.size() >= least;
+  if (text.size() < least || text.size() / 4 >= least || least <= 1) return text.size() >= least;
   return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; })) >= least;
 }
 

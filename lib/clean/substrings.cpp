@@ -46,18 +46,6 @@ TextRange whole_characters(std::string_view text, TextRange range) {
   return range;
 }
 
-// Sorted; what overlaps or touches becomes one.
-void merge(std::vector<TextRange>& ranges) {
-  std::ranges::sort(ranges, {}, &TextRange::begin);
-  size_t kept = 0;
-  for (const TextRange& range : ranges)
-    if (kept > 0 && range.begin <= ranges[kept - 1].end)
-      ranges[kept - 1].end = std::max(ranges[kept - 1].end, range.end);
-    else
-      ranges[kept++] = range;
-  ranges.resize(kept);
-}
-
 }  // namespace
 
 // The search for the repeats of one text.
@@ -112,7 +100,9 @@ void RepeatedSubstrings::Search::compare(size_t anchor, uint64_t place) {
   const size_t same = common_prefix(mine, earlier, right);
   if (same < index.anchor_length_) return;  // another anchor of the same hash
   TextRange passage{anchor - common_suffix(mine, earlier, left), anchor + same};
+  index.work_.bytes += passage.size();
   if (passage.end == near.end && passage.end > furthest.end) extend(passage, distance, same_text);
+  index.work_.bytes += passage.end - (anchor + same);
   const TextRange whole = whole_characters(text, passage);
   if (whole.size() < index.min_length_) {
     too_short.push_back({distance, passage.end});
@@ -159,6 +149,21 @@ std::vector<TextAnchor> RepeatedSubstrings::prepare(std::string_view text) const
   return anchors;
 }
 
+// Compares an anchor with the places of a hash. Whether there is room for one more.
+bool RepeatedSubstrings::look_up(Search& search, size_t position, uint64_t hash) {
+  of_hash_.clear();
+  places_.find(segment_of(hash), key_of(hash), [&](uint64_t slot) { of_hash_.push_back((slot & place_mask) - 1); });
+  for (const uint64_t place : of_hash_) search.compare(position, place);
+  return of_hash_.size() < places_kept;
+}
+
+// Adds an anchor to the places of a hash, unless it has just been found in a passage that can be found elsewhere.
+bool RepeatedSubstrings::remember(const Search& search, TextRange around, size_t position, uint64_t hash) {
+  if (search.furthest.contains(around)) return false;
+  places_.insert(segment_of(hash), key_of(hash) | (search.base + position + 1));
+  return true;
+}
+
 TextRemoval RepeatedSubstrings::settle(std::string_view text, const std::vector<TextAnchor>& anchors) {
   TextRemoval removal;
   if (anchors.empty()) return removal;
@@ -169,19 +174,25 @@ TextRemoval RepeatedSubstrings::settle(std::string_view text, const std::vector<
   for (size_t i = 0; i < anchors.size(); ++i) {
     if (i + ahead < anchors.size())
       places_.prefetch(segment_of(anchors[i + ahead].hash), key_of(anchors[i + ahead].hash));
-    const auto [position, hash] = anchors[i];
+    const auto& [position, hash] = anchors[i];
     const TextRange around = search.around(position);
     if (search.furthest.contains(around)) continue;  // all of it stands elsewhere, and can be found there
     ++work_.looked_up;
-    of_anchor_.clear();
-    places_.find(segment_of(hash), key_of(hash), [&](uint64_t slot) { of_anchor_.push_back((slot & place_mask) - 1); });
-    for (const uint64_t place : of_anchor_) search.compare(position, place);
-    if (search.furthest.contains(around)) continue;
-    if (of_anchor_.size() < places_kept) {
-      places_.insert(segment_of(hash), key_of(hash) | (search.base + position + 1));
-      is_new = true;
-    } else {
-      ++work_.crowded;
+    if (look_up(search, position, hash)) {
+      is_new |= remember(search, around, position, hash);
+      continue;
+    }
+    ++work_.common;  // told apart by what stands on its left and on its right. A passage of min_length bytes has the
+                     // half
+    // of what it has beside the anchor on one of its sides.
+    const size_t half = (min_length_ - anchor_length_ + 1) / 2;
+    if (position >= half) {
+      const uint64_t left = hash64(text.substr(position - half, half + anchor_length_), 1);
+      if (look_up(search, position, left)) is_new |= remember(search, around, position, left);
+    }
+    if (position + anchor_length_ + half <= text.size()) {
+      const uint64_t right = hash64(text.substr(position, anchor_length_ + half), 2);
+      if (look_up(search, position, right)) is_new |= remember(search, around, position, right);
     }
   }
   if (is_new) {
