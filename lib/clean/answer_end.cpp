@@ -103,20 +103,20 @@ static bool ends_in_joining_word(std::string_view text) {
   static constexpr std::array<std::string_view, 22> words = {
       "and", "or",    "nor",   "but",   "the", "a",    "an", "because", "although", "unless", "whereas",
       "if",  "while", "whose", "their", "our", "your", "my", "every",   "than",     "e.g",    "i.e"};
-  const size_t space = text.find_last_of(" \t\n");
-  if (space == std::string_view::npos) return false;  // one word
-  const std::string_view last = text.substr(space + 1);
-  if (std::find(words.begin(), words.end(), last) != words.end()) return true;
   static constexpr std::array<std::string_view, 8> chinese = {"\u56E0\u4E3A", "\u4F46\u662F", "\u4EE5\u53CA",
                                                               "\u6216\u8005", "\u800C\u4E14", "\u5982\u679C",
                                                               "\u5E76\u4E14", "\u6240\u4EE5"};
-  return std::any_of(chinese.begin(), chinese.end(), [&](std::string_view word) { return text.ends_with(word); });
+  if (std::any_of(chinese.begin(), chinese.end(),
+                  [&](std::string_view word) { return text != word && text.ends_with(word); }))
+    return true;
+  const size_t space = text.find_last_of(" \t\n");
+  if (space == std::string_view::npos) return false;  // one word
+  return std::find(words.begin(), words.end(), text.substr(space + 1)) != words.end();
 }
 
 // Whether a last line without a mark of its end is no prose: code, a formula, a table, an item, an address, a number.
 static bool is_no_prose(std::string_view line) {
-  if (line.starts_with("    ") || line.starts_with('\t')) return true;
-  while (line.starts_with(' ')) line.remove_prefix(1);
+  if (line.starts_with(' ') || line.starts_with('\t')) return true;
   if (line.starts_with("- ") || line.starts_with("* ") || line.starts_with("+ ") || line.starts_with("#") ||
       line.starts_with("\u2022") || line.starts_with(">"))
     return true;
@@ -124,12 +124,31 @@ static bool is_no_prose(std::string_view line) {
   while (label < line.size() && label < 4 && ((line[label] >= '0' && line[label] <= '9') || line[label] == '('))
     ++label;
   if (label == 0 || line[label - 1] == '(') ++label;
-  if (label < line.size() && (line[label] == '.' || line[label] == ')')) return true;
-  if (line.find_first_of("=<>{}|\\^_`$@;") != std::string_view::npos || line.find("://") != std::string_view::npos)
+  if (label + 1 < line.size() && (line[label] == '.' || line[label] == ')') && is_blank(line[label + 1])) return true;
+  // A formula or code that the line only has in its middle is part of a sentence.
+  size_t tail = line.size();
+  for (int words = 0; words < 3 && tail > 0; ++words) {
+    const size_t blank = line.find_last_of(" \t", tail - 1);
+    tail = blank == std::string_view::npos ? 0 : blank;
+  }
+  const std::string_view end = line.substr(tail);
+  if (end.find_first_of("=<>{}|\\^_`$@;+*") != std::string_view::npos || end.find("://") != std::string_view::npos)
     return true;
-  const size_t space = line.find_last_of(" \t");
-  const std::string_view last = line.substr(space == std::string_view::npos ? 0 : space + 1);
-  return last.find_first_of("0123456789") != std::string_view::npos || last.find('(') != std::string_view::npos;
+  const std::string_view last = line.substr(line.find_last_of(" \t") + 1);  // npos + 1 is 0
+  return last.find_first_of("0123456789(") != std::string_view::npos;
+}
+
+// Whether the mark c that ends at `at` ends a sentence: a dot inside a word, after an initial ("U.S. law") and any mark
+// before a small letter does not.
+static bool ends_sentence(std::string_view line, size_t at, char32_t c) {
+  if (c < 0x80 ? c != '.' && c != '!' && c != '?' : !any_of(c, terminal)) return false;
+  if (c >= 0x80 || at == line.size()) return true;
+  if (!is_blank(line[at]) && std::string_view("\"')]").find(line[at]) == std::string_view::npos) return false;
+  const auto is_capital = [](char letter) { return letter >= 'A' && letter <= 'Z'; };
+  if (c == '.' && at >= 2 && is_capital(line[at - 2]) && (at == 2 || line[at - 3] == '.' || line[at - 3] == ' '))
+    return false;
+  while (at < line.size() && is_blank(line[at])) ++at;
+  return at == line.size() || line[at] < 'a' || line[at] > 'z';
 }
 
 // Words since the last mark of an ended sentence or the start of the line, where Chinese characters count as words; and
@@ -139,13 +158,12 @@ static size_t words_of_last_sentence(std::string_view line, bool& ended) {
   bool inside = false;
   for (size_t at = 0; at < line.size();) {
     const char32_t c = decode_utf8(line, at);
-    const bool alone = c >= 0x3040 && c <= 0xFAFF && is_word(c);
-    const bool now = is_word(c) || c == '\'' || c == 0x2019 || c == '-';
+    const bool letter = (c >= 'a' && c <= 'z') || (c != ' ' && is_word(c));
+    const bool alone = c >= 0x3040 && c <= 0xFAFF && letter;
+    const bool now = letter || c == '\'' || c == 0x2019 || c == '-';
     words += alone || (now && !inside);
     inside = now && !alone;
-    // A dot inside a word or number ends nothing.
-    if (any_of(c, terminal) && (c != '.' || at == line.size() || is_blank(line[at])))
-      words = 0, ended = true, inside = false;
+    if (!now && ends_sentence(line, at, c)) words = 0, ended = true;
   }
   return words;
 }

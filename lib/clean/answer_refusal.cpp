@@ -66,6 +66,11 @@ static std::vector<Opening> opening_words(std::string_view text, size_t most) {
   for (size_t at = 0; at < text.size() && words.size() < most;) {
     const size_t begin = at;
     const char32_t c = decode_utf8(text, at);
+    const bool capital = c >= 'A' && c <= 'Z';
+    if (capital || (c >= 'a' && c <= 'z')) {  // most are such; Unicode's tables take ten times as long
+      word += static_cast<char>(capital ? c - 'A' + 'a' : c);
+      continue;
+    }
     if (is_word(c)) {
       append_lower(word, c, text, begin, at);
       continue;
@@ -85,9 +90,6 @@ static constexpr std::string_view phrases[] = {
     "as an artificial intelligence",
     "as a language model",
     "as a large language model",
-    "i am an ai language model",
-    "i am a language model",
-    "i am just|only an ai",
     "i am sorry but i cannot|could|will",
     "i am sorry but i am unable|not",
     "i am sorry but i do not have",
@@ -148,10 +150,12 @@ static bool fits(const std::vector<Opening>& words, size_t at, std::string_view 
 
 static bool refuses_in_english(std::string_view answer) {
   const std::vector<Opening> words = opening_words(answer, 40);
-  for (size_t at = 0; at < words.size(); ++at)
-    if (words[at].clause)
-      for (const std::string_view phrase : phrases)
-        if (fits(words, at, phrase)) return true;
+  for (size_t at = 0; at < words.size(); ++at) {
+    if (!words[at].clause) continue;
+    const std::string_view first = words[at].word;
+    for (const std::string_view phrase : phrases)
+      if (phrase.starts_with(first) && fits(words, at, phrase)) return true;
+  }
   return false;
 }
 
@@ -160,6 +164,8 @@ static bool refuses_in_chinese(std::string_view answer) {
   static constexpr std::u32string_view
       traditional = U"\u7232\u70BA\u7121\u5C0D\u9867\u8A9E\u8A00\u8B70\u56DE\u52D9\u8ACB\u6EFF\u9019\u500B\u8A71\u8FA6",
       simplified = U"\u4E3A\u4E3A\u65E0\u5BF9\u987E\u8BED\u8A00\u8BAE\u56DE\u52A1\u8BF7\u6EE1\u8FD9\u4E2A\u8BDD\u529E";
+  if (std::none_of(answer.begin(), answer.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; }))
+    return false;  // all ASCII
   std::u32string text;
   for (size_t at = 0; at < answer.size() && text.size() < 60;) {
     const char32_t c = to_lower(decode_utf8(answer, at));
