@@ -6,7 +6,7 @@
 // IPv4: four decimal numbers to 255 without leading zeros; neither part of a longer dotted name nor joined by a sign to
 // a file name or version ("1.2.3.4.5", "v1.2.3.4", "foo-1.2.3.4.tar", "1.2.3.4-1"), nor after a word or sign that says
 // that it is a version or section ("version", "release", "section", ">="). Where its numbers are all below 64, or
-// one is not and the first is below 16, as in one address of 75, it looks like a version or section number itself, and
+// one is not and the first is below 16, as in one address of 80, it looks like a version or section number itself, and
 // is an address only where something says so: a quote, bracket, = or // before it, a port or prefix length after it, a
 // word such as "address" or "server" before it, or that it is one of the public name servers 8.8.4.4 and four times a
 // number (8.8.8.8) that does not begin a heading.

@@ -564,7 +564,7 @@ TEST(Pii, KindListsAreParsed) {
     EXPECT_EQ(parse_pii_kinds("--pii", pii_name(static_cast<PiiKind>(i))), 1u << i);
 }
 
-// Texts that make a careless scanner quadratic: 20 seconds at 1 MB and one step a pair of bytes, against milliseconds.
+// Texts that make a careless scanner quadratic: at 1 MB that takes minutes, and one pass milliseconds.
 TEST(Pii, LinearInTheText) {
   const auto repeat = [](std::string_view part) {
     std::string text;
@@ -617,7 +617,7 @@ TEST(Pii, LinearInTheText) {
     const auto start = std::chrono::steady_clock::now();
     find_pii(text, all_pii_kinds, matches);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    EXPECT_LT(seconds, 2) << part;
+    EXPECT_LT(seconds, 1) << part;
   }
 }
 
