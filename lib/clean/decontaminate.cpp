@@ -33,8 +33,15 @@ std::string without_addresses(std::string_view text) {
   }
 }
 
+// The text without the name of its part that prompts put before it: a copy from elsewhere does not have it.
+std::string_view without_label(std::string_view text) {
+  for (const std::string_view label : {"Question:", "Problem:", "Passage:", "Answer:", "Q:", "A:"})
+    if (text.starts_with(label)) return text.substr(label.size());
+  return text;
+}
+
 void take_texts(const Json& value, std::vector<Words>& texts) {
-  if (value.type == Json::Type::string) texts.push_back(overlap_words(without_addresses(value.text)));
+  if (value.type == Json::Type::string) texts.push_back(overlap_words(without_addresses(without_label(value.text))));
   for (const Json& item : value.items) take_texts(item, texts);
   for (const auto& [key, member] : value.members) {
     Words words = overlap_words(key);
@@ -133,13 +140,12 @@ void Decontaminator::read(uint32_t file, Report* report) {
 }
 
 Contamination Decontaminator::measure(std::string_view text) const {
-  const Overlap overlap = index_.find(overlap_words(text));
+  const Overlap overlap = index_.find(text);
   Contamination found{overlap.share, overlap.run, {}, {}, 0};
   if (overlap.hits.empty()) return found;
   for (const OverlapHit& hit : overlap.hits) found.hits.push_back({hit.item, hit.share, hit.run});
-  const auto [begin, end] = overlap_bytes(text, overlap.hits[0].begin, overlap.hits[0].end);
-  found.excerpt = text.substr(begin, end - begin);
-  found.offset = begin;
+  found.offset = overlap.hits[0].begin;
+  found.excerpt = text.substr(found.offset, overlap.hits[0].end - found.offset);
   return found;
 }
 

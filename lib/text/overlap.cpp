@@ -5,22 +5,35 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "text/unicode.h"
 
 namespace ds {
 namespace {
 
-constexpr uint32_t last_place = 1u << 31;
+constexpr uint32_t last_place = 1u << 31, only_place = 1u << 31;  // marks of a place in places_, of one in the table
+constexpr uint32_t hint_words = 32;
 constexpr size_t most_letters = 7;  // of a word
 
 uint64_t gram_hash(const uint64_t* words) {
   return words[0] * 0x9e3779b97f4a7c15u + words[1] * 0xc2b2ae3d27d4eb4fu + words[2] * 0xd6e8feb86659fd93u;
 }
 
+// Of words that stand in a row, from the last to the first, so that one walk gives the hashes of all that end at a
+// word.
+struct RunHash {
+  uint64_t sum = 0;
+  uint64_t add(uint64_t word) {
+    sum = sum * 0xd6e8feb86659fd93u + word;
+    const uint64_t mixed = (sum ^ sum >> 32) * 0x9e3779b97f4a7c15u;
+    return mixed ^ mixed >> 32;
+  }
+};
+
 uint64_t run_hash(const uint64_t* words, size_t n) {
-  uint64_t hash = 0;
-  for (size_t i = 0; i < n; ++i) hash = hash * 0xd6e8feb86659fd93u + words[i];
-  hash ^= hash >> 32;
-  return hash * 0x9e3779b97f4a7c15u;
+  RunHash hash;
+  uint64_t value = 0;
+  for (size_t i = n; i-- > 0;) value = hash.add(words[i]);
+  return value;
 }
 
 uint32_t letters_of(uint64_t word) { return word & 7; }
@@ -44,6 +57,7 @@ struct OverlapIndex::Place {
 struct OverlapIndex::Work {
   std::vector<Vote> votes;
   std::vector<Run> runs;
+  std::vector<Run> faint;  // of little evidence: they count where they are lines of their own
   std::vector<Vote> by_text;
   std::vector<uint32_t> covered;  // how many votes of the window cover each word of a text
 };
@@ -60,15 +74,14 @@ static void for_each_hash(const std::vector<Place>& places, Visit&& visit) {
 void OverlapIndex::Table::reserve(size_t count) { slots.assign(count + count / 2 + 2, Slot{0, absent}); }
 
 void OverlapIndex::Table::insert(uint64_t hash, uint32_t value) {
-  // The high half, scaled to the number of slots; the tag is the low half.
-  size_t at = ((hash >> 32) * slots.size()) >> 32;
+  size_t at = static_cast<size_t>(home(hash) - slots.data());
   while (slots[at].value != absent)
     if (++at == slots.size()) at = 0;
   slots[at] = {static_cast<uint32_t>(hash), value};
 }
 
 uint32_t OverlapIndex::Table::find(uint64_t hash) const {
-  for (size_t at = ((hash >> 32) * slots.size()) >> 32; slots[at].value != absent;) {
+  for (size_t at = static_cast<size_t>(home(hash) - slots.data()); slots[at].value != absent;) {
     if (slots[at].tag == static_cast<uint32_t>(hash)) return slots[at].value;
     if (++at == slots.size()) at = 0;
   }
@@ -95,8 +108,10 @@ void OverlapIndex::add(uint32_t item, std::span<const uint64_t> words) {
 
 void OverlapIndex::freeze() {
   weights_.assign(pending_.size(), 0);
-  for (uint32_t g = 0; g < groups_.size(); ++g)
-    while (group_hint_.size() * 64 < texts_[groups_[g].end - 1].end) group_hint_.push_back(g);
+  for (uint32_t g = 0; g < groups_.size(); ++g) {
+    group_ends_.push_back(texts_[groups_[g].end - 1].end);
+    while (group_hint_.size() * hint_words < group_ends_[g]) group_hint_.push_back(g);
+  }
   build_grams();
   build_runs();
   for (Group& group : groups_)
@@ -110,8 +125,8 @@ void OverlapIndex::freeze() {
 }
 
 uint32_t OverlapIndex::group_of(uint32_t word) const {
-  uint32_t group = group_hint_[word / 64];
-  while (texts_[groups_[group].end - 1].end <= word) ++group;
+  uint32_t group = group_hint_[word / hint_words];
+  while (group_ends_[group] <= word) ++group;
   return group;
 }
 
@@ -132,7 +147,7 @@ void OverlapIndex::build_grams() {
     for (uint32_t at = text.begin; at + overlap_gram <= text.end; ++at)
       places.push_back({gram_hash(&pending_[at]), at});
   std::sort(places.begin(), places.end());
-  const auto bits = std::bit_ceil(std::max<uint64_t>(places.size() * 12, 64));
+  const auto bits = std::bit_ceil(std::max<uint64_t>(places.size() * 8, 64));
   bitmap_.assign(bits / 64, 0);
   bitmap_shift_ = 64 - std::countr_zero(bits);
   std::vector<std::span<const Place>> evidence;
@@ -143,58 +158,120 @@ void OverlapIndex::build_grams() {
   });
   grams_.reserve(evidence.size());
   for (const auto same : evidence) {
-    grams_.insert(same[0].hash, static_cast<uint32_t>(places_.size()));
-    for (const Place& place : same) {
-      places_.push_back(place.from);
+    for (const Place& place : same)
       for (size_t i = 0; i < overlap_gram; ++i)
         weights_[place.from + i] = static_cast<uint8_t>(letters_of(pending_[place.from + i]));
+    if (same.size() == 1) {
+      grams_.insert(same[0].hash, same[0].from | only_place);
+      continue;
     }
+    grams_.insert(same[0].hash, static_cast<uint32_t>(places_.size()));
+    for (const Place& place : same) places_.push_back(place.from);
     places_.back() |= last_place;
   }
 }
 
 void OverlapIndex::build_runs() {
   std::vector<Place> places;
-  for (const Text& text : texts_)
-    for (uint32_t at = text.begin; at + n_ <= text.end; ++at)
-      if (letters_of(&pending_[at], n_) >= overlap_least_letters) places.push_back({run_hash(&pending_[at], n_), at});
+  for (const Text& text : texts_) {
+    const uint32_t length = run_length(text);
+    for (uint32_t at = text.begin; at + length <= text.end; ++at)
+      if (letters_of(&pending_[at], length) >= (length < n_ ? overlap_line_evidence : overlap_least_evidence))
+        places.push_back({run_hash(&pending_[at], length), at});
+  }
   std::sort(places.begin(), places.end());
   std::vector<Place> evidence;
   for_each_hash(places, [&](std::span<const Place> same) {
     if (is_evidence(same)) evidence.push_back(same[0]);
   });
   runs_.reserve(evidence.size());
-  for (const Place& place : evidence) runs_.insert(place.hash, place.from);
+  shortest_run_ = n_;
+  for (const Place& place : evidence) {
+    const uint64_t bit = place.hash >> bitmap_shift_;
+    bitmap_[bit >> 6] |= uint64_t{1} << (bit & 63);
+    runs_.insert(place.hash, place.from);
+  }
+  for (const Text& text : texts_) shortest_run_ = std::min<size_t>(shortest_run_, run_length(text));
 }
 
-// The votes of a record in order of group and place in the record, and its runs in order of place.
+// The votes of a record in order of group and place in the record, and its runs. Memory is what takes time here: so a
+// block of grams is asked for first and looked at afterwards.
 void OverlapIndex::vote(std::span<const uint64_t> words, Work& work) const {
-  size_t passed = 0;  // grams up to here, one after the other, that the items have
-  for (uint32_t at = 0; at + overlap_gram <= words.size(); ++at) {
-    const uint64_t hash = gram_hash(&words[at]);
-    const uint64_t bit = hash >> bitmap_shift_;
-    if (!((bitmap_[bit >> 6] >> (bit & 63)) & 1)) {
-      passed = 0;
+  constexpr size_t block = 128;
+  uint64_t hashes[block];
+  uint32_t passing[block];
+  const size_t grams = words.size() - overlap_gram + 1;
+  size_t in_row = 0, before = 0;  // grams up to here, one after the other, that the items have
+  for (size_t base = 0; base < grams; base += block) {
+    const size_t count = std::min(block, grams - base);
+    for (size_t i = 0; i < count; ++i) {
+      hashes[i] = gram_hash(&words[base + i]);
+      __builtin_prefetch(&bitmap_[hashes[i] >> bitmap_shift_ >> 6]);
+    }
+    size_t passed = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t bit = hashes[i] >> bitmap_shift_;
+      passing[passed] = static_cast<uint32_t>(i);
+      passed += (bitmap_[bit >> 6] >> (bit & 63)) & 1;
+    }
+    for (size_t i = 0; i < passed; ++i) __builtin_prefetch(grams_.home(hashes[passing[i]]));
+    for (size_t i = 0; i < passed; ++i) {
+      const size_t at = base + passing[i];
+      take_places(grams_.find(hashes[passing[i]]), static_cast<uint32_t>(at), work);
+      in_row = in_row > 0 && at == before + 1 ? in_row + 1 : 1;
+      before = at;
+      take_runs(words, at + overlap_gram, in_row + overlap_gram - 1, work);
+    }
+  }
+}
+
+void OverlapIndex::take_places(uint32_t place, uint32_t at, Work& work) const {
+  if (place == Table::absent) return;
+  if (place & only_place) {
+    const uint32_t from = place & ~only_place;
+    work.votes.push_back({group_of(from), at, from});
+    return;
+  }
+  do {
+    const uint32_t from = places_[place] & ~last_place;
+    work.votes.push_back({group_of(from), at, from});
+  } while (!(places_[place++] & last_place));
+}
+
+// The n-gram, and the texts of fewer words, that end before word `end` of the record; `in_row` words up to there are
+// such that all grams in them stand in the items.
+void OverlapIndex::take_runs(std::span<const uint64_t> words, size_t end, size_t in_row, Work& work) const {
+  RunHash hash;
+  for (size_t length = 1; length <= std::min(in_row, n_); ++length) {
+    const uint64_t value = hash.add(words[end - length]);
+    if (length < shortest_run_ || !maybe(value)) continue;
+    const uint32_t from = runs_.find(value);
+    if (from == Table::absent) continue;
+    const Run run{group_of(from), static_cast<uint32_t>(end - length), static_cast<uint32_t>(length)};
+    if (letters_of(&words[run.begin], length) < overlap_least_evidence) {
+      work.faint.push_back(run);
       continue;
     }
-    if (uint32_t place = grams_.find(hash); place != Table::absent) {
-      do {
-        const uint32_t from = places_[place] & ~last_place;
-        work.votes.push_back({group_of(from), at, from});
-      } while (!(places_[place++] & last_place));
+    if (length == n_ && !work.runs.empty()) {
+      Run& last = work.runs.back();
+      if (last.group == run.group && last.length >= n_ && last.begin + last.length + 1 == end) {
+        ++last.length;
+        continue;
+      }
     }
-    if (++passed < n_ - overlap_gram + 1) continue;
-    const auto begin = static_cast<uint32_t>(at + overlap_gram - n_);
-    const uint32_t from = runs_.find(run_hash(&words[begin], n_));
-    if (from == Table::absent) continue;
-    const uint32_t group = group_of(from);
-    const auto length = static_cast<uint32_t>(n_);
-    if (!work.runs.empty() && work.runs.back().group == group &&
-        work.runs.back().begin + work.runs.back().length + 1 == begin + length)
-      ++work.runs.back().length;
-    else
-      work.runs.push_back({group, begin, length});
+    work.runs.push_back(run);
   }
+}
+
+// By group; of the votes only those whose group may have two.
+void OverlapIndex::put_in_order(Work& work) const {
+  constexpr size_t counters = 4096;
+  uint8_t counts[counters] = {};
+  for (const Vote& vote : work.votes) {
+    uint8_t& count = counts[vote.group % counters];
+    count = std::min(count + 1, 2);
+  }
+  std::erase_if(work.votes, [&](const Vote& vote) { return counts[vote.group % counters] < 2; });
   std::sort(work.votes.begin(), work.votes.end(), [](const Vote& a, const Vote& b) {
     return (uint64_t{a.group} << 32 | a.at) < (uint64_t{b.group} << 32 | b.at);
   });
@@ -232,7 +309,7 @@ void OverlapIndex::score_window(std::span<const Vote> votes, std::span<const uin
         letters_here -= letters_of(record[word]);
     }
     const double share = static_cast<double>(covered) / static_cast<double>(coverable);
-    if (share > hit.share && std::min(letters_there, letters_here) >= overlap_least_letters) {
+    if (share > hit.share && std::min(letters_there, letters_here) * share >= overlap_least_evidence) {
       hit.share = share;
       hit.begin = votes[first].at;
       hit.end = end_here;
@@ -251,7 +328,7 @@ void OverlapIndex::score_record(std::span<const Vote> votes, std::span<const uin
       letters += letters_of(record[end]);
     }
   const double share = static_cast<double>(covered) / static_cast<double>(record.size());
-  if (share > hit.share && letters >= overlap_least_letters) {
+  if (share > hit.share && letters * share >= overlap_least_evidence) {
     hit.share = share;
     hit.begin = votes.front().at;
     hit.end = end;
@@ -270,7 +347,7 @@ OverlapHit OverlapIndex::score_group(uint32_t group, std::span<const Vote> votes
   const Group& texts = groups_[group];
   OverlapHit hit{texts.item, 0, 0, 0, 0};
   const auto enough = [](std::span<const Vote> some) {
-    return some.size() * overlap_gram * most_letters >= overlap_least_letters;
+    return some.size() * overlap_gram * most_letters >= overlap_least_evidence;
   };
   if (enough(votes)) {
     const uint32_t begin = texts_[texts.begin].begin, end = texts_[texts.end - 1].end;
@@ -293,7 +370,8 @@ OverlapHit OverlapIndex::score_group(uint32_t group, std::span<const Vote> votes
   }
   if (!runs.empty()) {
     hit.run = runs[0].length;
-    if (hit.share < threshold_) {
+    if (hit.run < n_) hit.share = 1;  // a whole text
+    if (hit.share < threshold_ || hit.run < n_) {
       hit.begin = runs[0].begin;
       hit.end = runs[0].begin + runs[0].length;
     }
@@ -301,16 +379,36 @@ OverlapHit OverlapIndex::score_group(uint32_t group, std::span<const Vote> votes
   return hit;
 }
 
-Overlap OverlapIndex::find(std::span<const uint64_t> words) const {
+// Adds those of the faint runs that fill lines of the text, in their order.
+void OverlapIndex::take_lines(std::string_view text, Work& work) const {
+  const auto is_filler = [](char c) { return c > 0 && !is_word(static_cast<char32_t>(c)); };
+  std::vector<size_t> words;
+  for (const Run& run : work.faint) words.insert(words.end(), {run.begin, run.begin + run.length - size_t{1}});
+  const auto places = overlap_places(text, words);
+  for (size_t i = 0; i < work.faint.size(); ++i) {
+    size_t begin = places[2 * i].begin, end = places[2 * i + 1].end;
+    while (begin > 0 && text[begin - 1] != '\n' && is_filler(text[begin - 1])) --begin;
+    while (end < text.size() && text[end] != '\n' && is_filler(text[end])) ++end;
+    if ((begin == 0 || text[begin - 1] == '\n') && (end == text.size() || text[end] == '\n'))
+      work.runs.push_back(work.faint[i]);
+  }
+}
+
+Overlap OverlapIndex::find(std::string_view text) const {
   Overlap found;
+  const std::vector<uint64_t> words = overlap_words(text);
   if (words.size() < overlap_gram || groups_.empty()) return found;
   require(words.size() < last_place, "a text has more than 2^31 words");
   thread_local Work work;  // to keep its memory from record to record
   work.votes.clear();
   work.runs.clear();
+  work.faint.clear();
   vote(words, work);
+  if (!work.faint.empty()) take_lines(text, work);
+  put_in_order(work);
   std::span<const Vote> votes = work.votes;
   std::span<const Run> runs = work.runs;
+  std::vector<size_t> ends;
   while (!votes.empty() || !runs.empty()) {
     const uint32_t group = std::min(votes.empty() ? ~0u : votes[0].group, runs.empty() ? ~0u : runs[0].group);
     size_t v = 0, r = 0;
@@ -326,13 +424,20 @@ Overlap OverlapIndex::find(std::span<const uint64_t> words) const {
   std::stable_sort(found.hits.begin(), found.hits.end(), [](const OverlapHit& a, const OverlapHit& b) {
     return a.share != b.share ? a.share > b.share : a.run > b.run;
   });
+  for (const OverlapHit& hit : found.hits) ends.insert(ends.end(), {hit.begin, hit.end - 1});
+  if (ends.empty()) return found;
+  const auto places = overlap_places(text, ends);
+  for (size_t i = 0; i < found.hits.size(); ++i) {
+    found.hits[i].begin = places[2 * i].begin;
+    found.hits[i].end = places[2 * i + 1].end;
+  }
   return found;
 }
 
 size_t OverlapIndex::memory() const {
   const auto bytes = [](const auto& vector) { return vector.capacity() * sizeof(vector[0]); };
-  return bytes(weights_) + bytes(texts_) + bytes(groups_) + bytes(group_hint_) + bytes(bitmap_) + bytes(grams_.slots) +
-         bytes(runs_.slots) + bytes(places_);
+  return bytes(weights_) + bytes(texts_) + bytes(groups_) + bytes(group_hint_) + bytes(group_ends_) + bytes(bitmap_) +
+         bytes(grams_.slots) + bytes(runs_.slots) + bytes(places_);
 }
 
 }  // namespace ds

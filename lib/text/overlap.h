@@ -1,25 +1,28 @@
-// Which items of a benchmark stand in a text, word for word, as a short line or as a diluted copy.
+// Which items of a benchmark stand in a text: word for word, as a short line, or as a diluted copy.
 //
-// Words: those of words.h, but each Han ideograph and kana is a word of its own, since Chinese and Japanese do not mark
-// words. A gram is 3 consecutive words of one text of an item. It is evidence for the items that have it, unless more
-// than `overlap_common_items` have it: then it is a turn of phrase or a template, and counts nowhere.
+// Words are those of words.h, but each Han ideograph and kana is a word of its own, as Chinese and Japanese do not mark
+// words. The evidence of a word is its number of letters, at most 7; 3 for an ideograph or kana, 1 for a number.
 //
-// The share of an item's text in a record: of the words of the text that some evidence gram has in it, the part that
-// grams which also stand in a window of the record cover; the largest over all windows of twice the words of the text.
-// So a verbatim copy has 1 however long the record around it, and a copy with a foreign word every 4 words or more too;
-// one with every word replaced with probability 1/5 still has 0.7. The share of an item is the largest of its texts'
-// and of all of its texts' together (question and answer in one window). A record of fewer than n words also counts the
-// other way round: the part of its own words that the item covers. A share counts only where the covered words have at
-// least `overlap_least_letters` letters (of a word at most 7 count; an ideograph or kana counts as 3): else it is 0.
+// A gram is 3 consecutive words of a text of an item. Grams that more than 16 items have are turns of phrase or
+// templates and count nowhere. A window of the record covers those words of a text that stand in a gram which also
+// stands in the window. The share of a text is the part covered of the words that have a gram at all, the largest over
+// all windows of twice as many words as the text has; so a verbatim copy has 1, however long the record around it, a
+// copy with a foreign word after every 4 has 1 too, and one with each fifth word replaced about 0.7. It counts only
+// where the evidence times the share is at least 20, the evidence being that of the words covered in the text or that
+// of their copies in the record, whichever is less: little text must match better. The share of an item is the largest
+// of its texts, and of all its texts taken together. A record of fewer than n words counts the other way round too, by
+// the part of its own words that the item covers.
 //
-// The run: besides, n consecutive words of a text, n = 13 by default as in GPT-3 (Brown et al. 2020, appendix C), stand
-// in the record: the whole run of such n-grams. The same two conditions hold: not in more than `overlap_common_items`
-// items, and letters enough.
+// A run is n consecutive words of a text that stand in the record too (13 by default, as in GPT-3: Brown et al. 2020,
+// appendix C), of an evidence of at least 20, and in at most 16 items; longer runs are counted as one. A text of 3 to
+// n-1 words is a run of its own where it stands in the record in whole, and has the share 1; down to an evidence of 10
+// it does where it fills a line of the record, or lines.
 //
-// Sources: coverage by short grams in the place of one long gram is what PaLM (8-grams, 70 %) and Llama 2 and 3 (token
-// coverage, skipgrams) do on the side of the benchmark; Singh et al. 2024 (arXiv:2411.03923) measure that long n miss
-// much; Yang et al. 2023 (arXiv:2311.04850) show the hole.
+// Coverage by short grams, seen from the benchmark, is the measure of PaLM (8-grams), Llama 2 and 3 (tokens in common
+// n-grams); Singh et al. 2024 (arXiv:2411.03923) find that long n-grams miss much, Yang et al. 2023 (arXiv:2311.04850)
+// that light rewriting gets past them. A text rewritten so that no 3 words stay together is not found here either.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -28,23 +31,24 @@
 
 namespace ds {
 
-// A hash a word. The three low bits are its letters: 1 to 7, 3 for an ideograph or kana.
+// A hash a word. The three low bits are its evidence.
 std::vector<uint64_t> overlap_words(std::string_view text);
-// Where the words [first, last) of the text stand: bytes [begin, end) of it.
+
 struct ByteRange {
   size_t begin, end;
 };
-ByteRange overlap_bytes(std::string_view text, size_t first, size_t last);
+// Where words of the text stand, given by their numbers from 0; at its end for those that it does not have.
+std::vector<ByteRange> overlap_places(std::string_view text, std::span<const size_t> words);
 
 constexpr size_t overlap_gram = 3;
 constexpr size_t overlap_common_items = 16;
-constexpr uint32_t overlap_least_letters = 24;
+constexpr uint32_t overlap_least_evidence = 20, overlap_line_evidence = 10;
 
 struct OverlapHit {
   uint32_t item;
   double share;       // 0 to 1
-  uint32_t run;       // words of the longest run; 0 where no n-gram is shared
-  size_t begin, end;  // where: words of the record
+  uint32_t run;       // words of the longest run; 0 where there is none
+  size_t begin, end;  // where: bytes of the text
 };
 
 struct Overlap {
@@ -53,7 +57,7 @@ struct Overlap {
   std::vector<OverlapHit> hits;  // items with share >= threshold or a run, best first: share, run, then the first item
 };
 
-// Takes the items, then answers for any number of threads. About 30 bytes a word of the items in all.
+// Takes the items, then answers on any number of threads. Holds about 25 bytes a word of the items.
 class OverlapIndex {
  public:
   // n: 5 to 100 words; threshold in (0, 1].
@@ -65,7 +69,7 @@ class OverlapIndex {
   // Ends the adding; find() answers from then on.
   void freeze();
 
-  Overlap find(std::span<const uint64_t> words) const;
+  Overlap find(std::string_view text) const;
 
   size_t words() const { return weights_.size(); }
   // Bytes held.
@@ -94,6 +98,8 @@ class OverlapIndex {
     static constexpr uint32_t absent = ~0u;
     std::vector<Slot> slots;
     void reserve(size_t count);
+    // The high half of the hash, scaled to the number of slots; the tag is the low half.
+    const Slot* home(uint64_t hash) const { return slots.data() + ((hash >> 32) * slots.size() >> 32); }
     void insert(uint64_t hash, uint32_t value);
     uint32_t find(uint64_t hash) const;
   };
@@ -104,8 +110,17 @@ class OverlapIndex {
   void build_runs();
   bool is_evidence(std::span<const Place> places) const;
   uint32_t group_of(uint32_t word) const;
+  uint32_t run_length(const Text& text) const { return std::min(text.end - text.begin, static_cast<uint32_t>(n_)); }
+  bool maybe(uint64_t hash) const {
+    const uint64_t bit = hash >> bitmap_shift_;
+    return (bitmap_[bit >> 6] >> (bit & 63)) & 1;
+  }
   uint32_t text_of(const Group& group, const Vote& vote) const;
   void vote(std::span<const uint64_t> words, Work& work) const;
+  void take_places(uint32_t place, uint32_t at, Work& work) const;
+  void take_runs(std::span<const uint64_t> words, size_t end, size_t in_row, Work& work) const;
+  void take_lines(std::string_view text, Work& work) const;
+  void put_in_order(Work& work) const;
   OverlapHit score_group(uint32_t group, std::span<const Vote> votes, std::span<const Run> runs,
                          std::span<const uint64_t> record, Work& work) const;
   void score_window(std::span<const Vote> votes, std::span<const uint64_t> record, uint32_t begin, uint32_t end,
@@ -118,11 +133,12 @@ class OverlapIndex {
   std::vector<uint8_t> weights_;   // letters of each word; 0 where no evidence gram has it
   std::vector<Text> texts_;
   std::vector<Group> groups_;
-  std::vector<uint32_t> group_hint_;  // the group of word 64 * i
-  std::vector<uint64_t> bitmap_;      // which grams occur at all, evidence or not
+  std::vector<uint32_t> group_ends_, group_hint_;  // the word after each group; the group of word 32 * i
+  std::vector<uint64_t> bitmap_;                   // hashes of grams, evidence or not, and of runs
   int bitmap_shift_ = 0;
-  Table grams_;                   // evidence gram -> the first of its places_
-  Table runs_;                    // n-gram -> its first word
+  Table grams_;  // evidence gram -> its place, or the first of its places_
+  Table runs_;   // n-grams, and texts of fewer words -> the first word
+  size_t shortest_run_ = 0;
   std::vector<uint32_t> places_;  // first words of grams; the top bit ends a list
 };
 

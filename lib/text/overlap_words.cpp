@@ -158,15 +158,18 @@ std::vector<uint64_t> overlap_words(std::string_view text) {
   return words;
 }
 
-ByteRange overlap_bytes(std::string_view text, size_t first, size_t last) {
-  ByteRange range{text.size(), text.size()};
-  size_t count = 0;
+std::vector<ByteRange> overlap_places(std::string_view text, std::span<const size_t> words) {
+  std::vector<size_t> order(words.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return words[a] < words[b]; });
+  std::vector<ByteRange> places(words.size(), {text.size(), text.size()});
+  size_t word = 0, next = 0;
   split(text, [&](uint64_t, size_t begin, size_t end) {
-    if (count == first) range.begin = begin;
-    if (++count == last) range.end = end;
-    return count < last;
+    for (; next < order.size() && words[order[next]] == word; ++next) places[order[next]] = {begin, end};
+    ++word;
+    return next < order.size();
   });
-  return range;
+  return places;
 }
 
 }  // namespace ds
