@@ -395,7 +395,7 @@ static std::string html(const std::string& title, const std::vector<Section>& se
 
 void write_page(const PageOptions& options, Report& report) {
   if (options.results.empty() && options.metrics.empty() && options.reports.empty())
-    throw UsageError("ds-eval report needs at least one --results, --metrics or --stage FILE");
+    throw UsageError("report needs at least one of --results, --metrics and --stage");
   std::vector<Results> all;
   for (const auto& path : options.results) all.push_back(load_results(path));
   std::vector<Stage> stages;

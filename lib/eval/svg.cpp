@@ -60,7 +60,8 @@ std::string short_number(double value) {
 std::string percent(uint64_t part, uint64_t whole) {
   if (whole == 0) return "-";
   const double value = 100 * static_cast<double>(part) / static_cast<double>(whole);
-  return part > 0 && value < 0.005 ? "<0.01" : fixed(value, 2);
+  if (part > 0 && value < 0.005) return "<0.01";
+  return part < whole && value >= 99.995 ? ">99.99" : fixed(value, 2);
 }
 
 // A step of 1, 2 or 5 times a power of ten that cuts the range into about five.
@@ -264,7 +265,7 @@ std::string histogram_chart(const Histogram& histogram, const std::string& title
       if (mark.at < cells[i].low || mark.at > cells[i].high || (mark.at == cells[i].high && !last)) continue;
       const double inside = (mark.at - cells[i].low) / (cells[i].high - cells[i].low);
       const std::string x = percentage(x_of(i) + cell_width * inside);
-      svg += cat("<line class=\"mark\" x1=\"", x, "\" x2=\"", x, "\" y1=\"4\" y2=\"", base + 4, "\"/>\n");
+      svg += cat("<line class=\"mark\" x1=\"", x, "\" x2=\"", x, "\" y1=\"14\" y2=\"", base + 4, "\"/>\n");
     }
   const auto label = [&](size_t cell, const char* anchor) {
     const double edge = cell < cells.size() ? cells[cell].low : cells.back().high;

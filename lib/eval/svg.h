@@ -51,7 +51,8 @@ std::string histogram_chart(const Histogram& histogram, const std::string& title
 // 1234567 -> "1,234,567"; 1234567.0 -> "1.23M", 0.01234 -> "0.0123": three significant digits.
 std::string grouped(uint64_t number);
 std::string short_number(double value);
-// 100 * part / whole with two digits, "<0.01" for what is not 0 but rounds to it; "-" where whole is 0.
+// 100 * part / whole with two digits, "<0.01" and ">99.99" for what is not 0 or all but rounds to it; "-" where
+// whole is 0.
 std::string percent(uint64_t part, uint64_t whole);
 
 // &, <, > and double quotes as entities; control characters, which HTML does not allow, as U+FFFD.
