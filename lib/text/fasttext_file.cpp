@@ -120,11 +120,10 @@ void read_dictionary(Cursor& in, FastTextDictionary& dictionary, int32_t buckets
           in.rest.size(), " are left");
   read_entries(in, dictionary, size);
   dictionary.pruned = kept >= 0;
-  if (kept > 0) dictionary.row_of.assign(dictionary.bucket, -1);
   for (int64_t i = 0; i < kept; ++i) {
     const auto ngram = in.number<int32_t>("a kept n-gram", 0, buckets - 1);
     const auto row = in.number<int32_t>("a kept n-gram's row", 0, static_cast<int32_t>(kept - 1));
-    dictionary.row_of[static_cast<size_t>(ngram)] = row;
+    dictionary.row_of[static_cast<uint64_t>(ngram)] = row;
   }
 }
 
@@ -153,7 +152,8 @@ void check_rows(const FastTextFile& file, const std::string& name) {
   const FastTextDictionary& dictionary = file.dictionary;
   int64_t needed = dictionary.words;
   if (dictionary.pruned) {
-    for (const int32_t row : dictionary.row_of) needed = std::max(needed, int64_t{dictionary.words} + row + 1);
+    dictionary.row_of.for_each(
+        [&](uint64_t, int32_t row) { needed = std::max(needed, int64_t{dictionary.words} + row + 1); });
   } else if (file.word_ngrams > 1 || file.max_characters > 0) {
     needed += dictionary.bucket;
   }

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/flat_map.h"
+
 namespace ds {
 
 // Vectors of `dim` numbers cut into parts of `width` (the last may be shorter), each part one of 256 centroids.
@@ -51,8 +53,8 @@ struct FastTextDictionary {
   std::vector<int64_t> label_counts;
   uint32_t bucket = 0;  // n-grams hash to [0, bucket)
   bool pruned = false;
-  std::vector<int32_t> row_of;  // where pruned: n-gram -> its row after the words, -1 for none; empty: no row
-  std::vector<int32_t> table;   // entries by hash, open addressing; -1: free
+  FlatMap<int32_t> row_of;     // where pruned: n-gram -> its row after the words; others have none
+  std::vector<int32_t> table;  // entries by hash, open addressing; -1: free
 
   size_t home(uint32_t hash) const { return (hash * 0x9e3779b97f4a7c15u >> 32) & (table.size() - 1); }
   int32_t find(std::string_view word, uint32_t hash) const;  // -1: none
@@ -60,7 +62,8 @@ struct FastTextDictionary {
   int64_t ngram_row(uint64_t hash) const {
     const uint64_t ngram = hash % bucket;
     if (!pruned) return words + static_cast<int64_t>(ngram);
-    return row_of.empty() || row_of[ngram] < 0 ? -1 : int64_t{words} + row_of[ngram];
+    const int32_t* row = row_of.find(ngram);
+    return row ? int64_t{words} + *row : -1;
   }
 };
 
