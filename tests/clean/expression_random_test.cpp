@@ -243,7 +243,7 @@ TEST(Expression, RandomTreesEvaluateAsTheyRead) {
       Signals signals;
       signals[Signal::words] = static_cast<double>(draw.below(4));
       if (draw.below(2)) signals[Signal::repetition] = 0.5;
-      if (draw.below(2)) signals.lang = "a";
+      if (draw.below(2)) signals.lang.push_back('a');
       const Json value = parse_json(json, "reference");
       const bool expected = Reference::truth(Reference{value, signals}.eval(tree));
       trues += expected;
