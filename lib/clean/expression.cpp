@@ -10,6 +10,9 @@
 #include "text/unicode.h"
 
 namespace ds {
+
+using namespace expr;
+
 namespace {
 
 enum class Kind : uint8_t { null, boolean, number, string, container };
@@ -51,11 +54,18 @@ Value number_value(std::string_view json) {
 Value from_json(std::string_view json) {
   if (json.empty()) return null_value();
   switch (json[0]) {
-    case 'n': return null_value();
-    case 't': case 'f': return of(json[0] == 't');
-    case '"': return of(json.substr(1, json.size() - 2));
-    case '[': case '{': return of(json, Kind::container);
-    default: return number_value(json);
+    case 'n':
+      return null_value();
+    case 't':
+    case 'f':
+      return of(json[0] == 't');
+    case '"':
+      return of(json.substr(1, json.size() - 2));
+    case '[':
+    case '{':
+      return of(json, Kind::container);
+    default:
+      return number_value(json);
   }
 }
 
@@ -84,10 +94,14 @@ Value field_value(const Program& program, uint32_t at, const Record& record, Mad
 bool equal(const Value& a, const Value& b) {
   if (a.kind != b.kind) return false;
   switch (a.kind) {
-    case Kind::number: return a.number == b.number;
-    case Kind::string: return a.text() == b.text();
-    case Kind::boolean: return a.boolean == b.boolean;
-    default: return false;
+    case Kind::number:
+      return a.number == b.number;
+    case Kind::string:
+      return a.text() == b.text();
+    case Kind::boolean:
+      return a.boolean == b.boolean;
+    default:
+      return false;
   }
 }
 
@@ -138,46 +152,75 @@ Value to_number(const Value& x) {
 
 Value pushed(const Program& program, Step step, const Signals& signals, const Record& record, Made& made) {
   switch (step.op) {
-    case Op::number: return of(program.numbers[step.at]);
-    case Op::text: return of(std::string_view(program.texts[step.at]));
-    case Op::boolean: return of(step.at != 0);
-    case Op::signal: return of(signals.values[step.at]);
-    case Op::lang: return signals.lang.empty() ? null_value() : of(std::string_view(signals.lang));
-    default: return field_value(program, step.at, record, made);
+    case Op::number:
+      return of(program.numbers[step.at]);
+    case Op::text:
+      return of(std::string_view(program.texts[step.at]));
+    case Op::boolean:
+      return of(step.at != 0);
+    case Op::signal:
+      return of(signals.values[step.at]);
+    case Op::lang:
+      return signals.lang.empty() ? null_value() : of(std::string_view(signals.lang));
+    default:
+      return field_value(program, step.at, record, made);
   }
 }
 
 Value of_two(Op op, const Value& a, const Value& b) {
   const bool strings = a.kind == Kind::string && b.kind == Kind::string;
   switch (op) {
-    case Op::add: return calculated(a, b, std::plus<>());
-    case Op::subtract: return calculated(a, b, std::minus<>());
-    case Op::multiply: return calculated(a, b, std::multiplies<>());
-    case Op::divide: return calculated(a, b, std::divides<>());
-    case Op::equal: return of(equal(a, b));
-    case Op::not_equal: return of(!equal(a, b));
-    case Op::less: return of(ordered(a, b, std::less<>()));
-    case Op::less_equal: return of(ordered(a, b, std::less_equal<>()));
-    case Op::greater: return of(ordered(a, b, std::greater<>()));
-    case Op::greater_equal: return of(ordered(a, b, std::greater_equal<>()));
-    case Op::in_array: return of(in_array(a, b));
-    case Op::contains: return of(strings && a.text().find(b.text()) != std::string_view::npos);
-    case Op::starts_with: return of(strings && a.text().starts_with(b.text()));
-    default: return of(strings && a.text().ends_with(b.text()));
+    case Op::add:
+      return calculated(a, b, std::plus<>());
+    case Op::subtract:
+      return calculated(a, b, std::minus<>());
+    case Op::multiply:
+      return calculated(a, b, std::multiplies<>());
+    case Op::divide:
+      return calculated(a, b, std::divides<>());
+    case Op::equal:
+      return of(equal(a, b));
+    case Op::not_equal:
+      return of(!equal(a, b));
+    case Op::less:
+      return of(ordered(a, b, std::less<>()));
+    case Op::less_equal:
+      return of(ordered(a, b, std::less_equal<>()));
+    case Op::greater:
+      return of(ordered(a, b, std::greater<>()));
+    case Op::greater_equal:
+      return of(ordered(a, b, std::greater_equal<>()));
+    case Op::in_array:
+      return of(in_array(a, b));
+    case Op::contains:
+      return of(strings && a.text().find(b.text()) != std::string_view::npos);
+    case Op::starts_with:
+      return of(strings && a.text().starts_with(b.text()));
+    default:
+      return of(strings && a.text().ends_with(b.text()));
   }
 }
 
 Value of_one(const Program& program, Step step, const Value& x, Made& made) {
   switch (step.op) {
-    case Op::negate: return x.kind == Kind::number ? of(-x.number) : null_value();
-    case Op::invert: return of(!x.is_true());
-    case Op::has: return of(x.kind != Kind::null);
-    case Op::length: return length(x);
-    case Op::lower: return lower(x, made);
-    case Op::to_number: return to_number(x);
-    case Op::condition: return of(x.is_true());
-    case Op::matches: return of(x.kind == Kind::string && program.patterns[step.at].search(x.text()));
-    default: return of(false);
+    case Op::negate:
+      return x.kind == Kind::number ? of(-x.number) : null_value();
+    case Op::invert:
+      return of(!x.is_true());
+    case Op::has:
+      return of(x.kind != Kind::null);
+    case Op::length:
+      return length(x);
+    case Op::lower:
+      return lower(x, made);
+    case Op::to_number:
+      return to_number(x);
+    case Op::condition:
+      return of(x.is_true());
+    case Op::matches:
+      return of(x.kind == Kind::string && program.patterns[step.at].search(x.text()));
+    default:
+      return of(false);
   }
 }
 

@@ -14,10 +14,10 @@
 // Functions: has(x) is false for null; length(x) of a string in characters, of an array or object in items; lower(x);
 // number(x) reads a string of digits; contains(x, 'part'), startswith(x, 'part'), endswith(x, 'part').
 //
-// Messy data never stops a run. A comparison with null, or of values of two types, is false (so != is true); what is not
-// true is no true condition; arithmetic with anything but numbers is null, and so is a result that is not finite (x / 0).
-// `not` turns a false into true whatever it came from. Strings compare by code point. Where the types can be told from
-// the expression itself, a senseless combination is refused: words < 'x', length + true.
+// Messy data never stops a run. A comparison with null, or of values of two types, is false (so != is true), and `not`
+// turns that into true; a condition that is not true itself counts as false; arithmetic with anything but numbers is
+// null, and so is a result that is not finite (1 / 0). Strings compare by code point; arrays and objects equal nothing.
+// Where the types can be told from the expression itself, a senseless combination is refused: words < 'x', lang + 1.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -28,7 +28,9 @@
 
 namespace ds {
 
-struct Program;
+namespace expr {
+struct Program;  // expression_program.h
+}
 
 // Immutable and cheap to copy; evaluate() may run on all threads at once.
 class Expression {
@@ -45,8 +47,8 @@ class Expression {
   bool evaluate(const Signals& signals, const Record& record) const;
 
  private:
-  explicit Expression(std::shared_ptr<const Program> program) : program_(std::move(program)) {}
-  std::shared_ptr<const Program> program_;
+  explicit Expression(std::shared_ptr<const expr::Program> program) : program_(std::move(program)) {}
+  std::shared_ptr<const expr::Program> program_;
 };
 
 }  // namespace ds

@@ -8,7 +8,7 @@
 #include "clean/expression_program.h"
 #include "text/unicode.h"
 
-namespace ds {
+namespace ds::expr {
 namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -25,7 +25,9 @@ size_t character_begin(std::string_view text, size_t offset) {
 
 size_t number_length(std::string_view text) {
   size_t at = 0;
-  const auto is = [&](std::string_view set) { return at < text.size() && set.find(text[at]) != std::string_view::npos; };
+  const auto is = [&](std::string_view set) {
+    return at < text.size() && set.find(text[at]) != std::string_view::npos;
+  };
   const auto digits = [&] {
     const size_t begin = at;
     while (at < text.size() && is_digit(text[at])) ++at;
@@ -132,10 +134,19 @@ void Lexer::escape(std::string& out) {
   at_ += 2;
   if (at_ > text_.size()) return;  // the string has no end
   switch (const char c = text_[begin + 1]) {
-    case '"': case '\\': out.push_back(c); return;
-    case 'n': out.push_back('\n'); return;
-    case 'r': out.push_back('\r'); return;
-    case 't': out.push_back('\t'); return;
+    case '"':
+    case '\\':
+      out.push_back(c);
+      return;
+    case 'n':
+      out.push_back('\n');
+      return;
+    case 'r':
+      out.push_back('\r');
+      return;
+    case 't':
+      out.push_back('\t');
+      return;
     case 'u': {
       uint32_t character = 0;
       const std::string_view four = text_.substr(at_, std::min<size_t>(4, text_.size() - at_));
@@ -148,8 +159,9 @@ void Lexer::escape(std::string& out) {
       return;
     }
     default:
-      fault(begin, "an unknown escape in a string; a backslash itself is \\\\, or write the string in single quotes, "
-                   "where nothing is an escape");
+      fault(begin,
+            "an unknown escape in a string; a backslash itself is \\\\, or write the string in single quotes, "
+            "where nothing is an escape");
   }
 }
 
@@ -176,4 +188,4 @@ Token Lexer::symbol(size_t begin) {
   fault(begin, cat("an unexpected '", text_.substr(begin, end - begin), "'"));
 }
 
-}  // namespace ds
+}  // namespace ds::expr

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace ds {
+namespace ds::expr {
 
 struct Token {
   enum class Kind { end, number, string, name, symbol } kind = Kind::end;
@@ -40,4 +40,4 @@ class Lexer {
 // As it may stand in a message: a token, or the beginning of a long one.
 std::string quoted(const Token& token);
 
-}  // namespace ds
+}  // namespace ds::expr

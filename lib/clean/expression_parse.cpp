@@ -12,6 +12,9 @@
 #include "text/unicode.h"
 
 namespace ds {
+
+using namespace expr;
+
 namespace {
 
 // What an operand is; a field can be of any type.
@@ -94,13 +97,13 @@ class Parser {
     size_t& depth;
   };
 
-  Operand either();      // or
-  Operand both();        // and
-  Operand inverted();    // not
-  Operand compared();    // == ... in, matches
-  Operand sum();         // + -
-  Operand product();     // * /
-  Operand sign();        // -x
+  Operand either();    // or
+  Operand both();      // and
+  Operand inverted();  // not
+  Operand compared();  // == ... in, matches
+  Operand sum();       // + -
+  Operand product();   // * /
+  Operand sign();      // -x
   Operand value();
   Operand call(const Token& name);
   Operand named(const Token& name);
@@ -167,7 +170,8 @@ size_t Parser::emit(Op op, size_t at) {
 }
 
 void Parser::require_condition(const Operand& operand, const std::string& who) {
-  if (operand.type == Type::any) emit(Op::condition);
+  if (operand.type == Type::any)
+    emit(Op::condition);
   else if (operand.type != Type::condition)
     fault(operand.first, cat(who, " needs a condition, and this is ", type_name(operand.type)));
 }
@@ -232,9 +236,12 @@ Operand Parser::compared() {
     emit(*op);
   } else if (is("in") || is("matches") || is("not")) {
     const bool inverse = accept("not");
-    if (accept("in")) member_of(left);
-    else if (accept("matches")) require_type(left, Type::string, "'matches'"), pattern();
-    else fault(token_, unexpected("expected 'in' or 'matches' after 'not'"));
+    if (accept("in"))
+      member_of(left);
+    else if (accept("matches"))
+      require_type(left, Type::string, "'matches'"), pattern();
+    else
+      fault(token_, unexpected("expected 'in' or 'matches' after 'not'"));
     if (inverse) emit(Op::invert);
   } else {
     return left;
@@ -352,7 +359,8 @@ Operand Parser::call(const Token& name) {
     const std::string near = near_name(name.raw, kFunctions);
     std::string all;
     for (const Function& f : kFunctions) all += cat(all.empty() ? "" : ", ", f.name);
-    fault(name, cat("no function ", quoted(name), near.empty() ? "; there are " + all : "; did you mean '" + near + "'?"));
+    fault(name,
+          cat("no function ", quoted(name), near.empty() ? "; there are " + all : "; did you mean '" + near + "'?"));
   }
   take();
   const Deeper deeper(*this);
@@ -366,8 +374,8 @@ Operand Parser::call(const Token& name) {
   }
   expect(")", cat("expected ')' after the arguments of '", function->name, "'"));
   if (arguments != function->arguments)
-    fault(name, cat("'", function->name, "' takes ", function->arguments, " argument", function->arguments == 1 ? "" : "s",
-                    ", not ", arguments));
+    fault(name, cat("'", function->name, "' takes ", function->arguments, " argument",
+                    function->arguments == 1 ? "" : "s", ", not ", arguments));
   emit(function->op);
   return {function->gives, name};
 }
@@ -397,7 +405,8 @@ Operand Parser::named(const Token& name) {
   }
   const std::string near = near_name(name.raw, signal_table);
   if (!near.empty())
-    fault(name, cat("no signal ", quoted(name), "; did you mean '", near, "'? A field of that name is record.", name.raw));
+    fault(name,
+          cat("no signal ", quoted(name), "; did you mean '", near, "'? A field of that name is record.", name.raw));
   return path(name);
 }
 

@@ -8,7 +8,7 @@
 #include "clean/signals.h"
 #include "text/regex.h"
 
-namespace ds {
+namespace ds::expr {
 
 enum class Op : uint8_t {
   // Push a value.
@@ -19,18 +19,20 @@ enum class Op : uint8_t {
   lang,     // Signals::lang
   field,    // fields[at]
   // Replace the two on top by one.
+  // clang-format off
   add, subtract, multiply, divide,
   equal, not_equal, less, less_equal, greater, greater_equal,
   in_array, contains, starts_with, ends_with,
   // Replace the one on top.
   negate, invert, has, length, lower, to_number,
+  // clang-format on
   condition,  // true where it is true, false for all else
   matches,    // patterns[at]
   nowhere,    // false: the value that was in no list
   // Go on at step `at`, or not.
-  and_then,   // a false on top stays and jumps, a true is popped
-  or_else,    // a true on top stays and jumps, a false is popped
-  in_item,    // [x, item]: where they are equal, one true stands for both and it jumps; else the item is popped
+  and_then,  // a false on top stays and jumps, a true is popped
+  or_else,   // a true on top stays and jumps, a false is popped
+  in_item,   // [x, item]: where they are equal, one true stands for both and it jumps; else the item is popped
 };
 
 struct Step {
@@ -47,7 +49,7 @@ struct PathPart {
 };
 using Path = std::vector<PathPart>;  // the first part is a key of the record
 
-// Values that can be on the stack at once: a level of nesting leaves at most four behind (a < b + c * contains(d, ...)).
+// Values that can be on the stack at once: a level of nesting leaves at most four behind, a < b + c * f(d, ...).
 constexpr size_t kStackSize = 1024;
 
 struct Program {
@@ -64,4 +66,4 @@ size_t number_length(std::string_view text);
 // The value of such a number; nothing where a double cannot hold it (1e999, 1e-999).
 std::optional<double> read_number(std::string_view number);
 
-}  // namespace ds
+}  // namespace ds::expr

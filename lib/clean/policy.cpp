@@ -18,11 +18,16 @@ constexpr size_t kMostBytes = 1 << 20, kMostNameBytes = 64;
 
 const char* kind_of(const Json& value) {
   switch (value.type) {
-    case Json::Type::string: return "a string";
-    case Json::Type::array: return "an array";
-    case Json::Type::object: return "a table";
-    case Json::Type::boolean: return "a boolean";
-    default: return "a number";
+    case Json::Type::string:
+      return "a string";
+    case Json::Type::array:
+      return "an array";
+    case Json::Type::object:
+      return "a table";
+    case Json::Type::boolean:
+      return "a boolean";
+    default:
+      return "a number";
   }
 }
 
@@ -91,7 +96,8 @@ Policy parse_policy(std::string_view text, std::string_view where) {
   if (file.find("drop_if") || file.find("keep_if")) add_rule(policy, file, "rules", where);
   if (const Json* rules = file.find("rule")) {
     if (rules->type == Json::Type::object) wrong(where, "a rule begins with [[rule]], in two brackets");
-    if (rules->type != Json::Type::array) wrong(where, "rule must be tables that begin with [[rule]], not ", kind_of(*rules));
+    if (rules->type != Json::Type::array)
+      wrong(where, "rule must be tables that begin with [[rule]], not ", kind_of(*rules));
     for (size_t i = 0; i < rules->items.size(); ++i) {
       const Json& table = rules->items[i];
       const std::string nth = cat(where, ": rule ", i + 1);

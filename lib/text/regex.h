@@ -1,6 +1,6 @@
 // A regular expression that a user gives, searched by RE2 in time linear in the text whatever the pattern.
-// RE2's syntax: no back references and no look-around; \d \s \w \b are ASCII (\pL is any letter); . is any character but
-// a line end unless (?s); ^ and $ are the ends of the text unless (?m); (?i) ignores case.
+// RE2's syntax: no back references and no look-around; \d \s \w \b are ASCII (\pL is any letter); . is any character
+// but a line end unless (?s); ^ and $ are the ends of the text unless (?m); (?i) ignores case.
 #pragma once
 #include <memory>
 #include <string_view>

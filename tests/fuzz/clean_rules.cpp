@@ -1,6 +1,6 @@
-// Any bytes as an expression and as a policy: an answer or a UsageError. What is behind the first NUL byte is the record
-// that it is asked about. An accepted expression gives the same answer twice, the opposite under `not`, and the same as a
-// rule of a policy.
+// Any bytes as an expression and as a policy: an answer or a UsageError. What is behind the first NUL byte is the
+// record that it is asked about. An accepted expression gives the same answer twice, the opposite under `not`, and the
+// same as a rule of a policy.
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
@@ -32,7 +32,8 @@ ds::Record record_of(std::string line) {
   try {
     return ds::Record(std::move(line), "fuzz", 1);
   } catch (const ds::Error&) {
-    return ds::Record(R"({"text": "a\tb", "n": 2, "tags": ["a", 1], "meta": {"x": [{"y": -1}]}, "flag": true})", "fuzz", 1);
+    return ds::Record(R"({"text": "a\tb", "n": 2, "tags": ["a", 1], "meta": {"x": [{"y": -1}]}, "flag": true})", "fuzz",
+                      1);
   }
 }
 
@@ -60,7 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (const auto opposite = parsed("not (" + text + "\n)")) {
     if (opposite->evaluate(signals, record) == answer || opposite->groups() != expression->groups()) std::abort();
   }
-  const auto policy = policy_of("drop_if = " + ds::json_string(text));  // a JSON string is a TOML string
+  if (text.find('\x7f') != std::string::npos) return 0;  // but for it, a JSON string is a TOML string
+  const auto policy = policy_of("drop_if = " + ds::json_string(text));
   if (!policy || (policy->first_match(signals, record) != nullptr) != answer) std::abort();
   return 0;
 }

@@ -11,7 +11,7 @@ namespace ds {
 namespace {
 
 TEST(JsonView, FindsMembersAndItems) {
-  const std::string object = R"( {"a": 1, "b" : {"a": [true, null]}, "\u00e9\n": "x", "a": "last", "": 0})" ;
+  const std::string object = R"( {"a": 1, "b" : {"a": [true, null]}, "\u00e9\n": "x", "a": "last", "": 0})";
   const std::string_view json = std::string_view(object).substr(1);
   EXPECT_EQ(json_member(json, "a"), "\"last\"");
   EXPECT_EQ(json_member(json_member(json, "b"), "a"), "[true, null]");
@@ -56,7 +56,9 @@ TEST(JsonView, Unescapes) {
     const std::string quoted = json_string(text);
     EXPECT_EQ(json_unescaped(std::string_view(quoted).substr(1, quoted.size() - 2)), text);
   }
-  EXPECT_EQ(json_unescaped("\\ud83d\\ude00\\u0041\\/"), "\xf0\x9f\x98\x80" "A/");
+  EXPECT_EQ(json_unescaped("\\ud83d\\ude00\\u0041\\/"),
+            "\xf0\x9f\x98\x80"
+            "A/");
 }
 
 }  // namespace
