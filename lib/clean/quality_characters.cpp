@@ -77,8 +77,9 @@ uint32_t find_kinds(char32_t c) {
   if (is_space(c) || (c >= 0x1C && c <= 0x1F)) kinds |= kind_blank;
   if (is_letter(c)) {
     kinds |= kind_letter;
-    if (to_lower(c) == c) kinds |= kind_lower;
-    if (to_upper(c) == c) kinds |= kind_upper;
+    const bool is_sign = c == 0xAA || c == 0xB5 || c == 0xBA;  // no letter to words: ordinals and the micro sign
+    if (!is_sign && to_lower(c) == c) kinds |= kind_lower;
+    if (!is_sign && to_upper(c) == c) kinds |= kind_upper;
   }
   if (c >= '0' && c <= '9') kinds |= kind_digit;
   if (is_punctuation(c)) kinds |= kind_punctuation;

@@ -109,11 +109,13 @@ size_t suffix_size(std::string_view text) {
   return unit_size(text);
 }
 
+constexpr uint32_t split_letter = kind_lower | kind_upper;
+
 // Bytes of what splits a word at text[at], with `before` in front of it; 0: none.
 size_t infix_size(std::string_view text, size_t at, const Character& before, const Character& here) {
   if (here.is(kind_icon) || here.code == 0x2026) return here.size;
   const auto next = [&](size_t size) { return character_at(text, at + size); };
-  const bool follows_word = before.is(kind_letter | kind_digit);
+  const bool follows_word = before.is(split_letter | kind_digit);
   switch (here.code) {
     case '.': {
       const size_t dots = dots_at(text, at);
@@ -121,13 +123,13 @@ size_t infix_size(std::string_view text, size_t at, const Character& before, con
       return before.is(kind_lower | kind_quote) && next(1).is(kind_upper | kind_quote) ? 1 : 0;
     }
     case ',':
-      return before.is(kind_letter) && next(1).is(kind_letter) ? 1 : 0;
+      return before.is(split_letter) && next(1).is(split_letter) ? 1 : 0;
     case ':':
     case '<':
     case '>':
     case '=':
     case '/':
-      return follows_word && next(1).is(kind_letter) ? 1 : 0;
+      return follows_word && next(1).is(split_letter) ? 1 : 0;
     case '+':
     case '*':
     case '^':
@@ -143,7 +145,7 @@ size_t infix_size(std::string_view text, size_t at, const Character& before, con
       const size_t most = here.code == '-' ? 3 : here.code == 0x2014 ? 2 : 1;
       for (size_t count = 1, size = here.size; count <= most; ++count, size += here.size) {
         const Character after = next(size);
-        if (after.is(kind_letter)) return size;
+        if (after.is(split_letter)) return size;
         if (after.code != here.code) return 0;
       }
       return 0;
@@ -151,6 +153,39 @@ size_t infix_size(std::string_view text, size_t at, const Character& before, con
     default:
       return 0;
   }
+}
+
+struct Infix {
+  size_t at = 0, size = 0;  // size 0: there is none
+};
+// The first infix at or behind text[from], not at the begin of the text.
+Infix find_infix(std::string_view text, size_t from) {
+  Character before = character_before(text, from);
+  for (size_t at = from; at < text.size();) {
+    const Character here = character_at(text, at);
+    if (at > 0 && !here.is(split_letter | kind_digit))
+      if (const size_t size = infix_size(text, at, before, here); size > 0) return {at, size};
+    before = here;
+    at += here.size;
+  }
+  return {};
+}
+
+// Exceptions that the rules would split: only they can have been split.
+bool rules_split(std::string_view text) {
+  return prefix_size(text) > 0 || suffix_size(text) > 0 || find_infix(text, 0).size > 0;
+}
+// The size of the longest such exception that begins with a byte.
+const std::array<uint8_t, 256>& longest_joins() {
+  static const auto longest = [] {
+    std::array<uint8_t, 256> sizes{};
+    for (const auto& exception : word_exceptions()) {
+      auto& size = sizes[static_cast<unsigned char>(exception.text[0])];
+      if (rules_split(exception.text)) size = std::max(size, static_cast<uint8_t>(exception.text.size()));
+    }
+    return sizes;
+  }();
+  return longest;
 }
 
 class Splitter {
@@ -221,22 +256,10 @@ class Splitter {
     const auto core = piece(begin, end);
     if (const auto* exception = find_exception(core)) return push(begin, *exception);
     size_t start = 0;  // of the word that is being read
-    Character before;
-    for (size_t at = 0; at < core.size();) {
-      const Character here = character_at(core, at);
-      const size_t infix =
-          at == 0 || (here.kinds & (kind_letter | kind_digit)) ? 0 : infix_size(core, at, before, here);
-      if (infix == 0) {
-        before = here;
-        at += here.size;
-        continue;
-      }
+    for (Infix infix; (infix = find_infix(core, start)).size > 0; start = infix.at + infix.size) {
       if (start == 0 && is_web_address(core)) break;
-      if (at > start) push(begin + start, begin + at);
-      push(begin + at, begin + at + infix);
-      at += infix;
-      start = at;
-      before = character_before(core, at);
+      if (infix.at > start) push(begin + start, begin + infix.at);
+      push(begin + infix.at, begin + infix.at + infix.size);
     }
     if (start < core.size()) push(begin + start, end);
   }
@@ -249,12 +272,13 @@ class Splitter {
       const WordException* exception;
     };
     std::vector<Match> matches;
-    for (size_t i = first; i < words_.size(); ++i) {
+    for (size_t i = first; i + 1 < words_.size(); ++i) {
+      const size_t longest = longest_joins()[static_cast<unsigned char>(text_[words_[i].begin])];
       for (size_t j = i + 1; j < words_.size(); ++j) {
         const size_t size = words_[j].begin + words_[j].size - words_[i].begin;
-        if (size > longest_exception) break;
-        if (const auto* exception = find_exception(text_.substr(words_[i].begin, size)))
-          matches.push_back({i, j - i + 1, exception});
+        if (size > longest) break;
+        const auto* exception = find_exception(text_.substr(words_[i].begin, size));
+        if (exception && rules_split(exception->text)) matches.push_back({i, j - i + 1, exception});
       }
     }
     if (matches.empty()) return;

@@ -43,12 +43,12 @@ constexpr Contractions contractions[] = {
 constexpr std::string_view not_contractions = "ill hell shell its shed were well whore";
 
 constexpr std::string_view odd_emoticons =
-    ":1 :0 :| :() >:( >:o :o) (o: :') :'-) :'( :'-( (8 8) 8-) (-8 8D 8-D ;) ;-) (; (-; ;D ;-D =) (= =( =] [= ]= =[ =/ "
+    ":1 :0 :-0 :| :-| :() >:( >:o :o) (o: :') :'-) :'( :'-( 8) 8-) (-8 8D 8-D ;) ;-) (; (-; ;D ;-D =) (= =( =] [= ]= "
+    "=[ =/ "
     "=| "
     "=3 =D (: (-: ): )-: [: [-: xD XD xDD XDD ^_^ ^__^ ^___^ >.< >.> <.< ._. ;_; -_- -__- v.v V.V v_v V_V o_o o_O O_o "
     "O_O 0_o o_0 0_0 o.o o.O O.o O.O 0.0 o.0 0.o @_@ <3 <33 <333 </3 (^_^) (-_-) (._.) (>_<) (*_*) (\u00AC_\u00AC) "
-    "\u0CA0_\u0CA0 \u0CA0\uFE35\u0CA0 (\u0CA0_\u0CA0) \u00AF\\(\u30C4)/\u00AF "
-    "(\u256F\u00B0\u25A1\u00B0\uFF09\u256F\uFE35\u253B\u2501\u253B ><(((*>";
+    "\u0CA0_\u0CA0 \u0CA0\uFE35\u0CA0 (\u0CA0_\u0CA0) \u00AF\\(\u30C4)/\u00AF ><(((*>";
 constexpr std::string_view mouths = ") )) ))) ( (( ((( ] } / P p O o * 3 > X x D";  // behind the eyes : and :-
 
 template <class Visit>
@@ -117,12 +117,12 @@ std::vector<WordException> build() {
     builder.add(":" + std::string(mouth), no_separator);
     builder.add(":-" + std::string(mouth), no_separator);
   });
-  for (const char* entry : {":]", ":-]", ":-|", ":}", ":-}"}) builder.add(entry, no_separator);
   for_each_part(split, ' ', [&](std::string_view entry) { builder.add(entry); });
   for (const auto& row : contractions) builder.add_contractions(row);
   for (int hour = 1; hour <= 12; ++hour)
-    for (const char* half : {"a.m.", "am", "p.m.", "pm"}) builder.add(std::to_string(hour) + "|" + half);
-  for (const char* scale : {"c", "f", "k", "C", "F", "K"}) builder.add(std::string("\u00B0|") + scale + "|.");
+    for (const char* half : {"|a.m.", "|am", "|p.m.", "|pm"}) builder.add(std::to_string(hour).append(half));
+  for (const char* scale : {"c|.", "f|.", "k|.", "C|.", "F|.", "K|."})
+    builder.add(std::string("\u00B0|").append(scale));
   return builder.exceptions;
 }
 
