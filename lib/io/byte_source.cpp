@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -35,8 +36,13 @@ struct ByteSource::Plain : Decoder {
 struct ByteSource::Zstd : Decoder {
   ZSTD_DCtx* context = ZSTD_createDCtx();
   size_t wanted = 0;  // 0 between frames
-  Zstd() { require(context != nullptr, "no memory to decompress with"); }
+  Zstd() {
+    require(context != nullptr, "no memory to decompress with");
+    // Data sets are published with --long=31: its window of 2 GiB is memory that such a file asks for and others do not.
+    ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, ZSTD_dParam_getBounds(ZSTD_d_windowLogMax).upperBound);
+  }
   ~Zstd() override { ZSTD_freeDCtx(context); }
+  [[noreturn]] static void fail_with(size_t code);
   size_t read(ByteSource& source, char* out, size_t capacity) override {
     ZSTD_outBuffer to{out, capacity, 0};
     while (to.pos == 0) {
@@ -45,13 +51,21 @@ struct ByteSource::Zstd : Decoder {
       ZSTD_inBuffer from{source.input_.get() + source.next_, source.size_ - source.next_, 0};
       if (!more && wanted == 0) return 0;
       wanted = ZSTD_decompressStream(context, &to, &from);
-      require(!ZSTD_isError(wanted), "damaged zstd data: ", ZSTD_getErrorName(wanted));
+      if (ZSTD_isError(wanted)) fail_with(wanted);
       source.next_ += from.pos;
       require(more || to.pos > 0 || wanted == 0, "truncated zstd data: the file ends inside a frame");
     }
     return to.pos;
   }
 };
+
+void ByteSource::Zstd::fail_with(size_t code) {
+  switch (ZSTD_getErrorCode(code)) {
+    case ZSTD_error_frameParameter_windowTooLarge: fail("zstd data with a window over 2 GiB: compress it with --long=31 or less");
+    case ZSTD_error_memory_allocation: fail("no memory to decompress with: zstd data with a large window");
+    default: fail("damaged zstd data: ", ZSTD_getErrorName(code));
+  }
+}
 
 struct ByteSource::Gzip : Decoder {
   z_stream stream{};

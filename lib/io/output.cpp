@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/stop.h"
 
 namespace ds {
@@ -168,6 +169,10 @@ OutputFile::OutputFile(std::string path, bool durable) : impl_(std::make_unique<
     require(impl_->zstd != nullptr, path, ": no memory to compress with");
     ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_compressionLevel, 3);
     ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_checksumFlag, 1);
+    // Jobs of a fixed size on zstd's own threads: the bytes are the same for any number of them, one included.
+    const size_t failed = ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_nbWorkers, static_cast<int>(std::min<size_t>(threads(), 64)));
+    require(!ZSTD_isError(failed), path, ": this libzstd was built without threads");
+    ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_jobSize, 4 << 20);
     impl_->compressed.resize(ZSTD_CStreamOutSize());
   }
   impl_->buffer.reserve(Impl::kBuffer);

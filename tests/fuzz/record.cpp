@@ -44,6 +44,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const auto& field : record->fields()) {
     const ds::Json value = ds::parse_json(record->raw_value(field.key), "field");
     const auto text = record->string(field.key);
+    std::string scratch;
+    if (text && record->text_view(field.key, scratch) != *text) std::abort();
     if (text.has_value() != (value.type == ds::Json::Type::string) || (text && *text != value.text)) std::abort();
     if (record->integers(field.key) && value.type != ds::Json::Type::array) std::abort();
     try {

@@ -1,7 +1,12 @@
 #include "io/input.h"
 
+#define ZSTD_STATIC_LINKING_ONLY  // ZSTD_getFrameHeader
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <utility>
 
 #include "base/rng.h"
 #include "compress.h"
@@ -153,6 +158,105 @@ TEST(LineReader, LongLinesUnderTheLimitGrowTheBuffer) {
   const auto lines = lines_of({s / "a"}, 8 << 20);
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[1], giant);
+}
+
+// Lines that end just before, on and after the borders of buffers, from a file and compressed.
+TEST(LineReader, LinesOfAllSizesAroundTheBuffers) {
+  Scratch s;
+  const Rng rng{17, 0};
+  uint64_t at = 0;
+  for (int round = 0; round < 12; ++round) {
+    std::string text;
+    while (text.size() < size_t{3} << 20) {
+      const size_t kilobytes = size_t{1} << rng.below(at++, 11);
+      const size_t size = rng.below(at++, 3) == 0 ? rng.below(at++, 4) : (kilobytes << 10) - 2 + rng.below(at++, 5);
+      text.append(size, static_cast<char>('a' + rng.below(at++, 26))) += round % 3 == 0 ? "\r\n" : "\n";
+    }
+    if (round % 2) text.pop_back();
+    put(s / "a", round % 4 < 2 ? text : zstd_of(text));
+    EXPECT_TRUE(lines_of({s / "a"}, size_t{2} << 20) == split(text)) << round;
+    // Under a limit that most lines break, the parts of a line add up to it, and the others come whole.
+    LineReader reader({s / "a"}, 5000);
+    std::vector<std::string> whole;
+    std::string sum;
+    Line line;
+    for (LineReader::Part part; (part = reader.next_part(line)) != LineReader::Part::end;) {
+      if (part == LineReader::Part::line) {
+        EXPECT_LE(line.text.size(), 5000u);
+      }
+      sum += line.text;
+      EXPECT_EQ(line.number, whole.size() + 1);
+      if (part == LineReader::Part::more) continue;
+      EXPECT_EQ(part == LineReader::Part::line, sum.size() <= 5000);
+      whole.push_back(std::exchange(sum, ""));
+    }
+    EXPECT_TRUE(whole == split(text)) << round;
+    EXPECT_EQ(reader.inputs()[0].lines, whole.size());
+  }
+}
+
+TEST(LineReader, AByteOrderMarkBelongsToNoLine) {
+  Scratch s;
+  using Lines = std::vector<std::string>;
+  const std::string mark = "\xef\xbb\xbf";
+  put(s / "a", mark + "one\n" + mark + "two\n");
+  put(s / "only", mark);
+  put(s / "part", "\xef\xbb");
+  put(s / "b.zst", zstd_of(mark + "three"));
+  put(s / "b.gz", gzip_of(mark + "\nfour\n"));
+  EXPECT_EQ(lines_of({s / "a", s / "only", s / "part", s / "b.zst", s / "b.gz"}),
+            (Lines{"one", mark + "two", "\xef\xbb", "three", "", "four"}));
+  LineReader reader({s / "only"}, 100);
+  Line line;
+  EXPECT_FALSE(reader.next(line));
+  EXPECT_EQ(reader.inputs()[0].hash, hash128(mark));
+  EXPECT_EQ(reader.inputs()[0].lines, 0u);
+}
+
+TEST(LineReader, ZstdWindowsUpToTwoGigabytes) {
+  Scratch s;
+  // The window of a frame written as a stream is the one asked for, whatever the text needs.
+  std::string stored(1000, '\0');
+  ZSTD_CCtx* context = ZSTD_createCCtx();
+  ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 28);
+  ZSTD_inBuffer in{"a\nb\n", 4, 0};
+  ZSTD_outBuffer out{stored.data(), stored.size(), 0};
+  ZSTD_compressStream2(context, &out, &in, ZSTD_e_continue);
+  ASSERT_EQ(ZSTD_compressStream2(context, &out, &in, ZSTD_e_end), 0u);
+  ZSTD_freeCCtx(context);
+  ZSTD_frameHeader header;
+  ASSERT_EQ(ZSTD_getFrameHeader(&header, stored.data(), out.pos), 0u);
+  ASSERT_EQ(header.windowSize, size_t{1} << 28);
+  put(s / "a", stored.substr(0, out.pos));
+  EXPECT_EQ(lines_of({s / "a"}).size(), 2u);
+  put(s / "b", std::string("\x28\xb5\x2f\xfd\x00\xf8\x01\x00\x00", 9));  // 2^41 bytes
+  EXPECT_CONTAINS(error_of([&] { lines_of({s / "b"}); }), "b: zstd data with a window over 2 GiB");
+}
+
+TEST(LineReader, WhatFollowsAGzipMember) {
+  Scratch s;
+  put(s / "a", gzip_of("one\ntwo") + "garbage");
+  EXPECT_EQ(error_of([&] { lines_of({s / "a"}); }), (s / "a") + ":2: damaged gzip data: incorrect header check");
+  put(s / "a", gzip_of(""));
+  EXPECT_TRUE(lines_of({s / "a"}).empty());
+  put(s / "a", zstd_of(""));
+  EXPECT_TRUE(lines_of({s / "a"}).empty());
+}
+
+TEST(LineReader, AFileThatMayNotBeReadIsAnError) {
+  Scratch s;
+  put(s / "a", "x\n");
+  ASSERT_EQ(chmod((s / "a").c_str(), 0), 0);
+  ASSERT_EQ(chmod(s.folder.c_str(), 0755), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (geteuid() == 0 && setuid(65534) != 0) _exit(2);
+    const std::string message = error_of([&] { lines_of({s / "a"}); });
+    _exit(message == (s / "a") + ": Permission denied" ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
 TEST(LineReader, MissingFilesAndFoldersAreErrors) {

@@ -154,6 +154,140 @@ TEST_P(ThreadCounts, TheFirstBadLineEndsTheRun) {
   EXPECT_EQ(s.files(), 1u);  // the input
 }
 
+// Kept as it came, kept edited, dropped and bad lines in every order, with lines longer than a block, and copies of
+// records that are kept for later.
+TEST_P(ThreadCounts, RunsOfKeptLinesAndEditsMix) {
+  Scratch s;
+  const Rng rng{21, 0};
+  uint64_t at = 0;
+  for (int round = 0; round < 6; ++round) {
+    std::string input, expected, rejects;
+    std::vector<std::string> copies;
+    for (int i = 0; i < 1500; ++i) {
+      const size_t size = rng.below(at++, 300) == 0 ? rng.below(at++, 600000) : rng.below(at++, 200);
+      const uint64_t what = rng.below(at++, 8);
+      const std::string line = cat("{\"what\":", what, ", \"t\":\"", std::string(size, 'y'), what == 7 ? "" : "\"", "}");
+      input += line + "\n";
+      if (what == 7) continue;  // bad
+      if (what == 6) rejects += line + "\n";
+      else if (what == 5) expected += cat("{\"what\":", what, ", \"t\":0}\n");
+      else expected += line + "\n";
+      if (what == 4) copies.push_back(line);
+    }
+    if (round % 2) input.pop_back();  // the last line's newline: the output has one all the same
+    std::vector<Record> kept;
+    const auto work = [](Record& record) -> std::shared_ptr<void> {
+      if (record.number("what") == 5) record.set("t", "0");
+      if (record.number("what") == 6) record.set("t", "\"lost\"");
+      return nullptr;
+    };
+    const Result r = run(s, input, true, work, [&](Record& record, void*) {
+      if (record.number("what") == 4) kept.push_back(record);
+      return record.number("what") == 6 ? Verdict{Verdict::Kind::drop, "six", "", ""} : Verdict{};
+    });
+    EXPECT_EQ(r.error, "");
+    EXPECT_TRUE(r.output == expected);
+    std::string dropped;
+    std::istringstream in(r.rejects);
+    for (std::string line; std::getline(in, line);)
+      if (line.starts_with("{\"what\"")) dropped += line + "\n";
+    EXPECT_TRUE(dropped == rejects);
+    ASSERT_EQ(kept.size(), copies.size());
+    for (size_t i = 0; i < kept.size(); ++i) ASSERT_EQ(kept[i].raw(), copies[i]);
+  }
+}
+
+TEST_P(ThreadCounts, ShardsAreDisjointAndTogetherEverything) {
+  Scratch s;
+  const std::string giant = "{\"giant\":\"" + std::string(700000, 'g') + "\"}";
+  std::vector<std::string> files;
+  std::vector<std::vector<std::string>> lines;
+  uint64_t all_bad = 0;
+  for (int f = 0; f < 5; ++f) {
+    std::string text;
+    lines.emplace_back();
+    for (int i = 0; i < 700 + 100 * f; ++i) {
+      all_bad += i == 350 || i % 90 == 7;
+      lines.back().push_back(i == 350 ? giant : i % 90 == 7 ? "" : cat("{\"file\":", f, ",\"line\":", i + 1, "}"));
+      text += lines.back().back() + "\n";
+    }
+    files.push_back(s / cat("in", f));
+    put(files.back(), f % 2 ? zstd_of(text) : text);
+  }
+  for (const size_t count : {1, 2, 3, 5, 6, 2000}) {
+    uint64_t read = 0, bad = 0;
+    for (size_t index = 1; index <= std::min<size_t>(count, 9); ++index) {
+      std::string expected;
+      uint64_t expected_bad = 0, k = 0;
+      for (size_t f = 0; f < files.size(); ++f)
+        for (const std::string& line : lines[f]) {
+          const bool mine = (files.size() >= count ? f : k) % count == index - 1;
+          ++k;
+          if (!mine) continue;
+          if (line.empty() || line == giant) ++expected_bad;
+          else expected += line + "\n";
+        }
+      StreamOptions options{files, s / "out", s / "rejects", 5000, {index, count}};
+      Report report;
+      process_records(options, report, {}, [&](Record& record, void*) {
+        EXPECT_EQ(record.number("line"), static_cast<double>(record.line()));
+        return Verdict{};
+      });
+      EXPECT_TRUE(get(s / "out") == expected) << index << "/" << count;
+      EXPECT_EQ(report.bad, expected_bad);
+      EXPECT_EQ(report.read, report.kept + report.bad);
+      EXPECT_EQ(report.inputs.size(), files.size() < count ? 5 : (5 - index) / count + 1);
+      const std::string rejects = get(s / "rejects");
+      EXPECT_EQ(std::count(rejects.begin(), rejects.end(), '\n'), static_cast<ptrdiff_t>(expected_bad));
+      read += report.read, bad += report.bad;
+    }
+    if (count <= 9) {  // all shards were read
+      EXPECT_EQ(read, 4500u);
+      EXPECT_EQ(bad, all_bad);
+    }
+  }
+}
+
+TEST(Jsonl, ShardOptions) {
+  EXPECT_EQ(parse_shard("2/8").index, 2u);
+  EXPECT_EQ(parse_shard("2/8").count, 8u);
+  EXPECT_EQ(parse_shard("1000000/1000000").index, 1000000u);
+  for (const char* wrong : {"", "1", "/", "1/", "/2", "0/2", "3/2", "1/1000001", "-1/2", "1/2 ", " 1/2", "1/2/3", "1.0/2",
+                            "99999999999999999999/99999999999999999999"})
+    EXPECT_THROW(parse_shard(wrong), UsageError) << wrong;
+}
+
+// The run ends with the first thing that is wrong in the order of the input, whichever thread came first.
+TEST_P(ThreadCounts, ABadLineBeforeDamagedDataIsToldFirst) {
+  Scratch s;
+  const std::string whole = zstd_of(odd_records(10) + "bad\n" + odd_records(20000));
+  put(s / "in", whole.substr(0, whole.size() - 20));
+  for (int i = 0; i < 20; ++i) {
+    Report report;
+    const StreamOptions options{{s / "in"}, s / "out", ""};
+    EXPECT_EQ(error_of([&] { process_records(options, report, {}, keep); }), (s / "in") + ":11: expected an object at byte 1");
+  }
+}
+
+TEST(Jsonl, OutputAndRejectsAreTwoFiles) {
+  Scratch s;
+  put(s / "in", odd_records(3));
+  put(s / "out", "old");
+  ASSERT_EQ(symlink("out", (s / "link").c_str()), 0);
+  Report report;
+  const auto run_to = [&](const std::string& output, const std::string& rejects) {
+    process_records({{s / "in"}, output, rejects}, report, {}, keep);
+  };
+  EXPECT_THROW(run_to(s / "new", s / "new"), UsageError);
+  EXPECT_THROW(run_to(s / "out", s / "link"), UsageError);
+  EXPECT_THROW(run_to("-", "-"), UsageError);
+  EXPECT_THROW(run_to("", "-"), UsageError);
+  EXPECT_EQ(get(s / "out"), "old");
+  EXPECT_EQ(error_of([&] { run_to("/dev/null", "/dev/null"); }), "");
+  EXPECT_EQ(error_of([&] { run_to(s / "in", s / "rejects"); }), "");  // the input is replaced when all is done
+  EXPECT_EQ(get(s / "in"), odd_records(3));
+}
+
 TEST(Jsonl, LinesOverTheLimitAreRejectedWhole) {
   Scratch s;
   std::string giant = "{\"a\":\"";

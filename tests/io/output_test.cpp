@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/parallel.h"
 #include "base/rng.h"
 #include "io/input.h"
 #include "scratch.h"
@@ -69,13 +70,18 @@ TEST(OutputFile, MoreOpenAtOnceThanTheTableHoldsIsAnError) {
   again.commit();
 }
 
-TEST(OutputFile, ZstdByNameDoesNotDependOnTheSizesOfWrites) {
+TEST(OutputFile, ZstdByNameDoesNotDependOnTheSizesOfWritesNorOnThreads) {
   Scratch s;
   const Rng rng{3, 0};
   std::string all;
-  for (uint64_t i = 0; i < 600000; ++i) all += std::to_string(rng.below(i, 1000)) + " ";
+  for (uint64_t i = 0; i < 3000000; ++i) all += std::to_string(rng.below(i, 1000)) + " ";
   OutputFile a(s / "a.zst"), b(s / "b.zst");
   a.write(all);
+  set_threads(1);
+  OutputFile one(s / "one.zst");
+  set_threads(0);
+  one.write(all);
+  one.commit();
   for (size_t at = 0, i = 0; at < all.size(); ++i) {
     const size_t size = std::min<size_t>(all.size() - at, 1 + rng.below(i, 70000));
     b.write(std::string_view(all).substr(at, size));
@@ -84,6 +90,7 @@ TEST(OutputFile, ZstdByNameDoesNotDependOnTheSizesOfWrites) {
   a.commit();
   b.commit();
   EXPECT_EQ(get(s / "a.zst"), get(s / "b.zst"));
+  EXPECT_EQ(get(s / "a.zst"), get(s / "one.zst"));
   EXPECT_EQ(a.hash(), hash128(get(s / "a.zst")));
   EXPECT_EQ(a.bytes(), get(s / "a.zst").size());
   EXPECT_LT(a.bytes(), all.size() / 2);

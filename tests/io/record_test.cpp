@@ -81,7 +81,7 @@ TEST(Record, EditsAgreeWithAFreshParse) {
     Record r = record(round % 2 ? "{}" : R"({"b": [1, 2], "a":"x","b" :0})");
     for (int edit = 0; edit < 8; ++edit) {
       const std::string key(1, static_cast<char>('a' + rng.below(at++, 6)));
-      r.set(key, "\"" + std::string(rng.below(at++, 12), 'y') + "\"");
+      r.set(key, cat('"', std::string(rng.below(at++, 12), 'y'), '"'));
       const Record fresh = record(std::string(r.raw()));
       ASSERT_EQ(r.fields().size(), fresh.fields().size());
       for (size_t i = 0; i < fresh.fields().size(); ++i) {
@@ -194,6 +194,80 @@ TEST(Record, SpliceRefusesWhatIsNoEdit) {
   EXPECT_EQ(r.raw(), R"({"n":1,"t":"abc"})");
   EXPECT_EQ(error("t", {{0, 0, "1"}, {0, 0, "2"}, {0, 3, ""}, {3, 3, "\""}}), "");
   EXPECT_EQ(r.raw(), R"({"n":1,"t":"12\""})");
+}
+
+TEST(Record, TextViewIsTheUnescapedText) {
+  const Rng rng{15, 0};
+  uint64_t at = 0;
+  std::string scratch;
+  for (int round = 0; round < 400; ++round) {
+    std::string text, json;
+    for (size_t piece = 0; piece < 6; ++piece) {  // plain runs longer and shorter than a vector, escapes between them
+      const std::string run(rng.below(at++, 3) == 0 ? rng.below(at++, 100) : rng.below(at++, 6), 'p');
+      const size_t size = round % 4 == 0 ? 0 : rng.below(at++, 3);
+      const EscapedText t(rng, at, size);
+      text += run + t.text(0, size), json += run + t.json(0, size);
+    }
+    const Record r = record(cat("{\"n\":1,\"t\":\"", json, "\"}"));
+    const std::string_view view = r.text_view("t", scratch);
+    ASSERT_EQ(view, text);
+    ASSERT_EQ(r.string("t"), text);
+    const bool inside = view.data() >= r.raw().data() && view.data() < r.raw().data() + r.raw().size();
+    EXPECT_EQ(inside, json.find('\\') == std::string::npos);
+    EXPECT_CONTAINS(error_of([&] { r.text_view("n", scratch); }), "field \"n\" is not a string but 1");
+    EXPECT_EQ(error_of([&] { r.require_string("t"); }), "");
+    EXPECT_CONTAINS(error_of([&] { r.require_string("u"); }), "no field \"u\"");
+  }
+}
+
+// A byte that ends plain text is found wherever it stands in a string, and no other is.
+TEST(Record, EndsOfPlainTextAtEveryPlace) {
+  for (size_t size = 1; size < 80; ++size)
+    for (size_t i = 0; i < size; ++i)
+      for (const char odd : {'\0', '\x1f', ' ', '!', '#', '[', ']', '\x7f', '\t'}) {
+        std::string text(size, 'x');
+        text[i] = odd;
+        const std::string message = error_of([&] { record(cat("{\"", text, "\":0}")); });
+        const bool control = static_cast<unsigned char>(odd) < 0x20;
+        ASSERT_EQ(message, control ? cat("f.jsonl:7: a control character in a string at byte ", i + 3) : "");
+      }
+  for (size_t size = 0; size < 80; ++size) {
+    const std::string text(size, 'x');
+    EXPECT_EQ(record(cat("{\"a\":\"", text, "\",\"b\":\"y\"}")).string("a"), text);
+    EXPECT_EQ(record(cat("{\"a\":\"", text, "\\\"\"}")).string("a"), text + "\"");
+    EXPECT_CONTAINS(error_of([&] { record(cat("{\"a\":\"", text)); }), "without its closing quote");
+  }
+}
+
+TEST(Record, RefersToALineUntilItIsEditedOrCopied) {
+  const std::string file = "a file name that is longer than a short string";
+  std::string first = R"({"id": 1, "text": "long enough not to lie in the string object"})", second = "{\"b\":2}";
+  const std::string was = first;
+  Record r;
+  r.refer({first, &file, 3});
+  EXPECT_EQ(r.raw().data(), first.data());
+  EXPECT_FALSE(r.owns());
+  EXPECT_EQ(r.where(), file + ":3");
+  Record copy = r, moved = std::move(r);
+  EXPECT_TRUE(copy.owns());
+  EXPECT_FALSE(moved.owns());
+  first.assign(first.size(), '#');
+  EXPECT_EQ(copy.raw(), was);
+  EXPECT_EQ(copy.raw_value("id"), "1");
+  EXPECT_NE(&copy.file(), &file);
+  EXPECT_EQ(copy.file(), file);
+  moved.refer({second, &file, 4});
+  EXPECT_EQ(moved.fields().size(), 1u);
+  moved.set("c", "3");
+  EXPECT_TRUE(moved.owns());
+  EXPECT_EQ(moved.raw(), "{\"b\":2, \"c\": 3}");
+  EXPECT_EQ(second, "{\"b\":2}");
+  moved.refer({second, &file, 5});
+  EXPECT_EQ(moved.raw(), second);
+  copy = moved;
+  second = "changed";
+  EXPECT_EQ(copy.raw(), "{\"b\":2}");
+  EXPECT_CONTAINS(error_of([&] { moved.refer({std::string_view(), &file, 6}); }), ":6: an empty line");
 }
 
 // What the two parsers say of texts made by breaking good ones is the same.
