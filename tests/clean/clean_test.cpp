@@ -15,7 +15,9 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/rng.h"
+#include "clean/filters.h"
 #include "clean/lexicon.h"
+#include "clean/repetition.h"
 #include "io/input.h"
 #include "io/json.h"
 #include "text/words.h"
@@ -24,6 +26,17 @@ namespace ds {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Types a value for a filter of the table.
+void set(CleanOptions& options, std::string_view filter, const std::string& value) {
+  options.limits.resize(filter_table.size());
+  for (size_t i = 0; i < filter_table.size(); ++i)
+    if (filter == filter_table[i].option) {
+      options.limits[i] = value;
+      return;
+    }
+  FAIL() << "no filter " << filter;
+}
 
 struct Outcome {
   std::vector<std::string> kept, rejects;  // lines
@@ -155,10 +168,10 @@ TEST_F(CleanTest, RulesAreTriedInTheirOrder) {
   std::ofstream(path("words")) << "# bad\nSTUPID\n\n";
   CleanOptions options;
   options.exact = true;
-  options.repetition = "0.8";
-  options.min_words = "5";
-  options.max_words = "12";
-  options.toxicity = "0";
+  set(options, "--repetition", "0.8");
+  set(options, "--min-words", "5");
+  set(options, "--max-words", "12");
+  set(options, "--toxicity", "0");
   options.lexicon = path("words");
   const auto outcome = run(options, write("in.jsonl", lines));
   EXPECT_EQ(outcome.kept, (std::vector<std::string>{lines[0]}));
@@ -179,7 +192,7 @@ TEST_F(CleanTest, RulesAreTriedInTheirOrder) {
 TEST_F(CleanTest, BadLinesEndTheRunOrAreRejected) {
   const std::string input = write("in.jsonl", {record("a", "x"), "{\"id\": 1}", "{\"text\": 5}", "nonsense"});
   CleanOptions options;
-  options.min_words = "1";
+  set(options, "--min-words", "1");
   const auto outcome = run(options, input);
   EXPECT_EQ(outcome.kept.size(), 1u);
   EXPECT_EQ(outcome.rejects.size(), 3u);
@@ -209,7 +222,7 @@ TEST_F(CleanTest, ThreadsDoNotChangeTheBytes) {
   CleanOptions options;
   options.exact = true;
   options.near = "0.5";
-  options.min_words = "7";
+  set(options, "--min-words", "7");
   const size_t before = threads();
   set_threads(1);
   const auto one = run(options, input);
@@ -259,32 +272,73 @@ TEST_F(CleanTest, NearDuplicatesOfRealDocumentsAreThoseOfBruteForce) {
   }
 }
 
-TEST(CleanRules, PresetsFillWhatWasNotTyped) {
-  CleanOptions options;
-  EXPECT_FALSE(clean_rules(options).near || clean_rules(options).exact || clean_rules(options).min_words);
-  options.preset = "pretrain";
-  options.near = "0.9";
-  options.repetition = "off";
-  const CleanRules rules = clean_rules(options);
-  EXPECT_TRUE(rules.exact);
-  EXPECT_EQ(rules.near, 0.9);
-  EXPECT_FALSE(rules.repetition);
-  EXPECT_EQ(rules.min_words, 50u);
+double limit_of(const std::vector<Limit>& limits, const std::string& reason) {
+  for (const Limit& limit : limits)
+    if (limit.reason() == reason) return limit.value;
+  return -1;
 }
 
-TEST(CleanRules, ValuesThatMakeNoSenseAreRefused) {
-  const auto refused = [](auto set) {
+TEST(Filters, PresetsFillWhatWasNotTyped) {
+  EXPECT_TRUE(limits({}, {}).empty());
+  CleanOptions options;
+  set(options, "--repetition", "off");
+  set(options, "--max-top-2-gram", "0.5");
+  const auto found = limits(options.limits, {"pretrain", "gopher-repetition"});
+  EXPECT_EQ(limit_of(found, "repetition"), -1);
+  EXPECT_EQ(limit_of(found, "min-words"), 50);
+  EXPECT_EQ(limit_of(found, "max-top-2-gram"), 0.5);
+  EXPECT_EQ(limit_of(found, "max-top-3-gram"), 0.18);
+  EXPECT_EQ(found.size(), 14u);  // 13 of Gopher's and one of pretrain
+}
+
+TEST(Filters, ValuesThatMakeNoSenseAreRefused) {
+  const auto refused = [](const char* filter, const char* value) {
     CleanOptions options;
-    set(options);
-    EXPECT_THROW(clean_rules(options), UsageError);
+    set(options, filter, value);
+    EXPECT_THROW(limits(options.limits, {}), UsageError) << filter << " " << value;
+  };
+  for (const char* bad : {"2", "-0.1", "inf", "nan", "x", "0.5x", "0.8 "}) refused("--repetition", bad);
+  for (const char* bad : {"-1", "1.5", "9999999999999999999999"}) refused("--min-words", bad);
+  CleanOptions options;
+  set(options, "--min-words", "10");
+  set(options, "--max-words", "9");
+  EXPECT_THROW(limits(options.limits, {}), UsageError);
+  EXPECT_THROW(limits({}, {"demo"}), UsageError);
+}
+
+TEST(Filters, ALimitDropsWhatIsBeyondItAndNotWhatIsUnknown) {
+  CleanOptions options;
+  set(options, "--min-words", "3");
+  set(options, "--max-digit-ratio", "0.5");
+  const auto found = limits(options.limits, {});
+  Signals signals;
+  EXPECT_EQ(first_failed(found, signals), nullptr);
+  signals[Signal::words] = 3;
+  signals[Signal::digit_ratio] = 0.5;
+  EXPECT_EQ(first_failed(found, signals), nullptr);
+  signals[Signal::digit_ratio] = 0.51;
+  EXPECT_EQ(first_failed(found, signals)->reason(), "max-digit-ratio");
+  signals[Signal::words] = 2;
+  EXPECT_EQ(first_failed(found, signals)->reason(), "min-words");
+  EXPECT_EQ(groups_of(found), SignalGroup::words | SignalGroup::ratios);
+}
+
+TEST_F(CleanTest, WrongOptionsAreRefusedBeforeAnythingIsRead) {
+  const auto refused = [&](auto set_wrong) {
+    CleanOptions options;
+    options.stream.inputs = {path("absent.jsonl")};
+    set_wrong(options);
+    Report report;
+    EXPECT_THROW(clean(options, report), UsageError);
   };
   for (const char* bad : {"0", "1.5", "-1", "x", "nan", "0.5x", "0.8 "}) refused([&](auto& o) { o.near = bad; });
-  for (const char* bad : {"2", "-0.1", "inf"}) refused([&](auto& o) { o.repetition = bad; });
-  for (const char* bad : {"-1", "1.5", "9999999999999999999999"}) refused([&](auto& o) { o.min_words = bad; });
-  refused([](auto& o) { o.min_words = "10", o.max_words = "9"; });
-  refused([](auto& o) { o.shingle = "line:3"; });
+  refused([](auto& o) { o.near = "0.8", o.shingle = "line:3"; });
   refused([](auto& o) { o.lexicon = "words"; });
-  refused([](auto& o) { o.preset = "demo"; });
+  refused([](auto& o) { o.keep = "longest"; });
+  refused([](auto& o) { o.exact = true, o.keep = "best"; });
+  refused([](auto& o) { o.index = "folder"; });
+  refused([](auto& o) { o.pii = "hide"; });
+  refused([](auto& o) { o.exact = true, o.exact_on = "lines"; });
 }
 
 TEST(Repetition, IsTheShareOfRepeatedFiveGrams) {
