@@ -244,7 +244,7 @@ TEST(Overlap, IsWhatTheDefinitionSays) {
   EXPECT_GT(with_share, 200u);
   EXPECT_GT(with_run, 100u);
   EXPECT_GT(with_short, 20u);
-  EXPECT_GT(below, 10u);
+  EXPECT_GT(below, 3u);
   EXPECT_GT(common, 100u);
 }
 
