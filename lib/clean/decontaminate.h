@@ -23,7 +23,7 @@ struct DecontaminateOptions {
 // What a text has of the benchmarks.
 struct Contamination {
   double share = 0;  // the signal `contamination`: the largest share of an item
-  uint32_t run = 0;  // words in a row, where at least n
+  uint32_t run = 0;  // the longest run: at least n words, or a whole text of fewer; else 0
   struct Hit {
     uint32_t item;
     double share;
@@ -34,10 +34,10 @@ struct Contamination {
   size_t offset = 0;         // its first byte
 };
 
-// The benchmarks, and who was hit by what. The texts of an item are its string values, arrays and objects inside
-// included, and the keys of at least 5 words (where answers are keys). Left out: its name, addresses
-// (http://...), and templates: a text of more than 16 items that is in more than 1 of 20 items of its file. A text of
-// more than 16 items that is no template belongs to the first of them.
+// The benchmarks, and who was hit by what. The texts of an item are its string values, in arrays and objects too, and
+// the keys of at least 5 words (where answers are keys). Left out: the item's name; addresses (http://...); a label
+// that begins a text (Question: Problem: Passage: Answer: Q: A:); and templates, texts of more than 16 items and more
+// than 1 of 20 items of their file. A text of more than 16 items that is no template belongs to the first of them.
 class Decontaminator {
  public:
   // Reads the files. Error: FILE:LINE of what is no record; a file without any record, or without one of the fields.

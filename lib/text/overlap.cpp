@@ -57,7 +57,8 @@ struct OverlapIndex::Place {
 struct OverlapIndex::Work {
   std::vector<Vote> votes;
   std::vector<Run> runs;
-  std::vector<Run> faint;  // of little evidence: they count where they are lines of their own
+  std::vector<Run> shorts;  // texts of fewer than n words
+  std::vector<Run> faint;   // of little evidence: they count where they are lines of their own
   std::vector<Vote> by_text;
   std::vector<uint32_t> covered;  // how many votes of the window cover each word of a text
 };
@@ -69,6 +70,12 @@ static void for_each_hash(const std::vector<Place>& places, Visit&& visit) {
     for (end = begin; end < places.size() && places[end].hash == places[begin].hash;) ++end;
     visit(std::span<const Place>(places).subspan(begin, end - begin));
   }
+}
+
+void OverlapIndex::Bits::reserve(size_t count) {
+  const auto bits = std::bit_ceil(std::max<uint64_t>(count * 8, 64));
+  words.assign(bits / 64, 0);
+  shift = 64 - std::countr_zero(bits);
 }
 
 void OverlapIndex::Table::reserve(size_t count) { slots.assign(count + count / 2 + 2, Slot{0, absent}); }
@@ -147,13 +154,10 @@ void OverlapIndex::build_grams() {
     for (uint32_t at = text.begin; at + overlap_gram <= text.end; ++at)
       places.push_back({gram_hash(&pending_[at]), at});
   std::sort(places.begin(), places.end());
-  const auto bits = std::bit_ceil(std::max<uint64_t>(places.size() * 8, 64));
-  bitmap_.assign(bits / 64, 0);
-  bitmap_shift_ = 64 - std::countr_zero(bits);
+  gram_bits_.reserve(places.size());
   std::vector<std::span<const Place>> evidence;
   for_each_hash(places, [&](std::span<const Place> same) {
-    const uint64_t bit = same[0].hash >> bitmap_shift_;
-    bitmap_[bit >> 6] |= uint64_t{1} << (bit & 63);
+    gram_bits_.add(same[0].hash);
     if (is_evidence(same)) evidence.push_back(same);
   });
   grams_.reserve(evidence.size());
@@ -185,13 +189,11 @@ void OverlapIndex::build_runs() {
     if (is_evidence(same)) evidence.push_back(same[0]);
   });
   runs_.reserve(evidence.size());
-  shortest_run_ = n_;
-  for (const Place& place : evidence) {
-    const uint64_t bit = place.hash >> bitmap_shift_;
-    bitmap_[bit >> 6] |= uint64_t{1} << (bit & 63);
-    runs_.insert(place.hash, place.from);
-  }
-  for (const Text& text : texts_) shortest_run_ = std::min<size_t>(shortest_run_, run_length(text));
+  for (const Place& place : evidence) runs_.insert(place.hash, place.from);
+  short_bits_.reserve(static_cast<size_t>(
+      std::count_if(texts_.begin(), texts_.end(), [&](const Text& text) { return run_length(text) < n_; })));
+  for (const Text& text : texts_)
+    if (run_length(text) < n_) short_bits_.add(run_hash(&pending_[text.begin], run_length(text)));
 }
 
 // The votes of a record in order of group and place in the record, and its runs. Memory is what takes time here: so a
@@ -206,13 +208,12 @@ void OverlapIndex::vote(std::span<const uint64_t> words, Work& work) const {
     const size_t count = std::min(block, grams - base);
     for (size_t i = 0; i < count; ++i) {
       hashes[i] = gram_hash(&words[base + i]);
-      __builtin_prefetch(&bitmap_[hashes[i] >> bitmap_shift_ >> 6]);
+      __builtin_prefetch(gram_bits_.word(hashes[i]));
     }
     size_t passed = 0;
     for (size_t i = 0; i < count; ++i) {
-      const uint64_t bit = hashes[i] >> bitmap_shift_;
       passing[passed] = static_cast<uint32_t>(i);
-      passed += (bitmap_[bit >> 6] >> (bit & 63)) & 1;
+      passed += gram_bits_.has(hashes[i]);
     }
     for (size_t i = 0; i < passed; ++i) __builtin_prefetch(grams_.home(hashes[passing[i]]));
     for (size_t i = 0; i < passed; ++i) {
@@ -244,22 +245,20 @@ void OverlapIndex::take_runs(std::span<const uint64_t> words, size_t end, size_t
   RunHash hash;
   for (size_t length = 1; length <= std::min(in_row, n_); ++length) {
     const uint64_t value = hash.add(words[end - length]);
-    if (length < shortest_run_ || !maybe(value)) continue;
+    if (length < n_ && !short_bits_.has(value)) continue;
     const uint32_t from = runs_.find(value);
     if (from == Table::absent) continue;
     const Run run{group_of(from), static_cast<uint32_t>(end - length), static_cast<uint32_t>(length)};
-    if (letters_of(&words[run.begin], length) < overlap_least_evidence) {
-      work.faint.push_back(run);
+    if (length < n_) {
+      const bool faint = length < overlap_least_words || letters_of(&words[run.begin], length) < overlap_least_evidence;
+      (faint ? work.faint : work.shorts).push_back(run);
       continue;
     }
-    if (length == n_ && !work.runs.empty()) {
-      Run& last = work.runs.back();
-      if (last.group == run.group && last.length >= n_ && last.begin + last.length + 1 == end) {
-        ++last.length;
-        continue;
-      }
-    }
-    work.runs.push_back(run);
+    Run* last = work.runs.empty() ? nullptr : &work.runs.back();
+    if (last && last->group == run.group && last->begin + last->length + 1 == end)
+      ++last->length;
+    else
+      work.runs.push_back(run);
   }
 }
 
@@ -275,6 +274,7 @@ void OverlapIndex::put_in_order(Work& work) const {
   std::sort(work.votes.begin(), work.votes.end(), [](const Vote& a, const Vote& b) {
     return (uint64_t{a.group} << 32 | a.at) < (uint64_t{b.group} << 32 | b.at);
   });
+  work.runs.insert(work.runs.end(), work.shorts.begin(), work.shorts.end());
   std::sort(work.runs.begin(), work.runs.end(), [](const Run& a, const Run& b) {
     return std::tuple(a.group, ~a.length, a.begin) < std::tuple(b.group, ~b.length, b.begin);
   });
@@ -309,7 +309,8 @@ void OverlapIndex::score_window(std::span<const Vote> votes, std::span<const uin
         letters_here -= letters_of(record[word]);
     }
     const double share = static_cast<double>(covered) / static_cast<double>(coverable);
-    if (share > hit.share && std::min(letters_there, letters_here) * share >= overlap_least_evidence) {
+    if (share > hit.share && covered >= overlap_least_words &&
+        std::min(letters_there, letters_here) * share >= overlap_least_evidence) {
       hit.share = share;
       hit.begin = votes[first].at;
       hit.end = end_here;
@@ -328,7 +329,7 @@ void OverlapIndex::score_record(std::span<const Vote> votes, std::span<const uin
       letters += letters_of(record[end]);
     }
   const double share = static_cast<double>(covered) / static_cast<double>(record.size());
-  if (share > hit.share && letters * share >= overlap_least_evidence) {
+  if (share > hit.share && covered >= overlap_least_words && letters * share >= overlap_least_evidence) {
     hit.share = share;
     hit.begin = votes.front().at;
     hit.end = end;
@@ -390,7 +391,7 @@ void OverlapIndex::take_lines(std::string_view text, Work& work) const {
     while (begin > 0 && text[begin - 1] != '\n' && is_filler(text[begin - 1])) --begin;
     while (end < text.size() && text[end] != '\n' && is_filler(text[end])) ++end;
     if ((begin == 0 || text[begin - 1] == '\n') && (end == text.size() || text[end] == '\n'))
-      work.runs.push_back(work.faint[i]);
+      work.shorts.push_back(work.faint[i]);
   }
 }
 
@@ -402,6 +403,7 @@ Overlap OverlapIndex::find(std::string_view text) const {
   thread_local Work work;  // to keep its memory from record to record
   work.votes.clear();
   work.runs.clear();
+  work.shorts.clear();
   work.faint.clear();
   vote(words, work);
   if (!work.faint.empty()) take_lines(text, work);
@@ -436,8 +438,8 @@ Overlap OverlapIndex::find(std::string_view text) const {
 
 size_t OverlapIndex::memory() const {
   const auto bytes = [](const auto& vector) { return vector.capacity() * sizeof(vector[0]); };
-  return bytes(weights_) + bytes(texts_) + bytes(groups_) + bytes(group_hint_) + bytes(group_ends_) + bytes(bitmap_) +
-         bytes(grams_.slots) + bytes(runs_.slots) + bytes(places_);
+  return bytes(weights_) + bytes(texts_) + bytes(groups_) + bytes(group_hint_) + bytes(group_ends_) +
+         bytes(gram_bits_.words) + bytes(short_bits_.words) + bytes(grams_.slots) + bytes(runs_.slots) + bytes(places_);
 }
 
 }  // namespace ds

@@ -14,9 +14,9 @@
 // the part of its own words that the item covers.
 //
 // A run is n consecutive words of a text that stand in the record too (13 by default, as in GPT-3: Brown et al. 2020,
-// appendix C), of an evidence of at least 20, and in at most 16 items; longer runs are counted as one. A text of 3 to
-// n-1 words is a run of its own where it stands in the record in whole, and has the share 1; down to an evidence of 10
-// it does where it fills a line of the record, or lines.
+// appendix C), of an evidence of at least 20, and in at most 16 items; longer runs are counted as one. A text of 5 to
+// n-1 words is a run of its own where it stands in the record in whole, and has the share 1; so is one of 3 words or
+// more and an evidence of 10 or more where it fills a line of the record, or lines.
 //
 // Coverage by short grams, seen from the benchmark, is the measure of PaLM (8-grams), Llama 2 and 3 (tokens in common
 // n-grams); Singh et al. 2024 (arXiv:2411.03923) find that long n-grams miss much, Yang et al. 2023 (arXiv:2311.04850)
@@ -42,6 +42,7 @@ std::vector<ByteRange> overlap_places(std::string_view text, std::span<const siz
 
 constexpr size_t overlap_gram = 3;
 constexpr size_t overlap_common_items = 16;
+constexpr size_t overlap_least_words = 5;
 constexpr uint32_t overlap_least_evidence = 20, overlap_line_evidence = 10;
 
 struct OverlapHit {
@@ -90,6 +91,15 @@ class OverlapIndex {
   struct Run {  // words of the record
     uint32_t group, begin, length;
   };
+  // A set of hashes that takes some for its own that are not: asked first, as it is small.
+  struct Bits {
+    std::vector<uint64_t> words{0};
+    int shift = 58;
+    void reserve(size_t count);
+    const uint64_t* word(uint64_t hash) const { return &words[hash >> shift >> 6]; }
+    bool has(uint64_t hash) const { return *word(hash) >> (hash >> shift & 63) & 1; }
+    void add(uint64_t hash) { words[hash >> shift >> 6] |= uint64_t{1} << (hash >> shift & 63); }
+  };
   // Hashes to numbers: open addressing; a slot holds half of the hash.
   struct Table {
     struct Slot {
@@ -111,10 +121,6 @@ class OverlapIndex {
   bool is_evidence(std::span<const Place> places) const;
   uint32_t group_of(uint32_t word) const;
   uint32_t run_length(const Text& text) const { return std::min(text.end - text.begin, static_cast<uint32_t>(n_)); }
-  bool maybe(uint64_t hash) const {
-    const uint64_t bit = hash >> bitmap_shift_;
-    return (bitmap_[bit >> 6] >> (bit & 63)) & 1;
-  }
   uint32_t text_of(const Group& group, const Vote& vote) const;
   void vote(std::span<const uint64_t> words, Work& work) const;
   void take_places(uint32_t place, uint32_t at, Work& work) const;
@@ -134,12 +140,10 @@ class OverlapIndex {
   std::vector<Text> texts_;
   std::vector<Group> groups_;
   std::vector<uint32_t> group_ends_, group_hint_;  // the word after each group; the group of word 32 * i
-  std::vector<uint64_t> bitmap_;                   // hashes of grams, evidence or not, and of runs
-  int bitmap_shift_ = 0;
-  Table grams_;  // evidence gram -> its place, or the first of its places_
-  Table runs_;   // n-grams, and texts of fewer words -> the first word
-  size_t shortest_run_ = 0;
-  std::vector<uint32_t> places_;  // first words of grams; the top bit ends a list
+  Bits gram_bits_, short_bits_;                    // of all grams, evidence or not; of the texts of fewer than n words
+  Table grams_;                                    // evidence gram -> its place, or the first of its places_
+  Table runs_;                                     // n-grams, and texts of fewer words -> the first word
+  std::vector<uint32_t> places_;                   // first words of grams; the top bit ends a list
 };
 
 }  // namespace ds

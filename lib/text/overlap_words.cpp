@@ -98,7 +98,7 @@ class Splitter {
   bool one_word() {
     word_.clear();
     size_t begin = at_, letters = 0;
-    bool number = true;
+    bool number = true;  // no letter in it
     while (at_ < text_.size()) {
       size_t after = at_;
       const char32_t c = decode_utf8(text_, after);
@@ -122,7 +122,7 @@ class Splitter {
         if (word_.empty()) begin = at_;
         append_lower(word_, c, text_, at_, after);
         ++letters;
-        number = number && is_number(c);
+        number = number && (is_number(c) || c == U'_');
       } else if (!word_.empty()) {
         break;
       } else if (text_.size() - after >= 8 && c < 0x80) {
