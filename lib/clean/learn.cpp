@@ -119,13 +119,11 @@ double ratio(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-double f1_of(double precision, double recall) {
-  return precision + recall == 0 ? 0 : 2 * precision * recall / (precision + recall);
-}
+// 2 / (1 / precision + 1 / recall) in one division, so that equal values are equal bits.
+double f1_of(uint64_t right, uint64_t called, uint64_t positive) { return ratio(2 * right, called + positive); }
 
 Threshold threshold_of(double threshold, uint64_t right, uint64_t called, uint64_t positive) {
-  const double precision = ratio(right, called), recall = ratio(right, positive);
-  return {threshold, precision, recall, f1_of(precision, recall)};
+  return {threshold, ratio(right, called), ratio(right, positive), f1_of(right, called, positive)};
 }
 
 // Predicts the held-out texts and fills in what follows from that.
@@ -151,7 +149,7 @@ void measure(const Classifier& model, const Examples& examples, LearnResult& res
     LabelCounts& label = result.labels[i];
     label.precision = ratio(right[i], called[i]);
     label.recall = ratio(right[i], label.held_out);
-    label.f1 = f1_of(label.precision, label.recall);
+    label.f1 = f1_of(right[i], called[i], label.held_out);
     all_right += right[i];
   }
   result.accuracy = ratio(all_right, result.held_out);

@@ -15,6 +15,7 @@
 #include "base/stop.h"
 #include "io/input.h"
 #include "text/classifier.h"
+#include "text/fasttext_file.h"
 #include "text/units.h"
 
 namespace ds {
@@ -104,7 +105,13 @@ std::string train_classifier(std::vector<LabelledText> texts, const std::vector<
     throw_if_stopped();
     fail("fastText cannot train this classifier (a lower learning rate may help): ", error.what());
   }
-  return read_file(model.path()) + classifier_note(positive);
+  const std::string bytes = read_file(model.path());
+  try {
+    read_fasttext(bytes, "the model");  // the library does not notice a full disk
+  } catch (const Error& error) {
+    fail("what fastText wrote to a temporary file is not whole (is the folder of TMPDIR full?): ", error.what());
+  }
+  return bytes + classifier_note(positive);
 }
 
 }  // namespace ds

@@ -32,7 +32,7 @@ std::string prepare_text(std::string_view text);
 
 // The bytes of the model's file, which ends in the note of TextPreparation::units with that positive label ("" for
 // none). Labels must not be empty and have no white space or NUL. The texts are shown in an order that the seed
-// decides. Works through files in TMPDIR (/tmp) that have no name, so nothing is left behind however it ends; they are
+// decides. Works through files in TMPDIR that have no name, so nothing is left behind however it ends; they are
 // as large as the texts and the model. Memory: the texts, the model, and 120 MB. Error where training fails (weights
 // that overflow, no word, fewer than 256 words and buckets to quantize); Stopped after a signal.
 std::string train_classifier(std::vector<LabelledText> texts, const std::vector<std::string>& labels,

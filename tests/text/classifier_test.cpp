@@ -76,7 +76,8 @@ void train_with_library(fasttext::FastText& library, const std::string& folder, 
                         const std::function<void(fasttext::Args&)>& change) {
   const std::string input = folder + "/train.txt";
   std::ofstream out(input);
-  for (const auto& [text, topic] : examples(300 + 2 * topics, 0, topics)) out << "__label__t" << topic << " " << text << "\n";
+  for (const auto& [text, topic] : examples(300 + 2 * topics, 0, topics))
+    out << "__label__t" << topic << " " << text << "\n";
   out.close();
   fasttext::Args args = library_args(input);
   change(args);
