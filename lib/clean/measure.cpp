@@ -211,6 +211,7 @@ void Measurer::Impl::measure_groups(const Record& record, Measured& m) const {
   if (decontaminator) {
     m.contamination = decontaminator->measure(m.text);
     s[Signal::contamination] = m.contamination.share;
+    s[Signal::contamination_run] = m.contamination.run;
   }
   if (wants(SignalGroup::answer)) measure_question(record, m);
 }

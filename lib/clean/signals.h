@@ -87,7 +87,7 @@ constexpr bool has_group(uint32_t groups, SignalGroup group) { return (groups & 
   X(pii_iban, pii, count, "bank account numbers (IBAN)")                                                               \
   X(pii_card, pii, count, "payment card numbers")                                                                      \
   X(pii_key, pii, count, "keys, tokens and passwords of services")                                                     \
-  X(toxicity, toxicity, share, "share of the words that stand in the lexicon")                                         \
+  X(toxicity, toxicity, share, "share of the words that stand in the lexicon; a CJK character is one")                 \
   X(toxicity_score, toxicity_model, share, "probability of the toxic label")                                           \
   X(quality_score, quality_model, share, "probability of the quality label")                                           \
   X(url_listed, url, count, "1 where the record's address is on a list")                                               \
@@ -97,7 +97,8 @@ constexpr bool has_group(uint32_t groups, SignalGroup group) { return (groups & 
   X(answer_unfinished, answer, count, "1 where the answer breaks off")                                                 \
   X(answer_foreign, answer, count, "1 where question and answer are in different languages")                           \
   X(answer_ratio, answer, ratio, "words of the answer / words of the question")                                        \
-  X(contamination, contamination, share, "largest share of a benchmark item's n-grams that stand in the text")
+  X(contamination, contamination, share, "largest share of a benchmark item that stands in the text")                  \
+  X(contamination_run, contamination, count, "words in a row of a benchmark item, 13 or more, or a whole shorter one")
 
 enum class Signal : uint8_t {
 #define X(name, group, kind, meaning) name,

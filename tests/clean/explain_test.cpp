@@ -25,7 +25,7 @@ TEST(Explain, AlignsWhatWasMeasured) {
   EXPECT_EQ(explain_table(record(), signals, {{Signal::words, "min-words 50 drops it"}}),
             "corpus.jsonl:12\n"
             "signal      value               note                   meaning\n"
-            "words       31                  min-words 50 drops it  words: lower-case runs of letters, digits and _\n"
+            "words       31                  min-words 50 drops it  words: runs of letters, digits and _; each CJK character\n"
             "repetition  0.8333333333333334                         share of the word 5-grams that occurred before in "
             "the text\n"
             "lang        zh                                         language\n"
@@ -34,7 +34,7 @@ TEST(Explain, AlignsWhatWasMeasured) {
   EXPECT_EQ(explain_table(record(), signals),
             "corpus.jsonl:12\n"
             "signal      value               meaning\n"
-            "words       31                  words: lower-case runs of letters, digits and _\n"
+            "words       31                  words: runs of letters, digits and _; each CJK character\n"
             "repetition  0.8333333333333334  share of the word 5-grams that occurred before in the text\n"
             "lang        zh                  language\n"
             "lang_score  1                   how sure the language is\n");
@@ -47,7 +47,7 @@ TEST(Explain, NotesAreJoinedAndCountedInCharacters) {
       explain_table(record(), signals, {{Signal::words, "é"}, {Signal::tokens, "no tokenizer"}, {Signal::words, "b"}}),
       "corpus.jsonl:12\n"
       "signal  value  note          meaning\n"
-      "words   2      é, b          words: lower-case runs of letters, digits and _\n"
+      "words   2      é, b          words: runs of letters, digits and _; each CJK character\n"
       "tokens  -      no tokenizer  tokens of the tokenizer\n");
 }
 

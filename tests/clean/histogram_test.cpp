@@ -138,7 +138,7 @@ TEST(SignalHistograms, JsonLeavesOutEmptyBinsAtBothEnds) {
   }
   EXPECT_EQ(
       histograms.json(),
-      R"({"words": {"kind": "count", "meaning": "words: lower-case runs of letters, digits and _", "count": 4, )"
+      R"({"words": {"kind": "count", "meaning": "words: runs of letters, digits and _; each CJK character", "count": 4, )"
       R"("mean": 9, "min": 5, "max": 14, "zeros": 0, "quantiles": {"p01": 5, "p05": 5, "p25": 5, "p50": 8, )"
       R"("p75": 9, "p95": 14, "p99": 14}, "edges": [5, 6, 7, 8, 10, 12, 14, 16], "bins": [1, 0, 0, 2, 0, 0, 1]}, )"
       R"("lang": {"count": 4, "languages": {"en": 2, "de": 1, "zh": 1}}})");
