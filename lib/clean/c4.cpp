@@ -39,7 +39,7 @@ LineWords line_words(std::string_view line) {
     if (byte < 0x80)
       ++at;
     else
-      blank = character_kinds(decode_utf8(line, at)) & kind_blank;
+      blank = character_kinds(decode_character(line, at)) & kind_blank;
     words.count += !blank && characters == 0;
     characters = blank ? 0 : characters + 1;
     words.too_long |= characters > longest_word;
@@ -54,7 +54,7 @@ size_t citation_size(std::string_view text, size_t at) {
     if (rest.starts_with(mark)) return mark.size();
   for (size_t next = 1; next < rest.size();) {
     if (rest[next] == ']') return next + 1;
-    if (!is_decimal(decode_utf8(rest, next))) return 0;
+    if (!is_decimal(decode_character(rest, next))) return 0;
   }
   return 0;
 }
