@@ -115,8 +115,7 @@ std::vector<WordException> build() {
   for (const auto list : {abbreviations, whole, odd_emoticons})
     for_each_part(list, ' ', [&](std::string_view entry) { builder.add(entry, no_separator); });
   for_each_part(mouths, ' ', [&](std::string_view mouth) {
-    builder.add(":" + std::string(mouth), no_separator);
-    builder.add(":-" + std::string(mouth), no_separator);
+    for (const char* eyes : {":", ":-"}) builder.add(std::string(eyes).append(mouth), no_separator);
   });
   for_each_part(split, ' ', [&](std::string_view entry) { builder.add(entry); });
   for (const auto& row : contractions) builder.add_contractions(row);
