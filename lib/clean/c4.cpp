@@ -109,7 +109,7 @@ unsigned find_phrases(std::string_view line) {
   if (line.find(kelvin[0]) == std::string_view::npos || line.find(kelvin) == std::string_view::npos)
     return find_phrases_ascii(line);
   std::string plain(line);
-  for (size_t at = 0; (at = plain.find(kelvin, at)) != std::string::npos;) plain.replace(at, kelvin.size(), "k");
+  for (size_t at = 0; (at = plain.find(kelvin, at)) != std::string::npos;) plain.replace(at, kelvin.size(), 1, 'k');
   return find_phrases_ascii(plain);
 }
 
