@@ -25,26 +25,17 @@ bool is_decimal(char32_t c) {
   return after != std::begin(zeros) && c - after[-1] < 10;
 }
 
-// Of the words between white space: how many, and whether one is too long.
-struct LineWords {
-  size_t count = 0;
-  bool too_long = false;
-};
-LineWords line_words(std::string_view line) {
-  LineWords words;
-  size_t characters = 0;
+// Whether a line has enough words between white space, and none that is too long.
+bool has_fit_words(std::string_view line) {
+  size_t count = 0, characters = 0;  // of the word that is being read
   for (size_t at = 0; at < line.size();) {
-    const auto byte = static_cast<unsigned char>(line[at]);
-    bool blank = byte == ' ' || byte - 9u < 5 || byte - 0x1Cu < 4;
-    if (byte < 0x80)
-      ++at;
-    else
-      blank = character_kinds(decode_utf8(line, at)) & kind_blank;
-    words.count += !blank && characters == 0;
+    const bool blank = character_kinds(decode_character(line, at)) & kind_blank;
+    count += !blank && characters == 0;
     characters = blank ? 0 : characters + 1;
-    words.too_long |= characters > longest_word;
+    if (characters > longest_word) return false;
+    if (count >= fewest_words && line.size() - at + characters <= longest_word) return true;
   }
-  return words;
+  return count >= fewest_words;
 }
 
 // Bytes of a citation at text[at], where a [ stands: [12], [], [edit] or [citation needed]; 0: none.
@@ -54,7 +45,7 @@ size_t citation_size(std::string_view text, size_t at) {
     if (rest.starts_with(mark)) return mark.size();
   for (size_t next = 1; next < rest.size();) {
     if (rest[next] == ']') return next + 1;
-    if (!is_decimal(decode_utf8(rest, next))) return 0;
+    if (!is_decimal(decode_character(rest, next))) return 0;
   }
   return 0;
 }
@@ -118,7 +109,7 @@ unsigned find_phrases(std::string_view line) {
   if (line.find(kelvin[0]) == std::string_view::npos || line.find(kelvin) == std::string_view::npos)
     return find_phrases_ascii(line);
   std::string plain(line);
-  for (size_t at = 0; (at = plain.find(kelvin, at)) != std::string::npos;) plain.replace(at, kelvin.size(), "k");
+  for (size_t at = 0; (at = plain.find(kelvin, at)) != std::string::npos;) plain.replace(at, kelvin.size(), 1, 'k');
   return find_phrases_ascii(plain);
 }
 
@@ -142,8 +133,7 @@ size_t measure_c4(std::string_view text, Signals& signals, std::string& kept) {
     const std::string_view whole = line;
     line = without_citations(whole, buffer);
     if (!ends_a_sentence(line)) continue;
-    const auto in_line = line_words(whole);
-    if (in_line.too_long || in_line.count < fewest_words) continue;
+    if (!has_fit_words(whole)) continue;
     const unsigned found = find_phrases(line);
     if (found & lorem_ipsum) {
       lorem |= !curly;

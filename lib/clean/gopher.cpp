@@ -46,6 +46,19 @@ Duplicates duplicates_between_line_feeds(std::string_view text, size_t least) {
   return found;
 }
 
+uint64_t mix(uint64_t a, uint64_t b) {
+  a = (a ^ std::rotl(b, 29)) * 0x9fb21c651e98df25u;
+  return (a ^ a >> 32) * 0x9e3779b97f4a7c15u + b;
+}
+
+// Of a word that is not empty; eight bytes can be read at its begin.
+uint64_t word_hash(std::string_view word) {
+  uint64_t bytes = 0;
+  if (word.size() > sizeof bytes) return hash64(word);
+  std::memcpy(&bytes, word.data(), sizeof bytes);
+  return mix(bytes & ~uint64_t{0} >> 8 * (sizeof bytes - word.size()), word.size());
+}
+
 // The words of a text joined without anything between them, and what n-grams need to know of them.
 struct JoinedWords {
   std::vector<char> bytes;           // `window` more than the words have
@@ -73,18 +86,13 @@ struct JoinedWords {
         std::memcpy(out, text.data() + word.begin, window);
       else
         std::memcpy(out, text.data() + word.begin, word.size);
-      hashes[i] = hash64({out, word.size});
+      hashes[i] = word_hash({out, word.size});
       out += word.size;
       ends[i + 1] = ends[i] + word.size;
       characters[i + 1] = characters[i] + word.characters;
     }
   }
 };
-
-uint64_t mix(uint64_t a, uint64_t b) {
-  a = (a ^ std::rotl(b, 29)) * 0x9fb21c651e98df25u;
-  return (a ^ a >> 32) * 0x9e3779b97f4a7c15u + b;
-}
 
 // The most frequent n-grams for n = 2, 3, 4, whose words are compared one by one.
 class TopGrams {
@@ -101,47 +109,48 @@ class TopGrams {
     ++n_;
     if (words.size() < n_) return 0;
     const size_t count = words.size() - n_ + 1;
-    size_t candidates = 0;
-    for (size_t i = 0; i < count; ++i) candidates += repeated_[i] & repeated_[i + 1];
-    slots_.assign(std::bit_ceil(2 * candidates + 2), Slot{});
-    const int shift = 64 - std::countr_zero(slots_.size());
-    places_.clear();
+    candidates_.clear();
     for (size_t i = 0; i < count; ++i) {
       keys_[i] = mix(keys_[i], words.hashes[i + n_ - 1]);
-      if (repeated_[i] & repeated_[i + 1]) places_.push_back({static_cast<uint32_t>(i), find(keys_[i], shift)});
+      if (repeated_[i] & repeated_[i + 1]) candidates_.push_back(static_cast<uint32_t>(i));
       repeated_[i] = 0;
     }
+    slots_.assign(std::bit_ceil(2 * candidates_.size() + 2), 0);
+    counts_.resize(words.size());
+    const int shift = 64 - std::countr_zero(slots_.size());
     size_t at = 0, most = 1;  // where no n-gram occurs twice, the first one counts
-    for (const auto& place : places_) {
-      const size_t times = slots_[place.slot].count;
-      repeated_[place.position] = times > 1;
-      if (times > most) most = times, at = place.position;
+    for (const uint32_t candidate : candidates_) {
+      const uint32_t first = find_first(candidate, shift);
+      if (first == candidate) {
+        counts_[first] = 1;
+        continue;
+      }
+      repeated_[candidate] = repeated_[first] = 1;
+      const uint32_t times = ++counts_[first];
+      if (times > most || (times == most && first < at)) most = times, at = first;
     }
     return (words.characters[at + n_] - words.characters[at] + n_ - 1) * most;
   }
 
  private:
-  struct Slot {
-    uint64_t key = 0;
-    uint32_t count = 0;
-  };
-  struct Place {
-    uint32_t position, slot;
-  };
-  uint32_t find(uint64_t key, int shift) {
+  // The first candidate with the same n-gram.
+  uint32_t find_first(uint32_t candidate, int shift) {
+    const uint64_t key = keys_[candidate];
     for (size_t slot = key >> shift;; slot = (slot + 1) & (slots_.size() - 1)) {
-      if (slots_[slot].count != 0 && slots_[slot].key != key) continue;
-      slots_[slot].key = key;
-      ++slots_[slot].count;
-      return static_cast<uint32_t>(slot);
+      if (slots_[slot] == 0) {
+        slots_[slot] = candidate + 1;
+        return candidate;
+      }
+      if (keys_[slots_[slot] - 1] == key) return slots_[slot] - 1;
     }
   }
 
   size_t n_ = 0;
-  std::vector<uint64_t> keys_;     // of the n-gram at each word
-  std::vector<uint8_t> repeated_;  // whether that n-gram occurs twice
-  std::vector<Slot> slots_;
-  std::vector<Place> places_;
+  std::vector<uint64_t> keys_;        // of the n-gram at each word
+  std::vector<uint8_t> repeated_;     // whether that n-gram occurs twice
+  std::vector<uint32_t> candidates_;  // words whose n-gram may do so
+  std::vector<uint32_t> counts_;      // of the n-gram that is first at a word
+  std::vector<uint32_t> slots_;       // 1 + such a word; 0: a free slot
 };
 
 // The n-grams for n >= 5, which are equal where their words joined are.
@@ -149,7 +158,7 @@ class RepeatedGrams {
  public:
   // Finds the words at which `window` bytes begin that begin at another word too. An n-gram of as many bytes that
   // begins elsewhere occurs once: this spares most texts most of the work.
-  void find_windows(const JoinedWords& words) {
+  void find_candidates(const JoinedWords& words) {
     const size_t count = words.size();
     repeated_.assign(count, 0);
     firsts_.assign(std::bit_ceil(2 * count + 2), 0);
@@ -169,36 +178,39 @@ class RepeatedGrams {
         break;
       }
     }
+    candidates_.clear();
+    constexpr size_t least = 5;
+    for (size_t i = 0; i + least <= count; ++i)
+      if (repeated_[i] | (words.ends[i + least] - words.ends[i] < JoinedWords::window))
+        candidates_.push_back(static_cast<uint32_t>(i));
   }
 
   // Characters of the n-grams that occurred before, from left to right; behind such a one the search goes on at the
   // next word that it does not cover.
   size_t characters(const JoinedWords& words, size_t n) {
-    if (words.size() < n) return 0;
-    const size_t count = words.size() - n + 1;
-    size_t candidates = 0;
-    for (size_t i = 0; i < count; ++i) candidates += is_candidate(words, i, n);
-    seen_.reset(candidates);
-    size_t characters = 0;
-    for (size_t i = 0; i < count;) {
-      if (!is_candidate(words, i, n) || seen_.insert(hash64(words.n_gram(i, n)))) {
-        ++i;
-      } else {
-        characters += words.characters[i + n] - words.characters[i];
-        i += n;
-      }
+    seen_.reset(candidates_.size());
+    size_t characters = 0, next = 0;
+    for (const size_t i : candidates_) {
+      if (i < next) continue;
+      if (i + n > words.size()) break;
+      if (seen_.insert(hash64(words.n_gram(i, n)))) continue;
+      characters += words.characters[i + n] - words.characters[i];
+      next = i + n;
     }
     return characters;
   }
 
  private:
-  bool is_candidate(const JoinedWords& words, size_t i, size_t n) const {
-    return repeated_[i] | (words.ends[i + n] - words.ends[i] < JoinedWords::window);
-  }
-
-  std::vector<uint8_t> repeated_;
-  std::vector<uint32_t> firsts_;  // 1 + the word at which a window first begins; 0: a free slot
+  std::vector<uint8_t> repeated_;     // whether the window at a word is one of at least two
+  std::vector<uint32_t> candidates_;  // the words at which an n-gram may begin that occurs twice
+  std::vector<uint32_t> firsts_;      // 1 + the word at which a window first begins; 0: a free slot
   HashSet seen_;
+};
+
+struct Grams {
+  JoinedWords joined;
+  TopGrams top;
+  RepeatedGrams repeated;
 };
 
 }  // namespace
@@ -212,17 +224,17 @@ void measure_gopher_repetition(std::string_view text, std::span<const QualityWor
   signals[Signal::duplicate_lines] = share(lines.duplicates, lines.pieces);
   signals[Signal::duplicate_line_characters] = share(lines.characters, characters);
 
-  thread_local JoinedWords joined;
-  thread_local TopGrams top;
-  thread_local RepeatedGrams repeated;
-  joined.assign(text, words);
-  signals[Signal::top_2_gram] = share(top.first(joined), characters);
-  signals[Signal::top_3_gram] = share(top.next(joined), characters);
-  signals[Signal::top_4_gram] = share(top.next(joined), characters);
-  repeated.find_windows(joined);
+  thread_local Grams kept;  // its memory
+  Grams& grams = kept;
+  grams.joined.assign(text, words);
+  signals[Signal::top_2_gram] = share(grams.top.first(grams.joined), characters);
+  signals[Signal::top_3_gram] = share(grams.top.next(grams.joined), characters);
+  signals[Signal::top_4_gram] = share(grams.top.next(grams.joined), characters);
+  grams.repeated.find_candidates(grams.joined);
   constexpr Signal by_size[] = {Signal::duplicate_5_grams, Signal::duplicate_6_grams, Signal::duplicate_7_grams,
                                 Signal::duplicate_8_grams, Signal::duplicate_9_grams, Signal::duplicate_10_grams};
-  for (size_t n = 5; n <= 10; ++n) signals[by_size[n - 5]] = share(repeated.characters(joined, n), characters);
+  for (size_t n = 5; n <= 10; ++n)
+    signals[by_size[n - 5]] = share(grams.repeated.characters(grams.joined, n), characters);
 }
 
 // A bit for each of the stop words of the paper; 0 for other words.

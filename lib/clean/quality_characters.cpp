@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <iterator>
 #include <span>
 
@@ -49,11 +50,11 @@ constexpr Range not_icons[] = {
     {0xFE62, 0xFFE3}, {0xFFE5, 0xFFE6}, {0xFFE9, 0xFFEC}, {0x11FDD, 0x11FE0}, {0x1D6C1, 0x1D7C3}, {0x1F3FB, 0x1F3FF},
 };
 
-bool in(std::span<const Range> ranges, char32_t c) {
+constexpr bool in(std::span<const Range> ranges, char32_t c) {
   const auto after = std::upper_bound(ranges.begin(), ranges.end(), c, [](char32_t x, Range r) { return x < r.first; });
   return after != ranges.begin() && c <= std::prev(after)->last;
 }
-bool in(std::u32string_view set, char32_t c) { return set.find(c) != std::u32string_view::npos; }
+constexpr bool in(std::u32string_view set, char32_t c) { return set.find(c) != std::u32string_view::npos; }
 
 constexpr std::u32string_view quotes =
     U"'\"`,\u00AB\u00B4\u00BB\u2018\u2019\u201A\u201C\u201D\u201E\u2329\u232A\u27E6\u27E7\u3008\u3009\u300A\u300B\u300C"
@@ -68,53 +69,76 @@ constexpr std::u32string_view plain_signs =
     U"\u300B"
     U"\u300C\u300D\u3010\u3011\uFF01\uFF05\uFF08\uFF09\uFF0C\uFF0E\uFF11\uFF1A\uFF1B\uFF1F\uFF5E";
 
-bool is_currency(char32_t c) {
+constexpr bool is_currency(char32_t c) {
   return c == '$' || c == 0xA3 || c == 0xA5 || c == 0xE3F || (c >= 0x20A0 && c <= 0x20BF) || c == 0xFDFC;
 }
 
-uint32_t find_kinds(char32_t c) {
-  uint32_t kinds = 0;
-  if (is_space(c) || (c >= 0x1C && c <= 0x1F)) kinds |= kind_blank;
-  if (is_letter(c)) {
-    kinds |= kind_letter;
-    const bool is_sign = c == 0xAA || c == 0xB5 || c == 0xBA;  // no letter to words: ordinals and the micro sign
-    if (!is_sign && to_lower(c) == c) kinds |= kind_lower;
-    if (!is_sign && to_upper(c) == c) kinds |= kind_upper;
-  }
+// The kinds that follow from the lists above, and from a character's kinds so far.
+constexpr uint32_t listed_kinds(char32_t c, uint32_t kinds) {
   if (c >= '0' && c <= '9') kinds |= kind_digit;
-  if (is_punctuation(c)) kinds |= kind_punctuation;
   if (in(sentence_ends, c)) kinds |= kind_sentence_end | kind_line_stop | kind_plain_sign;
   if (in(more_line_stops, c)) kinds |= kind_line_stop | kind_plain_sign;
-  if (c < 0x7F ? (c < ' ' ? c != '\t' && c != '\n' : c != ' ' && !(kinds & (kind_letter | kind_digit)))
-               : c < 0xA0 || in(plain_signs, c))
-    kinds |= kind_plain_sign;
   if (in(quotes, c)) kinds |= kind_quote;
   if (in(quotes, c) || in(stops, c)) kinds |= kind_opening | kind_closing | kind_before_dot;
   if (in(dashes, c)) kinds |= kind_opening | kind_closing;
   if (c == '%' || c == '=' || c == 0xA7) kinds |= kind_opening;
   if (in(U"%-+|\u00B2", c) || (kinds & (kind_digit | kind_lower))) kinds |= kind_before_dot;
   if (is_currency(c)) kinds |= kind_currency | kind_opening;
-  if (c >= 0x80 && is_symbol(c) && !in(not_icons, c)) kinds |= kind_icon | kind_opening | kind_closing;
   return kinds;
 }
 
-constexpr char32_t table_size = 0x3000;  // to the end of general punctuation and symbols
+constexpr uint32_t find_ascii_kinds(char32_t c) {
+  if (c == '\t' || c == '\n') return kind_blank;
+  if (c == ' ') return kind_blank;
+  if (c < ' ') return kind_plain_sign | ((c >= '\v' && c <= '\r') || c >= 0x1C ? kind_blank : 0u);
+  if (c >= 'a' && c <= 'z') return listed_kinds(c, kind_letter | kind_lower);
+  if (c >= 'A' && c <= 'Z') return listed_kinds(c, kind_letter | kind_upper);
+  if (c >= '0' && c <= '9') return listed_kinds(c, 0);
+  return listed_kinds(c, kind_plain_sign | (in(U"$+<=>^`|~\x7F", c) ? 0u : kind_punctuation));
+}
+
+uint32_t find_wide_kinds(char32_t c) {
+  uint32_t kinds = 0;
+  if (is_space(c)) kinds |= kind_blank;
+  if (is_letter(c)) {
+    kinds |= kind_letter;
+    const bool is_sign = c == 0xAA || c == 0xB5 || c == 0xBA;  // no letter to words: ordinals and the micro sign
+    if (!is_sign && to_lower(c) == c) kinds |= kind_lower;
+    if (!is_sign && to_upper(c) == c) kinds |= kind_upper;
+  }
+  if (is_punctuation(c)) kinds |= kind_punctuation;
+  if (c < 0xA0 || in(plain_signs, c)) kinds |= kind_plain_sign;
+  if (is_symbol(c) && !in(not_icons, c)) kinds |= kind_icon | kind_opening | kind_closing;
+  return listed_kinds(c, kinds);
+}
+
+constexpr char32_t table_size = 0x3100;  // to the end of kana
 
 }  // namespace
 
-uint32_t character_kinds(char32_t c) {
+constexpr std::array<uint32_t, 128> ascii_kinds = [] {
+  std::array<uint32_t, 128> kinds{};
+  for (char32_t c = 0; c < kinds.size(); ++c) kinds[c] = find_ascii_kinds(c);
+  return kinds;
+}();
+
+uint32_t wide_character_kinds(char32_t c) {
   static const auto table = [] {
-    std::array<uint32_t, table_size> kinds;
-    for (char32_t c = 0; c < table_size; ++c) kinds[c] = find_kinds(c);
+    std::array<uint32_t, table_size> kinds{};
+    for (char32_t c = 0x80; c < table_size; ++c) kinds[c] = find_wide_kinds(c);
     return kinds;
   }();
-  return c < table_size ? table[c] : find_kinds(c);
+  if (c < table_size) return table[c];
+  // Most of CJK needs no search.
+  if ((c >= 0x4E00 && c <= 0x9FEF) || (c >= 0xAC00 && c <= 0xD7A3))
+    return kind_letter | kind_lower | kind_upper | kind_before_dot;
+  return find_wide_kinds(c);
 }
 
 std::string_view strip_left(std::string_view text) {
   size_t at = 0;
   for (size_t next = 0; next < text.size(); at = next)
-    if (!(character_kinds(decode_utf8(text, next)) & kind_blank)) break;
+    if (!(character_kinds(decode_character(text, next)) & kind_blank)) break;
   return text.substr(at);
 }
 
@@ -126,7 +150,7 @@ static size_t begin_of_last(std::string_view text) {
 
 char32_t last_character(std::string_view text) {
   size_t at = begin_of_last(text);
-  return decode_utf8(text, at);
+  return decode_character(text, at);
 }
 
 std::string_view strip_right(std::string_view text) {
@@ -138,7 +162,15 @@ std::string_view strip_right(std::string_view text) {
 std::string_view next_line(std::string_view text, size_t& at) {
   const size_t begin = at;
   for (; at < text.size(); ++at) {
-    const unsigned char c = static_cast<unsigned char>(text[at]);
+    // Eight bytes at once where none of them is a control character, C2 or E2.
+    for (uint64_t bytes; at + sizeof bytes <= text.size(); at += sizeof bytes) {
+      std::memcpy(&bytes, text.data() + at, sizeof bytes);
+      constexpr uint64_t ones = 0x0101010101010101;
+      const uint64_t lead = (bytes | 0x20 * ones) ^ 0xE2 * ones;
+      if ((((bytes - 0x20 * ones) & ~bytes) | ((lead - ones) & ~lead)) & 0x80 * ones) break;
+    }
+    if (at == text.size()) break;
+    const auto c = static_cast<unsigned char>(text[at]);
     if (c >= 0x20 && c != 0xC2 && c != 0xE2) continue;
     size_t size = 0;  // of a line's end
     if (c == '\r')

@@ -1,5 +1,6 @@
 // Kinds of characters, as the published text filters and the word splitter of quality_words.h tell them apart.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -26,7 +27,18 @@ enum CharacterKind : uint32_t {
   kind_icon = 1 << 13,      // So: splits words wherever it stands
   kind_currency = 1 << 14,  // splits off the front, and off the end behind a digit
 };
-uint32_t character_kinds(char32_t character);
+extern const std::array<uint32_t, 128> ascii_kinds;
+uint32_t wide_character_kinds(char32_t character);  // beyond ASCII
+inline uint32_t character_kinds(char32_t character) {
+  return character < ascii_kinds.size() ? ascii_kinds[character] : wide_character_kinds(character);
+}
+// decode_utf8 of unicode.h without a call for ASCII.
+inline char32_t decode_character(std::string_view text, size_t& at) {
+  const auto byte = static_cast<unsigned char>(text[at]);
+  if (byte >= 0x80) return decode_utf8(text, at);
+  ++at;
+  return byte;
+}
 
 // Python's str.strip, lstrip and rstrip.
 std::string_view strip_left(std::string_view text);

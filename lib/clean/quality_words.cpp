@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 
 #include "clean/quality_characters.h"
 #include "clean/web_address.h"
@@ -23,6 +25,21 @@ constexpr auto byte_kinds = [] {
   return kinds;
 }();
 
+// ASCII letters at text[at]; the last few of the text may be left out.
+size_t letters_at(std::string_view text, size_t at) {
+  static_assert(std::endian::native == std::endian::little);
+  constexpr uint64_t ones = 0x0101010101010101, tops = 0x80 * ones;
+  const size_t begin = at;
+  for (uint64_t bytes; at + sizeof bytes <= text.size(); at += sizeof bytes) {
+    std::memcpy(&bytes, text.data() + at, sizeof bytes);
+    const uint64_t lower = (bytes & ~tops) | 0x20 * ones;
+    const uint64_t from_a = lower + (0x80 - 'a') * ones, behind_z = lower + (0x80 - 'z' - 1) * ones;
+    const uint64_t others = ~(from_a & ~behind_z & ~bytes) & tops;
+    if (others != 0) return at - begin + static_cast<size_t>(std::countr_zero(others)) / 8;
+  }
+  return at - begin;
+}
+
 struct Character {
   char32_t code = 0;
   uint32_t kinds = 0;
@@ -32,7 +49,7 @@ struct Character {
 Character character_at(std::string_view text, size_t at) {
   if (at >= text.size()) return {};
   const size_t begin = at;
-  const char32_t code = decode_utf8(text, at);
+  const char32_t code = decode_character(text, at);
   return {code, character_kinds(code), at - begin};
 }
 Character character_before(std::string_view text, size_t at) {
@@ -192,10 +209,12 @@ class Splitter {
  public:
   Splitter(std::string_view text, std::vector<QualityWord>& words) : text_(text), words_(words) {}
 
+  bool may_be_exception(std::string_view text) const { return ds::may_be_exception(sizes_, text); }
+
   // A piece between white space that is not all ASCII letters, or may be an exception.
   void split(size_t begin, size_t end) {
     const size_t first = words_.size();
-    if (const auto* exception = find_exception(text_.substr(begin, end - begin))) {
+    if (const auto* exception = find(text_.substr(begin, end - begin))) {
       push(begin, *exception);
     } else {
       peel(begin, end);
@@ -206,6 +225,9 @@ class Splitter {
   }
 
  private:
+  const WordException* find(std::string_view text) const {
+    return may_be_exception(text) ? find_exception(text) : nullptr;
+  }
   std::string_view piece(size_t begin, size_t end) const { return text_.substr(begin, end - begin); }
 
   void push(size_t begin, size_t end) {
@@ -213,7 +235,7 @@ class Splitter {
     uint32_t any = 0, all = ~0u;
     bool substantial = false;
     for (size_t at = begin; at < end; ++word.characters) {
-      const uint32_t kinds = character_kinds(decode_utf8(text_, at));
+      const uint32_t kinds = character_kinds(decode_character(text_, at));
       any |= kinds;
       all &= kinds;
       substantial |= !(kinds & kind_plain_sign);
@@ -232,13 +254,13 @@ class Splitter {
   void peel(size_t& begin, size_t& end) {
     while (begin < end) {
       const size_t prefix = prefix_size(piece(begin, end));
-      if (prefix > 0 && find_exception(piece(begin + prefix, end))) {
+      if (prefix > 0 && find(piece(begin + prefix, end))) {
         push(begin, begin + prefix);
         begin += prefix;
         return;
       }
       const size_t suffix = suffix_size(piece(begin + prefix, end));
-      const bool is_exception = suffix > 0 && find_exception(piece(begin, end - suffix));
+      const bool is_exception = suffix > 0 && find(piece(begin, end - suffix));
       if (prefix > 0 && !is_exception) {
         push(begin, begin + prefix);
         begin += prefix;
@@ -247,14 +269,14 @@ class Splitter {
         suffixes_.emplace_back(end - suffix, end);
         end -= suffix;
       }
-      if (is_exception || (prefix == 0 && suffix == 0) || find_exception(piece(begin, end))) return;
+      if (is_exception || (prefix == 0 && suffix == 0) || find(piece(begin, end))) return;
     }
   }
 
   void split_core(size_t begin, size_t end) {
     if (begin == end) return;
     const auto core = piece(begin, end);
-    if (const auto* exception = find_exception(core)) return push(begin, *exception);
+    if (const auto* exception = find(core)) return push(begin, *exception);
     size_t start = 0;  // of the word that is being read
     for (Infix infix; (infix = find_infix(core, start)).size > 0; start = infix.at + infix.size) {
       if (start == 0 && is_web_address(core)) break;
@@ -277,7 +299,7 @@ class Splitter {
       for (size_t j = i + 1; j < words_.size(); ++j) {
         const size_t size = words_[j].begin + words_[j].size - words_[i].begin;
         if (size > longest) break;
-        const auto* exception = find_exception(text_.substr(words_[i].begin, size));
+        const auto* exception = find(text_.substr(words_[i].begin, size));
         if (exception && rules_split(exception->text)) matches.push_back({i, j - i + 1, exception});
       }
     }
@@ -304,6 +326,7 @@ class Splitter {
 
   std::string_view text_;
   std::vector<QualityWord>& words_;
+  const ExceptionSizes& sizes_ = exception_sizes();
   std::vector<std::pair<size_t, size_t>> suffixes_;  // outermost first
 };
 
@@ -327,6 +350,7 @@ void split_quality_words(std::string_view text, std::vector<QualityWord>& words)
     const bool spaced = spaces == 0 ? at > 0 : at - spaces != 1 || text[spaces] != ' ';
     const size_t begin = at;
     uint8_t seen = 0;
+    at += letters_at(text, at);
     for (; at < text.size(); ++at) {
       kind = byte_kinds[static_cast<unsigned char>(text[at])];
       if (kind == byte_blank ||
@@ -337,7 +361,7 @@ void split_quality_words(std::string_view text, std::vector<QualityWord>& words)
     if (at == begin) continue;
     const size_t first = words.size();
     const size_t size = at - begin;
-    if (seen == 0 && !find_exception(text.substr(begin, size)))
+    if (seen == 0 && !splitter.may_be_exception(text.substr(begin, size)))
       words.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(size), static_cast<uint32_t>(size),
                        word_alphabetic | word_substantial});
     else

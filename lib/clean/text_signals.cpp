@@ -1,10 +1,10 @@
 #include "clean/text_signals.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 
 #include "base/error.h"
-#include "base/sizes.h"
 #include "clean/quality_characters.h"
 
 namespace ds {

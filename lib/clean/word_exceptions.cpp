@@ -1,8 +1,9 @@
 #include "clean/word_exceptions.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
+
+#include "base/hash.h"
 
 namespace ds {
 
@@ -114,38 +115,26 @@ std::vector<WordException> build() {
   for (const auto list : {abbreviations, whole, odd_emoticons})
     for_each_part(list, ' ', [&](std::string_view entry) { builder.add(entry, no_separator); });
   for_each_part(mouths, ' ', [&](std::string_view mouth) {
-    builder.add(":" + std::string(mouth), no_separator);
-    builder.add(":-" + std::string(mouth), no_separator);
+    for (const char* eyes : {":", ":-"}) builder.add(std::string(eyes).append(mouth), no_separator);
   });
   for_each_part(split, ' ', [&](std::string_view entry) { builder.add(entry); });
   for (const auto& row : contractions) builder.add_contractions(row);
   for (int hour = 1; hour <= 12; ++hour)
-    for (const char* half : {"|a.m.", "|am", "|p.m.", "|pm"}) builder.add(std::to_string(hour).append(half));
+    for (const char* half : {"|a.m.", "|am", "|p.m.", "|pm"}) builder.add(std::to_string(hour) += half);
   for (const char* scale : {"c|.", "f|.", "k|.", "C|.", "F|.", "K|."})
     builder.add(std::string("\u00B0|").append(scale));
   return builder.exceptions;
 }
 
-// A filter that most words do not pass, before an open-addressing table.
+// An open-addressing table of 1 + indices into the exceptions.
 struct Index {
-  static constexpr size_t filter_bits = 1 << 15;
-  std::array<uint64_t, filter_bits / 64> filter{};
-  std::vector<uint16_t> slots;  // 1 + index into the exceptions
+  std::vector<uint16_t> slots = std::vector<uint16_t>(4096);
 
-  static uint64_t hash(std::string_view text) {
-    uint64_t first = 0;
-    if (text.size() >= 8)
-      std::memcpy(&first, text.data(), 8);
-    else
-      for (size_t i = 0; i < text.size(); ++i) first |= uint64_t{static_cast<unsigned char>(text[i])} << 8 * i;
-    return (first + text.size()) * 0x9e3779b97f4a7c15u;
-  }
-  Index() : slots(4096) {
+  size_t home(std::string_view text) const { return hash64(text) % slots.size(); }
+  Index() {
     const auto& exceptions = word_exceptions();
     for (size_t i = 0; i < exceptions.size(); ++i) {
-      const uint64_t h = hash(exceptions[i].text);
-      filter[(h >> 49) / 64] |= uint64_t{1} << (h >> 49) % 64;
-      size_t slot = h >> 52;
+      size_t slot = home(exceptions[i].text);
       while (slots[slot] != 0) slot = (slot + 1) % slots.size();
       slots[slot] = static_cast<uint16_t>(i + 1);
     }
@@ -161,15 +150,22 @@ const std::vector<WordException>& word_exceptions() {
 
 const WordException* find_exception(std::string_view text) {
   static const Index index;
-  if (text.size() > longest_exception) return nullptr;
-  const uint64_t h = Index::hash(text);
-  if (!(index.filter[(h >> 49) / 64] >> (h >> 49) % 64 & 1)) return nullptr;
   const auto& exceptions = word_exceptions();
-  for (size_t slot = h >> 52; index.slots[slot] != 0; slot = (slot + 1) % index.slots.size()) {
+  for (size_t slot = index.home(text); index.slots[slot] != 0; slot = (slot + 1) % index.slots.size()) {
     const auto& exception = exceptions[index.slots[slot] - 1];
     if (exception.text == text) return &exception;
   }
   return nullptr;
+}
+
+const ExceptionSizes& exception_sizes() {
+  static const auto sizes = [] {
+    ExceptionSizes bits{};
+    for (const auto& [text, parts] : word_exceptions())
+      bits[(text.front() & 31) * 32 + (text.back() & 31)] |= uint32_t{1} << text.size();
+    return bits;
+  }();
+  return sizes;
 }
 
 }  // namespace ds

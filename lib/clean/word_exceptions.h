@@ -20,4 +20,13 @@ const std::vector<WordException>& word_exceptions();
 // The exception of that spelling, or null.
 const WordException* find_exception(std::string_view text);
 
+// The sizes of the exceptions by the five low bits of their first and last bytes, a bit for each size. Most words can
+// be told to be none by it.
+using ExceptionSizes = std::array<uint32_t, 1024>;
+const ExceptionSizes& exception_sizes();
+inline bool may_be_exception(const ExceptionSizes& sizes, std::string_view text) {
+  return text.size() - 1 < longest_exception &&
+         (sizes[(text.front() & 31) * 32 + (text.back() & 31)] >> text.size() & 1) != 0;
+}
+
 }  // namespace ds
