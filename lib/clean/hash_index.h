@@ -33,7 +33,11 @@ class HashIndex {
 
   void insert(const Slot& slot) {
     if (used_ + 1 > count_ / 5 * 4) resize(count_ + count_ / 8);
-    while (!place(slot)) resize(count_ + count_ / 8);
+    // Only where thousands of hashes are next to the largest one does a run reach the end; a larger table parts them.
+    for (int tries = 0; !place(slot); ++tries) {
+      require(tries < 16, "a deduplication table has too many hashes at its end");
+      resize(count_ + count_ / 8);
+    }
     ++used_;
   }
 
