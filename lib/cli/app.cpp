@@ -89,18 +89,20 @@ void App::Impl::declare_common() {
 }
 
 // Standard output as the last thing that can fail: a full disk shows when the buffer is written.
-static void flush_standard_output() {
-  errno = 0;
-  std::cout.flush();
-  const bool good = std::fflush(stdout) == 0 && !std::ferror(stdout) && !std::cout.bad();
-  if (good) return;
+[[noreturn]] static void fail_standard_output() {
   if (errno == EPIPE) throw ClosedPipe{};
   fail("<stdout>: cannot write: ", std::strerror(errno ? errno : EIO));
 }
 
+static void flush_standard_output() {
+  errno = 0;
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) || std::cout.bad()) fail_standard_output();
+}
+
 void App::Impl::print_and_check(const std::string& text) const {
   errno = 0;
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && errno == EPIPE) throw ClosedPipe{};
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) fail_standard_output();
   flush_standard_output();
 }
 

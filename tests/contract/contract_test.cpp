@@ -27,7 +27,7 @@ struct Row {
 };
 
 const std::vector<Row> rows = {
-    {"ds-clean", "", {"--exact", "{in}"}},
+    {"ds-clean", "", {"-q", "--exact", "--near", "0.8", "{in}"}},
     {"ds-augment", "embed", {"--dimension", "8", "{in}"}},
     {"ds-augment", "grade", {"{in}"}},
     {"ds-train", "tokenizer", {"--vocab-size", "300", "--pretokenizer", "gpt2", "-o", "{out}", "{in}"}},

@@ -96,12 +96,14 @@ TEST(Tools, MainsAreThinAndKnowOneRoom) {
     const std::string tool = entry.path().filename();
     const fs::path main = entry.path() / "main.cpp";
     ASSERT_TRUE(tool.starts_with("ds-") && fs::exists(main)) << entry.path();
-    const std::string text = slurp(main);
-    EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 120) << main;
-    EXPECT_EQ(sources(entry.path()).size(), 1u)
-        << entry.path() << " is one file: the rest belongs in lib/" << tool.substr(3);
-    const std::set<std::string> may = {"cli", "base", "io", tool.substr(3)};
-    for (const auto& v : violations(graph, tool, may, "tools/" + tool + "/main.cpp", text)) ADD_FAILURE() << v;
+    // Options are declared here, in several files where they are many; what is done with them belongs in lib/X.
+    const std::set<std::string> may = {"cli", "base", "io", tool, tool.substr(3)};
+    for (const fs::path& source : sources(entry.path())) {
+      const std::string text = slurp(source);
+      EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 120) << source;
+      for (const auto& v : violations(graph, tool, may, "tools/" + tool + "/" + source.filename().string(), text))
+        ADD_FAILURE() << v;
+    }
     ++seen;
   }
   EXPECT_GT(seen, 0u);

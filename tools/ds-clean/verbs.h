@@ -1,4 +1,4 @@
-// The verbs of ds-clean whose options are declared in files of their own.
+// ds-clean without a verb has many options: they are declared in files of their own.
 #pragma once
 #include "clean/clean.h"
 #include "clean/learn.h"
@@ -9,5 +9,7 @@
 namespace ds {
 
 void declare_filter_verb(App& app, CleanOptions& options);
+void declare_limits(Options& o, CleanOptions& options);
+void declare_judges(Options& o, CleanOptions& options);
 
 }  // namespace ds
