@@ -232,14 +232,20 @@ class Writer {
 
   // Base64 of a line that comes in parts: three bytes at a time, the rest waits for the next part.
   void long_line(std::string_view text, bool ends) {
-    std::string bytes = std::move(pending_);
-    bytes += text;
-    const size_t whole = ends ? bytes.size() : bytes.size() / 3 * 3;
     std::string base64;
-    append_base64(base64, std::string_view(bytes).substr(0, whole));
-    if (ends) base64 += "\"}\n";
-    rejects_->write(base64);
-    pending_ = bytes.substr(whole);
+    while (!text.empty()) {
+      pending_ += text.substr(0, 3 << 14);
+      text.remove_prefix(std::min<size_t>(text.size(), 3 << 14));
+      const size_t whole = pending_.size() / 3 * 3;
+      base64.clear();
+      append_base64(base64, std::string_view(pending_).substr(0, whole));
+      rejects_->write(base64);
+      pending_.erase(0, whole);
+    }
+    if (!ends) return;
+    base64.clear();
+    append_base64(base64, std::exchange(pending_, {}));
+    rejects_->write(base64 + "\"}\n");
   }
 
   Report& report_;
