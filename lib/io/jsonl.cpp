@@ -5,8 +5,10 @@
 
 #include <charconv>
 #include <exception>
+#include <filesystem>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -230,14 +232,20 @@ class Writer {
 
   // Base64 of a line that comes in parts: three bytes at a time, the rest waits for the next part.
   void long_line(std::string_view text, bool ends) {
-    std::string bytes = std::move(pending_);
-    bytes += text;
-    const size_t whole = ends ? bytes.size() : bytes.size() / 3 * 3;
     std::string base64;
-    append_base64(base64, std::string_view(bytes).substr(0, whole));
-    if (ends) base64 += "\"}\n";
-    rejects_->write(base64);
-    pending_ = bytes.substr(whole);
+    while (!text.empty()) {
+      pending_ += text.substr(0, 3 << 14);
+      text.remove_prefix(std::min<size_t>(text.size(), 3 << 14));
+      const size_t whole = pending_.size() / 3 * 3;
+      base64.clear();
+      append_base64(base64, std::string_view(pending_).substr(0, whole));
+      rejects_->write(base64);
+      pending_.erase(0, whole);
+    }
+    if (!ends) return;
+    base64.clear();
+    append_base64(base64, std::exchange(pending_, {}));
+    rejects_->write(base64 + "\"}\n");
   }
 
   Report& report_;
@@ -249,24 +257,36 @@ class Writer {
   std::string pending_;
 };
 
-// Ends a run that would lose or feed on its own output.
+bool is_standard(const std::string& path) { return path.empty() || path == "-"; }
+
+// The regular file that a path or, for "-", a descriptor leads to.
+bool regular(const std::string& path, int standard, struct stat& found) {
+  const bool exists = (is_standard(path) ? fstat(standard, &found) : stat(path.c_str(), &found)) == 0;
+  return exists && S_ISREG(found.st_mode);
+}
+
+bool same(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+
+// Ends a run whose one output would replace the other, or that would feed on its own output.
 void check_files(const StreamOptions& options) {
-  struct stat output, other;
-  const auto regular = [](const std::string& path, int standard, struct stat& found) {
-    const bool exists = path.empty() || path == "-" ? fstat(standard, &found) == 0 : stat(path.c_str(), &found) == 0;
-    return exists && S_ISREG(found.st_mode);
-  };
-  const auto same = [&] { return output.st_dev == other.st_dev && output.st_ino == other.st_ino; };
-  const auto spelled = [](const std::string& path) { return path.empty() ? "-" : path; };
-  const bool exists = regular(options.output, STDOUT_FILENO, output);
-  const bool device = !exists && spelled(options.output) != "-" && stat(options.output.c_str(), &output) == 0;
-  if (!options.rejects.empty() && !device)
-    if (options.rejects == spelled(options.output) ||
-        (exists && regular(options.rejects, STDOUT_FILENO, other) && same()))
-      throw UsageError(cat("the output and --rejects are the same file, '", options.rejects, "'"));
-  if (!exists || spelled(options.output) != "-") return;  // a named output replaces its input when all is done
+  const std::string &output = options.output, &rejects = options.rejects;
+  struct stat out, other;
+  const bool file = regular(output, STDOUT_FILENO, out);
+  bool twice = false;
+  if (is_standard(output) || is_standard(rejects)) {
+    twice = is_standard(output) && rejects == "-";
+    if (file && !rejects.empty() && regular(rejects, STDOUT_FILENO, other)) twice = same(out, other);
+  } else if (file || stat(output.c_str(), &out) != 0) {  // no device: that may be both
+    std::error_code unknown;
+    const auto resolved = [&](const std::string& path) {
+      return std::filesystem::weakly_canonical(std::filesystem::absolute(path, unknown), unknown);
+    };
+    twice = resolved(output) == resolved(rejects);
+  }
+  if (twice) throw UsageError(cat("the output and --rejects are the same file, '", rejects, "'"));
+  if (!file || !is_standard(output)) return;  // a file that is named replaces its input when all is done
   for (const std::string& input : options.inputs)
-    if (regular(input, STDIN_FILENO, other) && same() && other.st_size > 0)
+    if (regular(input, STDIN_FILENO, other) && same(out, other) && other.st_size > 0)
       fail(input == "-" ? "<stdin>" : input, ": is both input and standard output; name it with -o to replace it");
 }
 

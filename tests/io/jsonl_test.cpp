@@ -279,6 +279,7 @@ TEST(Jsonl, OutputAndRejectsAreTwoFiles) {
     process_records({{s / "in"}, output, rejects}, report, {}, keep);
   };
   EXPECT_THROW(run_to(s / "new", s / "new"), UsageError);
+  EXPECT_THROW(run_to(s / "new", s / "./new"), UsageError);
   EXPECT_THROW(run_to(s / "out", s / "link"), UsageError);
   EXPECT_THROW(run_to("-", "-"), UsageError);
   EXPECT_THROW(run_to("", "-"), UsageError);
