@@ -50,7 +50,8 @@ void log(LogLevel level, std::string_view message) {
   const char* const name = names[static_cast<int>(level)];
   std::string line;
   if (log_json)
-    line = cat("{\"tool\": \"", tool_name, "\", \"level\": \"", name, "\", \"message\": \"", json_escaped(message), "\"}\n");
+    line = cat("{\"tool\": \"", tool_name, "\", \"level\": \"", name, "\", \"message\": \"", json_escaped(message),
+               "\"}\n");
   else if (level == LogLevel::info)
     line = cat(tool_name, ": ", message, "\n");
   else

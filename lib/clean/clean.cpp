@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "clean/clusters.h"
 #include "clean/dedup.h"
@@ -50,11 +51,11 @@ class Cleaner {
   Report& report_;
   DedupOptions dedup_options_;
   Passages passages_;
-  std::unique_ptr<IndexFolder> folder_;           // --index
-  std::unique_ptr<DedupIndex> memory_;            // without --index
+  std::unique_ptr<IndexFolder> folder_;            // --index
+  std::unique_ptr<DedupIndex> memory_;             // without --index
   std::vector<std::unique_ptr<IndexFolder>> old_;  // --against DIR
   DedupIndex* index_ = nullptr;
-  std::unique_ptr<Clusters> clusters_;            // --keep other than first
+  std::unique_ptr<Clusters> clusters_;  // --keep other than first
   std::unique_ptr<Measurer> measurer_;
   Funnel funnel_;
   std::map<std::string, Funnel::Row> dropped_;  // by reason
@@ -82,6 +83,20 @@ static DedupOptions dedup_options(const CleanOptions& options) {
   return dedup;
 }
 
+// What tells this run from others that add to the same index: its inputs by name and size, and where it writes. Empty
+// where that is not known: standard input is always new, and --output-dir remembers each input by itself.
+static std::string run_name(const CleanOptions& options) {
+  if (!options.output_folder.empty()) return "";
+  std::string name = options.shard + "\n" + options.stream.output + "\n" + options.stream.rejects;
+  for (const std::string& input : options.stream.inputs) {
+    std::error_code failed;
+    const auto size = std::filesystem::file_size(input, failed);
+    if (failed) return "";
+    name += cat("\n", input, " ", size);
+  }
+  return hex(hash128(name));
+}
+
 Cleaner::Cleaner(const CleanOptions& options, Report& report)
     : options_(options), report_(report), dedup_options_(dedup_options(options)), passages_(options) {
   if (!dedup_options_.any()) {
@@ -93,12 +108,13 @@ Cleaner::Cleaner(const CleanOptions& options, Report& report)
   measurer_ = std::make_unique<Measurer>(options, texts, dedup_options_.needs_words(), report);
   if (options.keep != "first") {
     if (!options.against.empty() || !options.index.empty() || !options.output_folder.empty())
-      throw UsageError(cat("--keep ", options.keep, " reads the inputs twice and goes with neither --against, --index nor --output-dir"));
+      throw UsageError(cat("--keep ", options.keep,
+                           " reads the inputs twice and goes with neither --against, --index nor --output-dir"));
     clusters_ = std::make_unique<Clusters>(options, dedup_options_, *measurer_);
     return;
   }
   if (!options.index.empty())
-    folder_ = std::make_unique<IndexFolder>(options.index, dedup_options_, true);
+    folder_ = std::make_unique<IndexFolder>(options.index, dedup_options_, true, run_name(options));
   else if (dedup_options_.any())
     memory_ = std::make_unique<DedupIndex>(dedup_options_);
   index_ = folder_ ? &folder_->index() : memory_.get();
@@ -121,7 +137,13 @@ void Cleaner::seen(const std::vector<std::string>& against) {
   const auto stage = report_.stage("against");
   Report inner;
   process_records(
-      stream, inner, [&](Record& record) { return prepare(record); },
+      stream, inner,
+      [&](Record& record) -> std::shared_ptr<void> {
+        auto prepared = std::make_shared<Prepared>();
+        prepared->measured = measurer_->read(record);
+        prepared->keys = index_->keys(prepared->measured.text, prepared->measured.words);
+        return prepared;
+      },
       [&](Record& record, void* result) {
         const auto& prepared = *static_cast<Prepared*>(result);
         index_->find_and_add(prepared.keys, prepared.measured.text, record_id(record, options_.id_field));
@@ -233,7 +255,8 @@ static void explain_record(const CleanOptions& options, Report& report) {
     const Measured measured = measurer.measure(record);
     OutputFile output(options.stream.output);
     output.write(explain_table(record, measured.signals, measurer.notes(measured.signals)));
-    output.write(measured.reason.empty() ? "stays, unless it repeats an earlier record\n" : cat("dropped: ", measured.details, "\n"));
+    output.write(measured.reason.empty() ? "stays, unless it repeats an earlier record\n"
+                                         : cat("dropped: ", measured.details, "\n"));
     output.finish();
     return output.commit();
   }

@@ -25,10 +25,10 @@ class Clusters {
 
  private:
   struct Member {
-    uint32_t parent;       // union-find; a root's is itself
-    uint32_t text;         // in the near index; of exact duplicates that of the first
-    double score;          // the largest stays
-    uint64_t id;           // its place in ids_
+    uint32_t parent;  // union-find; a root's is itself
+    uint32_t text;    // in the near index; of exact duplicates that of the first
+    double score;     // the largest stays
+    uint64_t id;      // its place in ids_
   };
   static constexpr uint32_t outside = UINT32_MAX;  // a parent: dropped by another filter
   enum class Keep : uint8_t { longest, best, none };

@@ -75,8 +75,7 @@ std::optional<Duplicate> DedupIndex::find_and_add(const DedupKeys& keys, std::st
   if (exact_) exact_->add(keys.hash, id);
   if (!near_) return std::nullopt;
   const auto match = near_->best(*keys.near);
-  if (!match || match->jaccard < 1)
-    near_->add(*keys.near, id, match ? near_->cluster(match->of) : near_->size(), text);
+  if (!match || match->jaccard < 1) near_->add(*keys.near, id, match ? near_->cluster(match->of) : near_->size(), text);
   if (!match) return std::nullopt;
   return near_duplicate(*match);
 }

@@ -27,7 +27,9 @@ ExactIndex::ExactIndex(const std::string& folder, uint32_t texts)
     enter(row);
   }
   log_->truncate(texts * sizeof(Row));
-  ids_.truncate(texts == 0 ? 0 : reinterpret_cast<const uint64_t*>(places_.data())[texts - 1] + sizeof(uint32_t) + id(texts - 1).size());
+  ids_.truncate(texts == 0 ? 0
+                           : reinterpret_cast<const uint64_t*>(places_.data())[texts - 1] + sizeof(uint32_t) +
+                                 id(texts - 1).size());
 }
 
 void ExactIndex::enter(const Row& row) {

@@ -1,4 +1,5 @@
-// Exact duplicates in a stream: the first text of each hash. Memory: at most 31 bytes a distinct text; ids lie in a file.
+// Exact duplicates in a stream: the first text of each hash. Memory: at most 31 bytes a distinct text; ids lie in a
+// file.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -14,11 +15,12 @@ namespace ds {
 
 class ExactIndex {
  public:
-  // `folder` empty: in memory, ids in a temporary file. Else in that folder: its first `texts` texts are loaded and later
-  // ones forgotten.
+  // `folder` empty: in memory, ids in a temporary file. Else in that folder: its first `texts` texts are loaded and
+  // later ones forgotten.
   explicit ExactIndex(const std::string& folder = "", uint32_t texts = 0);
 
-  // The number of the text with this hash (96 of its bits decide: among 10^9 texts two share them with probability 10^-11).
+  // The number of the text with this hash (96 of its bits decide: among 10^9 texts two share them with probability
+  // 10^-11).
   std::optional<uint32_t> find(Hash128 hash) const;
   // Adds a text that find() does not know, under the number size().
   void add(Hash128 hash, std::string_view id);

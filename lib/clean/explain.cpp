@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <array>
-
-#include "io/json.h"
+#include <cstdio>
 
 namespace ds {
 namespace {
@@ -14,6 +13,13 @@ using Row = std::array<std::string, kColumns>;
 size_t width_of(std::string_view text) {  // in characters
   return static_cast<size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+// Six digits are enough to read.
+std::string shown(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g", value);
+  return text;
 }
 
 void append_row(std::string& out, const Row& row, const std::array<size_t, kColumns>& widths) {
@@ -42,8 +48,7 @@ std::string explain_table(const Record& record, const Signals& signals, const Si
     }
     if (!signals.has(signal) && note.empty()) continue;
     any_note = any_note || !note.empty();
-    rows.push_back(
-        {info(signal).name, signals.has(signal) ? json_number(signals[signal]) : "-", note, info(signal).meaning});
+    rows.push_back({info(signal).name, signals.has(signal) ? shown(signals[signal]) : "-", note, info(signal).meaning});
   }
   std::string out = record.where() + "\n";
   if (rows.empty()) return out + "no signal was measured\n";

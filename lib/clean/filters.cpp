@@ -16,7 +16,8 @@ static constexpr const char* kinds = "Kinds of characters and words";
 static constexpr const char* judged = "Judged by word lists and models";
 static constexpr const char* answers = "Question and answer pairs";
 
-// The thresholds of the Gopher family are those of its table A1 and appendix A1.1, those of C4 and FineWeb as published.
+// The thresholds of the Gopher family are those of its table A1 and appendix A1.1, those of C4 and FineWeb as
+// published.
 static constexpr Filter filter_rows[] = {
     {"--repetition", Signal::repetition, false, nullptr, nullptr, repeats},
     {"--min-words", Signal::words, true, nullptr, nullptr, lengths},
@@ -74,7 +75,7 @@ static constexpr Filter filter_rows[] = {
     {"--min-quality-score", Signal::quality_score, true, nullptr, nullptr, judged},
 
     {"--min-answer-words", Signal::answer_words, true, "answers", "1", answers},
-    {"--max-answer-echo", Signal::answer_echo, false, "answers", "0.8", answers},
+    {"--max-answer-echo", Signal::answer_echo, false, "answers", "0.95", answers},
     {"--max-answer-refusal", Signal::answer_refusal, false, "answers", "0", answers},
     {"--max-answer-unfinished", Signal::answer_unfinished, false, "answers", "0", answers},
     {"--max-answer-foreign", Signal::answer_foreign, false, "answers", "0", answers},
@@ -91,11 +92,8 @@ struct Recipe {
   const char* threshold;
 };
 static constexpr Recipe recipes[] = {
-    {"pretrain", "--repetition", "0.8"},
-    {"pretrain", "--min-words", "50"},
-    {"instruct", "--repetition", "0.8"},
-    {"instruct", "--min-tokens", "50"},
-    {"instruct", "--max-tokens", "512"},
+    {"pretrain", "--repetition", "0.8"}, {"pretrain", "--min-words", "50"},   {"instruct", "--repetition", "0.8"},
+    {"instruct", "--min-tokens", "50"},  {"instruct", "--max-tokens", "512"},
 };
 
 std::vector<std::string> clean_presets() {
@@ -116,7 +114,8 @@ static double parse_threshold(const Filter& filter, const std::string& typed) {
   const double highest = share ? 1 : 1e12;
   // The negated comparison refuses NaN too.
   if (error != std::errc() || stop != end || !(value >= 0 && value <= highest))
-    throw UsageError(cat(filter.option, " must be a number from 0 ", share ? "to 1" : "up", " or off, not '", typed, "'"));
+    throw UsageError(
+        cat(filter.option, " must be a number from 0 ", share ? "to 1" : "up", " or off, not '", typed, "'"));
   if (info(filter.signal).kind == SignalKind::count && value != static_cast<double>(static_cast<uint64_t>(value)))
     throw UsageError(cat(filter.option, " must be a whole number or off, not '", typed, "'"));
   return value;
@@ -126,9 +125,10 @@ static double parse_threshold(const Filter& filter, const std::string& typed) {
 static void check_windows(const std::vector<Limit>& found) {
   for (const Limit& low : found)
     for (const Limit& high : found)
-      if (low.filter->below && !high.filter->below && low.filter->signal == high.filter->signal && low.value > high.value)
-        throw UsageError(cat(low.filter->option, " ", low.value, " and ", high.filter->option, " ", high.value,
-                             " leave no text"));
+      if (low.filter->below && !high.filter->below && low.filter->signal == high.filter->signal &&
+          low.value > high.value)
+        throw UsageError(
+            cat(low.filter->option, " ", low.value, " and ", high.filter->option, " ", high.value, " leave no text"));
 }
 
 std::vector<Limit> limits(const std::vector<std::string>& typed, const std::vector<std::string>& presets) {

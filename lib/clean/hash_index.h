@@ -1,8 +1,8 @@
 // From hashes to the numbers of the records that have them: the tables of deduplication, in little memory.
 //
 // Linear probing in the order of the hashes: a slot's home is hash * slots / 2^32, and each run of slots is sorted. So
-// equal hashes stand side by side, and the table grows in place, in steps of an eighth: it is never less than 71 % full,
-// and never held twice.
+// equal hashes stand side by side, and the table grows in place, in steps of an eighth: it is never less than 71 %
+// full, and never held twice.
 #pragma once
 #include <algorithm>
 #include <cstdint>

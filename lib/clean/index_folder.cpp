@@ -43,8 +43,8 @@ static void sync_file(const std::string& path) {
   require(synced, path, ": cannot be written to disk: ", std::strerror(errno));
 }
 
-IndexFolder::IndexFolder(const std::string& folder, const DedupOptions& options, bool writable)
-    : folder_(folder), options_json_(options_json(options)) {
+IndexFolder::IndexFolder(const std::string& folder, const DedupOptions& options, bool writable, const std::string& run)
+    : folder_(folder), options_json_(options_json(options)), run_(run) {
   const std::string state = folder + "/state.json";
   if (writable) {
     std::error_code failed;
@@ -53,8 +53,7 @@ IndexFolder::IndexFolder(const std::string& folder, const DedupOptions& options,
   } else {
     require(std::filesystem::exists(state), folder, ": holds no index (no state.json); one is made by --index");
   }
-  lock_ = lock_folder(folder, writable);
-  uint32_t exact_texts = 0, near_texts = 0;
+  lock_.file = lock_folder(folder, writable);
   if (std::filesystem::exists(state)) {
     const Json json = parse_json_file(state);
     const auto number = [&](const char* key) {
@@ -68,17 +67,18 @@ IndexFolder::IndexFolder(const std::string& folder, const DedupOptions& options,
     require(made_with != nullptr && made_with->type == Json::Type::string, state, ": has no options");
     require(made_with->text == options_json_, folder, ": this index was made with ", made_with->text, ", not with ",
             options_json_, "; use the same options or another folder");
-    exact_texts = number("exact_texts");
-    near_texts = number("near_texts");
+    const Json* last_run = json.find("run");
+    const bool again = !run.empty() && last_run != nullptr && last_run->text == run;
+    exact_before_ = number(again ? "exact_texts_before" : "exact_texts");
+    near_before_ = number(again ? "near_texts_before" : "near_texts");
     if (const Json* shards = json.find("finished"))
       for (const Json& shard : shards->items) finished_.insert(shard.as_string(cat(state, ": finished")));
   }
-  index_ = std::make_unique<DedupIndex>(options, folder, exact_texts, near_texts);
+  index_ = std::make_unique<DedupIndex>(options, folder, exact_before_, near_before_);
 }
 
-IndexFolder::~IndexFolder() {
-  index_.reset();
-  if (lock_ >= 0) close(lock_);
+IndexFolder::Lock::~Lock() {
+  if (file >= 0) close(file);
 }
 
 void IndexFolder::commit(const std::string& shard) {
@@ -88,7 +88,9 @@ void IndexFolder::commit(const std::string& shard) {
   JsonWriter w;
   w.open('{').field("options", options_json_);
   w.field("exact_texts", uint64_t{index_->exact() ? index_->exact()->size() : 0});
-  w.field("near_texts", uint64_t{index_->near() ? index_->near()->size() : 0}).open('[', "finished");
+  w.field("near_texts", uint64_t{index_->near() ? index_->near()->size() : 0});
+  w.field("run", run_).field("exact_texts_before", uint64_t{exact_before_});
+  w.field("near_texts_before", uint64_t{near_before_}).open('[', "finished");
   for (const std::string& name : finished_) w.value(name);
   w.close().close().text += '\n';
   write_file(folder_ + "/state.json", w.text, true);

@@ -12,9 +12,10 @@ namespace ds {
 // one to open it finds the last commit, and whatever came later is cut off. One process at a time may write.
 class IndexFolder {
  public:
-  // Opens or makes the folder. An index that was made with other options is an Error that names them.
-  IndexFolder(const std::string& folder, const DedupOptions& options, bool writable);
-  ~IndexFolder();
+  // Opens or makes the folder. An index that was made with other options is an Error that names them. `run` names what
+  // will be added: where it is what the last commit added (the same command again, after a kill in its last moments,
+  // say), that is forgotten first, so that the records do not become duplicates of themselves. Empty: it is always new.
+  IndexFolder(const std::string& folder, const DedupOptions& options, bool writable, const std::string& run = "");
   IndexFolder(const IndexFolder&) = delete;
 
   DedupIndex& index() { return *index_; }
@@ -24,8 +25,12 @@ class IndexFolder {
   void commit(const std::string& shard = "");
 
  private:
-  std::string folder_, options_json_;
-  int lock_ = -1;
+  std::string folder_, options_json_, run_;
+  struct Lock {
+    int file = -1;
+    ~Lock();
+  } lock_;
+  uint32_t exact_before_ = 0, near_before_ = 0;  // texts when it was opened
   std::set<std::string> finished_;
   std::unique_ptr<DedupIndex> index_;
 };

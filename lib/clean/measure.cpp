@@ -45,6 +45,7 @@ struct Measurer::Impl {
   void measure_groups(const Record& record, Measured& m) const;
   void measure_question(const Record& record, Measured& m) const;
   void measure_models(Measured& m) const;
+  void measure_quality(Measured& m, std::string& c4_text) const;
   void find_edits(Measured& m, std::string c4_text, std::vector<TextEdit>& redactions) const;
   void edit(Record& record, Measured& m, const std::vector<TextEdit>& redactions) const;
   void judge(const Record& record, Measured& m) const;
@@ -86,7 +87,8 @@ static size_t score_label(const Classifier& model, const std::string& typed, con
 
 // A signal that needs a file is measured only where the file is named.
 static void need_file(uint32_t groups, SignalGroup group, bool given, const char* what) {
-  if (has_group(groups, group) && !given) throw UsageError(cat(what, " is needed by a filter or rule, and was not named"));
+  if (has_group(groups, group) && !given)
+    throw UsageError(cat(what, " is needed by a filter or rule, and was not named"));
 }
 
 void Measurer::Impl::read_models() {
@@ -113,7 +115,10 @@ void Measurer::Impl::read_models() {
 }
 
 Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_words, Report& report)
-    : options(options), keep_text(keep_text), keep_words(keep_words), limits(ds::limits(options.limits, options.presets)) {
+    : options(options),
+      keep_text(keep_text),
+      keep_words(keep_words),
+      limits(ds::limits(options.limits, options.presets)) {
   groups = groups_of(limits);
   if (!options.rules.empty()) {
     policy = read_policy(options.rules);
@@ -216,6 +221,15 @@ void Measurer::Impl::measure_groups(const Record& record, Measured& m) const {
   if (wants(SignalGroup::answer)) measure_question(record, m);
 }
 
+// FineWeb looks at what C4 leaves where C4's lines are all that stays, and else at the text itself.
+void Measurer::Impl::measure_quality(Measured& m, std::string& c4_text) const {
+  const auto fineweb = static_cast<uint32_t>(SignalGroup::fineweb);
+  if (c4_lines || !wants(SignalGroup::c4) || !wants(SignalGroup::fineweb))
+    return measure_text(m.text, groups, m.signals, c4_lines ? &c4_text : nullptr);
+  measure_text(m.text, groups & ~fineweb, m.signals, nullptr);
+  measure_text(m.text, fineweb, m.signals, nullptr);
+}
+
 static constexpr Signal pii_signals[pii_kind_count] = {Signal::pii_email, Signal::pii_phone, Signal::pii_ip,
                                                        Signal::pii_iban,  Signal::pii_card,  Signal::pii_key};
 
@@ -308,6 +322,13 @@ Measurer::Measurer(const CleanOptions& options, bool keep_text, bool keep_words,
     : impl_(std::make_unique<Impl>(options, keep_text, keep_words, report)) {}
 Measurer::~Measurer() = default;
 
+Measured Measurer::read(const Record& record) const {
+  Measured m;
+  impl_->read_text(record, m);
+  if (impl_->keep_words) m.words = word_hashes(m.text);
+  return m;
+}
+
 Measured Measurer::measure(Record& record) const {
   Measured m;
   m.bytes = record.raw().size() + 1;
@@ -315,7 +336,7 @@ Measured Measurer::measure(Record& record) const {
   if (!impl_->keep_text && impl_->groups == 0) return m;
   impl_->measure_groups(record, m);
   std::string c4_text;
-  measure_text(m.text, impl_->groups, m.signals, impl_->c4_lines ? &c4_text : nullptr);
+  impl_->measure_quality(m, c4_text);
   std::vector<TextEdit> redactions;
   impl_->find_edits(m, std::move(c4_text), redactions);
   impl_->judge(record, m);
@@ -349,7 +370,8 @@ std::string Measurer::rules_json() const {
   }
   if (impl_->min_lang_score) w.field("min-lang-score", *impl_->min_lang_score);
   for (const Limit& limit : impl_->limits) w.field(limit.reason(), limit.value);
-  if (impl_->decontaminator) w.field("contamination", share_option("--contamination", impl_->options.contamination, 0.5));
+  if (impl_->decontaminator)
+    w.field("contamination", share_option("--contamination", impl_->options.contamination, 0.5));
   return w.close().text;
 }
 
@@ -358,7 +380,8 @@ std::vector<std::pair<Signal, std::string>> Measurer::notes(const Signals& signa
   for (const Limit& limit : impl_->limits) {
     const double value = signals[limit.filter->signal];
     const bool drops = limit.filter->below ? value < limit.value : value > limit.value;
-    notes.emplace_back(limit.filter->signal, cat(drops ? "DROPPED by " : "passes ", limit.filter->option, " ", limit.value));
+    notes.emplace_back(limit.filter->signal,
+                       cat(drops ? "DROPPED by " : "passes ", limit.filter->option, " ", limit.value));
   }
   return notes;
 }

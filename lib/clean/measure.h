@@ -1,5 +1,5 @@
-// What a record says by itself: its signals, the first filter that it fails, and its text as the edits leave it. All of it
-// is measured on any thread; what depends on other records comes after (clean.cpp).
+// What a record says by itself: its signals, the first filter that it fails, and its text as the edits leave it. All of
+// it is measured on any thread; what depends on other records comes after (clean.cpp).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -19,9 +19,9 @@ namespace ds {
 struct Measured {
   uint64_t bytes = 0;  // of the line
   Signals signals;
-  std::string text;    // as it was read; empty where nothing needs it
+  std::string text;             // as it was read; empty where nothing needs it
   std::vector<uint64_t> words;  // of the text (words.h); empty where nothing needs them
-  std::string edited;  // as the edits leave it, where there are any
+  std::string edited;           // as the edits leave it, where there are any
   bool has_edits = false;
   std::string reason, details;  // of the first filter that drops the record; empty: none does
   Contamination contamination;
@@ -40,6 +40,8 @@ class Measurer {
   Measurer(const CleanOptions& options, bool keep_text, bool keep_words, Report& report);
   ~Measurer();
 
+  // Its text and words alone, for a record that is only compared with.
+  Measured read(const Record& record) const;
   // Edits the record's text where that is asked for. Error where it has no text.
   Measured measure(Record& record) const;
 
@@ -52,8 +54,8 @@ class Measurer {
   // Which limits drop a record or let it pass, for --explain: signal and sentence.
   std::vector<std::pair<Signal, std::string>> notes(const Signals& signals) const;
   Decontaminator* decontaminator() const;
-  // JSON text of the signals that were measured, the first reason to drop the record, and the duplicate that it is (JSON
-  // text, or "").
+  // JSON text of the signals that were measured, the first reason to drop the record, and the duplicate that it is
+  // (JSON text, or "").
   std::string annotation(const Measured& measured, const std::string& duplicate) const;
   // --pii tag: the kinds of personal data, for a record that stays.
   bool tags() const;

@@ -9,10 +9,10 @@
 
 namespace ds {
 
-constexpr size_t most_compared = 256;      // candidates, once one of them is near
-constexpr size_t most_of_a_key = 1024;     // texts under one key: a template of thousands of pages needs no more
+constexpr size_t most_compared = 256;   // candidates, once one of them is near
+constexpr size_t most_of_a_key = 1024;  // texts under one key: a template of thousands of pages needs no more
 constexpr size_t cache_slots = 2048, most_cached = 8192;  // texts, and shingles of one
-constexpr uint32_t sketched = 64;          // MinHash values whose low bits are kept
+constexpr uint32_t sketched = 64;                         // MinHash values whose low bits are kept
 
 static double checked_threshold(double threshold) {
   if (!(threshold > 0 && threshold <= 1))
@@ -93,7 +93,8 @@ void NearIndex::propose(const NearSketch& sketch) {
   proposed_.clear();
   candidates_.clear();
   for (const uint64_t key : sketch.keys)
-    bands_.find(static_cast<uint32_t>(key >> 32), [&](const Slot& slot) { proposed_.push_back(slot.value_plus_1 - 1); });
+    bands_.find(static_cast<uint32_t>(key >> 32),
+                [&](const Slot& slot) { proposed_.push_back(slot.value_plus_1 - 1); });
   std::sort(proposed_.begin(), proposed_.end());
   proposed_.erase(std::unique(proposed_.begin(), proposed_.end()), proposed_.end());
   work_.proposed += proposed_.size();

@@ -18,9 +18,12 @@ static std::string output_name(const std::string& name) {
 std::vector<InputShard> input_shards(const CleanOptions& options) {
   const bool dedups = options.exact || !options.near.empty();
   if (dedups && options.index.empty())
-    throw UsageError("--output-dir with --exact or --near needs --index DIR, which remembers what the finished inputs held");
+    throw UsageError(
+        "--output-dir with --exact or --near needs --index DIR, which remembers what the finished inputs held");
   if (options.duplicate_lines || options.duplicate_paragraphs || !options.duplicate_passages.empty())
-    throw UsageError("--output-dir does not go with the removal of duplicate lines, paragraphs or passages, which remembers all inputs");
+    throw UsageError(
+        "--output-dir does not go with the removal of duplicate lines, paragraphs or passages, which remembers all "
+        "inputs");
   if (options.stream.output != "-") throw UsageError("give either --output-dir or --output");
   std::vector<InputShard> shards;
   std::set<std::string> names;
@@ -32,7 +35,10 @@ std::vector<InputShard> input_shards(const CleanOptions& options) {
     if (!names.insert(output_name(name)).second)
       throw UsageError(cat("--output-dir: two inputs would be written to ", output_name(name)));
     if (i % dealt.count + 1 != dealt.index) continue;
-    InputShard shard{name, options.stream};
+    std::error_code failed;
+    const auto size = fs::file_size(input, failed);
+    require(!failed, input, ": ", failed.message());
+    InputShard shard{cat(name, " ", size), options.stream};
     shard.stream.inputs = {input};
     shard.stream.shard = {};
     shard.stream.output = (fs::path(options.output_folder) / output_name(name)).string();

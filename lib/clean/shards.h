@@ -9,7 +9,7 @@
 namespace ds {
 
 struct InputShard {
-  std::string name;  // of the input, without folder: what is remembered
+  std::string name;  // of the input, without folder, and its size: what is remembered
   StreamOptions stream;
 };
 

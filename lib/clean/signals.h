@@ -1,5 +1,5 @@
-// Signals: what a text says about itself, as numbers. Filters, rules, annotations, --explain and histograms all read them
-// by these names; here they are listed, once.
+// Signals: what a text says about itself, as numbers. Filters, rules, annotations, --explain and histograms all read
+// them by these names; here they are listed, once.
 #pragma once
 #include <array>
 #include <bit>
@@ -14,22 +14,23 @@ namespace ds {
 
 // Signals that are measured together, since they share their work. A set of groups is the OR of its members.
 enum class SignalGroup : uint32_t {
-  length = 1 << 0,             // characters, lines
-  words = 1 << 1,              // words as words.h defines them
-  tokens = 1 << 2,             // of a tokenizer.json
-  repetition = 1 << 3,         // word 5-grams that occurred before
-  gopher_repetition = 1 << 4,  // Rae et al., "Scaling Language Models: Methods, Analysis & Insights from Training Gopher"
-  gopher_quality = 1 << 5,     // (2021), table A1 and appendix A1.1
-  c4 = 1 << 6,                 // Raffel et al., "Exploring the Limits of Transfer Learning ..." (2020), section 2.2
-  fineweb = 1 << 7,            // Penedo et al., "The FineWeb Datasets" (2024), section 3.6
-  ratios = 1 << 8,             // kinds of characters
+  length = 1 << 0,      // characters, lines
+  words = 1 << 1,       // words as words.h defines them
+  tokens = 1 << 2,      // of a tokenizer.json
+  repetition = 1 << 3,  // word 5-grams that occurred before
+  gopher_repetition =
+      1 << 4,               // Rae et al., "Scaling Language Models: Methods, Analysis & Insights from Training Gopher"
+  gopher_quality = 1 << 5,  // (2021), table A1 and appendix A1.1
+  c4 = 1 << 6,              // Raffel et al., "Exploring the Limits of Transfer Learning ..." (2020), section 2.2
+  fineweb = 1 << 7,         // Penedo et al., "The FineWeb Datasets" (2024), section 3.6
+  ratios = 1 << 8,          // kinds of characters
   language = 1 << 9,
   pii = 1 << 10,
-  toxicity = 1 << 11,          // by lexicon
-  toxicity_model = 1 << 12,    // by classifier
+  toxicity = 1 << 11,        // by lexicon
+  toxicity_model = 1 << 12,  // by classifier
   quality_model = 1 << 13,
   url = 1 << 14,
-  answer = 1 << 15,            // of question and answer pairs
+  answer = 1 << 15,  // of question and answer pairs
   contamination = 1 << 16,
 };
 constexpr uint32_t operator|(SignalGroup a, SignalGroup b) {

@@ -22,12 +22,12 @@ struct SignatureOptions {
 void write_signatures(const SignatureOptions& options, Report& report);
 
 struct ClusterOptions {
-  SignatureOptions records;     // the same records, in the order that decides which is the earlier one
+  SignatureOptions records;      // the same records, in the order that decides which is the earlier one
   std::string signatures = "-";  // the lines, those of equal keys one after the other
 };
 
-// Writes the records that stay; the others are rejects as those of `ds-clean --near`. Memory: 20 bytes for each line whose
-// key others share, and the index of these records.
+// Writes the records that stay; the others are rejects as those of `ds-clean --near`. Memory: 20 bytes for each line
+// whose key others share, and the index of these records.
 void cluster(const ClusterOptions& options, Report& report);
 
 }  // namespace ds

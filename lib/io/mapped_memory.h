@@ -8,8 +8,8 @@ namespace ds {
 // Zeroed bytes; addresses change when it grows. Movable, owned by one.
 class MappedMemory {
  public:
-  // `path` empty: anonymous memory. Else a scratch file of that name, which has none as soon as it is made. The disk space is
-  // taken when it grows, so that a full disk is an Error then and no signal later.
+  // `path` empty: anonymous memory. Else a scratch file of that name, which has none as soon as it is made. The disk
+  // space is taken when it grows, so that a full disk is an Error then and no signal later.
   explicit MappedMemory(std::string path = "");
   ~MappedMemory();
   MappedMemory(const MappedMemory&) = delete;

@@ -39,7 +39,8 @@ MinHasher::MinHasher(MinHashShape shape, uint64_t seed) : shape_(shape) {
 }
 
 // h_i(x) = a_i x + b_i mod 2^32. Of the products the high bits, which the comparison sees first, depend on all of x.
-static void smallest(std::span<const uint64_t> set, const uint32_t* multipliers, const uint32_t* addends, uint32_t* out) {
+static void smallest(std::span<const uint64_t> set, const uint32_t* multipliers, const uint32_t* addends,
+                     uint32_t* out) {
   Vector a[block / lanes], b[block / lanes], least[block / lanes];
   std::memcpy(a, multipliers, sizeof a);
   std::memcpy(b, addends, sizeof b);
@@ -81,8 +82,8 @@ std::vector<uint64_t> band_hashes(std::span<const uint32_t> signature, MinHashSh
           signature.size(), " values has not ", shape.bands, " bands of ", shape.rows);
   std::vector<uint64_t> hashes(shape.bands);
   for (size_t band = 0; band < shape.bands; ++band)
-    hashes[band] = hash64({reinterpret_cast<const char*>(signature.data() + band * shape.rows), shape.rows * sizeof(uint32_t)},
-                          band);
+    hashes[band] = hash64(
+        {reinterpret_cast<const char*>(signature.data() + band * shape.rows), shape.rows * sizeof(uint32_t)}, band);
   return hashes;
 }
 

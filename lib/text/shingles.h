@@ -21,8 +21,8 @@ struct ShingleKind {
 ShingleKind parse_shingle_kind(std::string_view text);
 std::string shingle_kind_name(ShingleKind kind);
 
-// The shingles of a text in their order, with repeats; `out` is replaced. A text of fewer than n words (characters) makes
-// one shingle of them all; an empty one too.
+// The shingles of a text in their order, with repeats; `out` is replaced. A text of fewer than n words (characters)
+// makes one shingle of them all; an empty one too.
 void shingle_sequence(std::string_view text, ShingleKind kind, std::vector<uint64_t>& out);
 // The same from the text's word hashes (words.h).
 void word_shingle_sequence(std::span<const uint64_t> words, size_t n, std::vector<uint64_t>& out);

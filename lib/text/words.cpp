@@ -52,7 +52,8 @@ struct Folder {
 
 void Folder::character(std::string_view text, size_t begin, size_t after, char32_t c) {
   constexpr char32_t capital_dotted_i = 0x130, capital_sigma = 0x3A3;
-  if (c == capital_dotted_i) return put(std::string_view("i\0", 2));  // "i" and a combining dot, which is no part of a word
+  if (c == capital_dotted_i)
+    return put(std::string_view("i\0", 2));  // "i" and a combining dot, which is no part of a word
   if (c >= 0x10000 || c == capital_sigma) {
     if (!is_word(c)) return put('\0');
     std::string lower;

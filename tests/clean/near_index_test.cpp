@@ -164,7 +164,8 @@ TEST(NearIndex, AFolderKeepsWhatWasCommitted) {
   for (uint64_t i = 0; i < 100; ++i) sets.push_back(make_set(Rng{8, i}, 40, 100000));
   {
     NearIndex index({0.8, one_word, 0}, folder.string());
-    for (size_t i = 0; i < 60; ++i) index.add(index.sketch(text_of(sets[i])), "id" + std::to_string(i), 7, text_of(sets[i]));
+    for (size_t i = 0; i < 60; ++i)
+      index.add(index.sketch(text_of(sets[i])), "id" + std::to_string(i), 7, text_of(sets[i]));
     index.flush();
     for (size_t i = 60; i < 80; ++i) index.add(index.sketch(text_of(sets[i])), "lost", 7, text_of(sets[i]));
   }  // as if killed: 60 were committed
@@ -203,7 +204,10 @@ TEST(HashIndex, HoldsWhatWasInserted) {
   for (uint32_t i = 0; i < 50000; ++i) {
     // Dense at both ends, equal ones, and all over.
     const auto bits = static_cast<uint32_t>(rng.bits(i));
-    const uint32_t hash = i % 4 == 0 ? bits : i % 4 == 1 ? bits % 64 : i % 16 == 2 ? UINT32_MAX - bits % 5000 : bits & 0xFFF00000;
+    const uint32_t hash = i % 4 == 0    ? bits
+                          : i % 4 == 1  ? bits % 64
+                          : i % 16 == 2 ? UINT32_MAX - bits % 5000
+                                        : bits & 0xFFF00000;
     index.insert({hash, i + 1});
     expected.emplace(hash, i);
     if (i % 997 != 0) continue;

@@ -32,16 +32,18 @@ static void declare_dedup(Options& o, CleanOptions& c) {
          "drop a text that stood in an earlier record (XXH3-128). Memory: at most 31 bytes a distinct text; its id on "
          "disk");
   o.choice("--exact-on", c.exact_on, {"text", "words"}, "what --exact compares: the bytes, or the lower-case words");
-  o.option("--near", c.near,
-           "drop where the Jaccard index of the shingle sets with an earlier record is at least T, 0 < T <= 1. MinHash "
-           "bands propose (a pair at T is missed with probability 0.0005), the sets decide. Memory: at most 200 bytes a "
-           "text at T >= 0.75, 10 a band and 24 below; on disk, in TMPDIR or the index, the text and id and 12 bytes",
-           "T");
-  o.option("--shingle", c.shingle,
-           "what --near compares: word:N, N words (lower-case runs of letters, digits and _), unit:N, the same with each "
-           "Chinese, Japanese or Korean character a word, or char:N, N characters (lower-case, runs of white space as "
-           "one); shorter texts are one shingle",
-           "KIND");
+  o.option(
+      "--near", c.near,
+      "drop where the Jaccard index of the shingle sets with an earlier record is at least T, 0 < T <= 1. MinHash "
+      "bands propose (a pair at T is missed with probability 0.0005), the sets decide. Memory: at most 200 bytes a "
+      "text at T >= 0.75, 10 a band and 24 below; on disk, in TMPDIR or the index, the text and id and 12 bytes",
+      "T");
+  o.option(
+      "--shingle", c.shingle,
+      "what --near compares: word:N, N words (lower-case runs of letters, digits and _), unit:N, the same with each "
+      "Chinese, Japanese or Korean character a word, or char:N, N characters (lower-case, runs of white space as "
+      "one); shorter texts are one shingle",
+      "KIND");
   o.option("--against", c.against,
            "records that were seen before: files, or folders of --index; their duplicates are dropped", "PATH");
   o.option("--index", c.index,
@@ -81,7 +83,8 @@ void declare_filter_verb(App& app, CleanOptions& options) {
   declare_limits(o, options);
   declare_judges(o, options);
   o.group("Looking");
-  o.flag("--annotate", options.annotate, "drop and edit nothing: every record gets its signals and reason as \"clean\"");
+  o.flag("--annotate", options.annotate,
+         "drop and edit nothing: every record gets its signals and reason as \"clean\"");
   o.option("--explain", options.explain, "print every signal of the record with this id, and end", "ID");
 }
 

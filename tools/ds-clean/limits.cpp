@@ -7,17 +7,20 @@ namespace ds {
 
 void declare_judges(Options& o, CleanOptions& c) {
   o.group("Language, addresses, personal data, models and benchmarks");
-  o.option("--tokenizer", c.tokenizer, "counts tokens for --min-tokens and --max-tokens: tokenizer.json or a model", "FILE");
+  o.option("--tokenizer", c.tokenizer, "counts tokens for --min-tokens and --max-tokens: tokenizer.json or a model",
+           "FILE");
   o.option("--language", c.languages, "keep these languages only (ISO 639: en,zh)", "CODE").commas();
   o.option("--min-lang-score", c.min_lang_score, "drop where the language is less sure than this, from 0 to 1", "S");
   o.option("--language-model", c.language_model, "a fastText model such as lid.176.bin instead of CLD2", "FILE");
   o.option("--url-list", c.url_lists, "drop records from these domains and addresses, one a line", "FILE");
   o.option("--url-field", c.url_field, "the field with the record's address", "NAME");
   o.option("--pii", c.pii,
-           "personal data: redact (a tag takes its place), tag (counts in \"clean\"), drop (the record) or off", "WHAT");
+           "personal data: redact (a tag takes its place), tag (counts in \"clean\"), drop (the record) or off",
+           "WHAT");
   o.option("--pii-kinds", c.pii_kinds, "which: all, or of email,phone,ip,iban,card,key", "KINDS");
   o.option("--lexicon", c.lexicon,
-           "entries of --toxicity, one a line, # begins a comment; without it a built-in English and Chinese list", "FILE");
+           "entries of --toxicity, one a line, # begins a comment; without it a built-in English and Chinese list",
+           "FILE");
   o.option("--toxicity-model", c.toxicity_model, "a classifier of ds-clean learn, for --max-toxicity-score", "FILE");
   o.option("--toxicity-label", c.toxicity_label, "its label; without it the one that it was trained for", "LABEL");
   o.option("--quality-model", c.quality_model, "a classifier of ds-clean learn, for --min-quality-score", "FILE");
