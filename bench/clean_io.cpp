@@ -27,7 +27,9 @@ struct Clock {
 Clock now() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now().time_since_epoch();
   return {seconds(usage.ru_utime) + seconds(usage.ru_stime), wall.count()};
 }
@@ -111,18 +113,16 @@ int main(int argc, char** argv) {
   if (path.ends_with(".zst")) report("zstd decompression", bytes, [&] { decompress(path); });
   const auto stream = [&](const std::function<void(const Record&)>& look) {
     Report counts;
-    process_records(
-        {{path}, output}, counts,
-        [&](Record& record) -> std::shared_ptr<void> {
-          look(record);
-          return nullptr;
-        },
-        {});
+    process_records({{path}, output}, counts,
+                    [&](Record& record) -> std::shared_ptr<void> {
+                      look(record);
+                      return nullptr;
+                    },
+                    {});
     require(counts.kept > 0, "nothing was read");
   };
-  report(cat("ds, no filter, -j", threads).c_str(), bytes, [&] {
-    stream([](const Record& record) { record.require_string("text"); });
-  });
+  report(cat("ds, no filter, -j", threads).c_str(), bytes,
+         [&] { stream([](const Record& record) { record.require_string("text"); }); });
   report(cat("ds, text field unescaped, -j", threads).c_str(), bytes, [&] {
     stream([](const Record& record) {
       thread_local std::string scratch;

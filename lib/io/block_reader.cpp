@@ -142,8 +142,10 @@ bool BlockReader::hand_out_part(Block& block, size_t length, size_t newline, boo
   place(block, length);
   block.part = more ? LineReader::Part::more : LineReader::Part::last;
   block.lines.push_back(block.text);
-  if (inside_long_line_) --block.number, --block.index;
-  else ++lines_, ++all_lines_;
+  if (inside_long_line_)
+    --block.number, --block.index;
+  else
+    ++lines_, ++all_lines_;
   begin_ += length + newline;
   inside_long_line_ = more;
   return true;

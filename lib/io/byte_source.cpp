@@ -38,7 +38,8 @@ struct ByteSource::Zstd : Decoder {
   size_t wanted = 0;  // 0 between frames
   Zstd() {
     require(context != nullptr, "no memory to decompress with");
-    // Data sets are published with --long=31: its window of 2 GiB is memory that such a file asks for and others do not.
+    // Data sets are published with --long=31: its window of 2 GiB is memory that such a file asks for and others do
+    // not.
     ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, ZSTD_dParam_getBounds(ZSTD_d_windowLogMax).upperBound);
   }
   ~Zstd() override { ZSTD_freeDCtx(context); }
@@ -61,9 +62,12 @@ struct ByteSource::Zstd : Decoder {
 
 void ByteSource::Zstd::fail_with(size_t code) {
   switch (ZSTD_getErrorCode(code)) {
-    case ZSTD_error_frameParameter_windowTooLarge: fail("zstd data with a window over 2 GiB: compress it with --long=31 or less");
-    case ZSTD_error_memory_allocation: fail("no memory to decompress with: zstd data with a large window");
-    default: fail("damaged zstd data: ", ZSTD_getErrorName(code));
+    case ZSTD_error_frameParameter_windowTooLarge:
+      fail("zstd data with a window over 2 GiB: compress it with --long=31 or less");
+    case ZSTD_error_memory_allocation:
+      fail("no memory to decompress with: zstd data with a large window");
+    default:
+      fail("damaged zstd data: ", ZSTD_getErrorName(code));
   }
 }
 

@@ -197,13 +197,20 @@ static Unescaped unescape_one(const char* escape) {
     return u;
   };
   switch (escape[1]) {
-    case 'b': return {{'\b'}, 1, 2};
-    case 'f': return {{'\f'}, 1, 2};
-    case 'n': return {{'\n'}, 1, 2};
-    case 'r': return {{'\r'}, 1, 2};
-    case 't': return {{'\t'}, 1, 2};
-    case 'u': break;
-    default: return {{escape[1]}, 1, 2};
+    case 'b':
+      return {{'\b'}, 1, 2};
+    case 'f':
+      return {{'\f'}, 1, 2};
+    case 'n':
+      return {{'\n'}, 1, 2};
+    case 'r':
+      return {{'\r'}, 1, 2};
+    case 't':
+      return {{'\t'}, 1, 2};
+    case 'u':
+      break;
+    default:
+      return {{escape[1]}, 1, 2};
   }
   const auto byte = [](uint32_t b) { return static_cast<char>(b); };
   uint32_t c = unit(2);

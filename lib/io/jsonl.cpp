@@ -23,7 +23,7 @@ namespace ds {
 namespace {
 
 struct Item {
-  std::string_view text;        // the line, in the batch's block
+  std::string_view text;  // the line, in the batch's block
   uint64_t number;
   LineReader::Part part;        // more, last: part of a line over the limit
   Record record;                // of no use where `error` is not empty
@@ -33,8 +33,8 @@ struct Item {
 
 struct Lines : Batch {
   Block block;
-  std::vector<Item> items;      // those of the shard
-  std::exception_ptr end;       // what ended the reading in place of a block
+  std::vector<Item> items;  // those of the shard
+  std::exception_ptr end;   // what ended the reading in place of a block
 };
 
 using Work = std::function<std::shared_ptr<void>(Record&)>;
@@ -45,7 +45,8 @@ std::string placed(const std::string& file, const Item& item, std::string_view m
   return message.starts_with(where) ? std::string(message) : where + std::string(message);
 }
 
-// Reads blocks as batches. Blocks and items of a batch that is done are used again: new memory costs as much as parsing.
+// Reads blocks as batches. Blocks and items of a batch that is done are used again: new memory costs as much as
+// parsing.
 class Source {
  public:
   Source(const std::vector<std::string>& inputs, size_t max_record_bytes, Shard shard = {})
@@ -79,7 +80,8 @@ class Source {
   }
 
   void add_inputs(Report& report) const {
-    for (const auto& input : reader_.inputs()) report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
+    for (const auto& input : reader_.inputs())
+      report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
   }
 
  private:
@@ -298,7 +300,8 @@ Shard parse_shard(std::string_view text) {
   const auto [slash, bad_index] = std::from_chars(text.data(), end, shard.index);
   if (bad_index == std::errc() && slash != end && *slash == '/') {
     const auto [last, bad_count] = std::from_chars(slash + 1, end, shard.count);
-    if (bad_count == std::errc() && last == end && shard.index >= 1 && shard.index <= shard.count && shard.count <= 1000000)
+    if (bad_count == std::errc() && last == end && shard.index >= 1 && shard.index <= shard.count &&
+        shard.count <= 1000000)
       return shard;
   }
   throw UsageError(cat("--shard must be I/N with 1 <= I <= N <= 1000000, such as 2/8, not '", text, "'"));

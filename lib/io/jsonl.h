@@ -17,9 +17,9 @@ namespace ds {
 // shard reads whole files, the k-th (from 0) where k mod count = index - 1; of fewer it reads single lines, the k-th of
 // the whole stream where the same holds. The lines keep their numbers.
 struct Shard {
-  uint64_t index = 1, count = 1;             // 1 <= index <= count <= 1000000
+  uint64_t index = 1, count = 1;  // 1 <= index <= count <= 1000000
 };
-Shard parse_shard(std::string_view text);    // "2/8"; UsageError that names --shard
+Shard parse_shard(std::string_view text);  // "2/8"; UsageError that names --shard
 
 struct StreamOptions {
   std::vector<std::string> inputs = {"-"};
@@ -39,12 +39,12 @@ struct Verdict {
 // Reads every record of the inputs. `work` runs on all threads at once (it may edit its record); `decide` runs in
 // input order, one record at a time, and says keep or drop. Kept records go to the output, dropped ones (as they came,
 // with the owner key) and bad lines to the rejects; a bad line is rejected as {"line": N, "file": ..., "error": ...,
-// "raw": "..."}, or ends the run where there is no rejects file. "raw_base64" stands in place of "raw" where the line is
-// not UTF-8 or over the limit. Empty lines are bad lines, and so are records for which `work` or `decide` throws an
-// Error (no such field); a UsageError ends the run. Either function may be empty. A record refers to bytes that are used
-// again after `decide`: copy it to keep it. Counts and hashes go into the report. Nothing appears under a final name
-// unless all of it succeeded. Lines of other shards are in no count and are not parsed. UsageError where the output and
-// the rejects are one file; Error where standard output is redirected to the end of an input.
+// "raw": "..."}, or ends the run where there is no rejects file. "raw_base64" stands in place of "raw" where the line
+// is not UTF-8 or over the limit. Empty lines are bad lines, and so are records for which `work` or `decide` throws an
+// Error (no such field); a UsageError ends the run. Either function may be empty. A record refers to bytes that are
+// used again after `decide`: copy it to keep it. Counts and hashes go into the report. Nothing appears under a final
+// name unless all of it succeeded. Lines of other shards are in no count and are not parsed. UsageError where the
+// output and the rejects are one file; Error where standard output is redirected to the end of an input.
 void process_records(const StreamOptions& options, Report& report,
                      const std::function<std::shared_ptr<void>(Record&)>& work,
                      const std::function<Verdict(Record&, void* result)>& decide);

@@ -74,7 +74,7 @@ struct OutputFile::Impl {
   int fd = -1;
   bool owns_fd = false, durable = false, finished = false;
   ZSTD_CCtx* zstd = nullptr;
-  std::string buffer;            // bytes as given; zstd gets whole buffers, so that no output depends on write()'s sizes
+  std::string buffer;  // bytes as given; zstd gets whole buffers, so that no output depends on write()'s sizes
   std::vector<char> compressed;
   uint64_t stored = 0;
   Hasher hasher;
@@ -170,7 +170,8 @@ OutputFile::OutputFile(std::string path, bool durable) : impl_(std::make_unique<
     ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_compressionLevel, 3);
     ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_checksumFlag, 1);
     // Jobs of a fixed size on zstd's own threads: the bytes are the same for any number of them, one included.
-    const size_t failed = ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_nbWorkers, static_cast<int>(std::min<size_t>(threads(), 64)));
+    const size_t failed =
+        ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_nbWorkers, static_cast<int>(std::min<size_t>(threads(), 64)));
     require(!ZSTD_isError(failed), path, ": this libzstd was built without threads");
     ZSTD_CCtx_setParameter(impl_->zstd, ZSTD_c_jobSize, 4 << 20);
     impl_->compressed.resize(ZSTD_CStreamOutSize());

@@ -47,7 +47,7 @@ class Record {
   // required_string() for speed: a view into raw() where nothing is escaped, else into `scratch`, which is kept from
   // call to call, only grows, and whose size says nothing.
   std::string_view text_view(std::string_view key, std::string& scratch) const;
-  void require_string(std::string_view key) const;               // only the check, for a text that is not looked at
+  void require_string(std::string_view key) const;  // only the check, for a text that is not looked at
   std::optional<double> number(std::string_view key) const;
   std::optional<std::vector<int64_t>> integers(std::string_view key) const;  // an array of integers
 
@@ -63,7 +63,7 @@ class Record {
   void replace(size_t begin, size_t end, std::string_view bytes);
   const Field* find(std::string_view key) const;
   std::string_view required_json(std::string_view key) const;
-  std::string_view line_;              // refers to another's bytes; null where `own_` holds them
+  std::string_view line_;  // refers to another's bytes; null where `own_` holds them
   std::string own_;
   const std::string* file_ = nullptr;  // another's; null where `own_file_` is the name
   std::string own_file_;

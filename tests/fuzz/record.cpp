@@ -1,4 +1,6 @@
 // An accepted line has fields that are valid values, and is still a record after an edit of each.
+#include "io/record.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -8,7 +10,6 @@
 
 #include "base/error.h"
 #include "io/json.h"
-#include "io/record.h"
 
 // Edits cut from the text itself by a seed: the spliced record has the text that plain strings give.
 static void splice(const ds::Record& record, const std::string& key, size_t seed) {

@@ -166,12 +166,16 @@ TEST_P(ThreadCounts, RunsOfKeptLinesAndEditsMix) {
     for (int i = 0; i < 1500; ++i) {
       const size_t size = rng.below(at++, 300) == 0 ? rng.below(at++, 600000) : rng.below(at++, 200);
       const uint64_t what = rng.below(at++, 8);
-      const std::string line = cat("{\"what\":", what, ", \"t\":\"", std::string(size, 'y'), what == 7 ? "" : "\"", "}");
+      const std::string line =
+          cat("{\"what\":", what, ", \"t\":\"", std::string(size, 'y'), what == 7 ? "" : "\"", "}");
       input += line + "\n";
       if (what == 7) continue;  // bad
-      if (what == 6) rejects += line + "\n";
-      else if (what == 5) expected += cat("{\"what\":", what, ", \"t\":0}\n");
-      else expected += line + "\n";
+      if (what == 6)
+        rejects += line + "\n";
+      else if (what == 5)
+        expected += cat("{\"what\":", what, ", \"t\":0}\n");
+      else
+        expected += line + "\n";
       if (what == 4) copies.push_back(line);
     }
     if (round % 2) input.pop_back();  // the last line's newline: the output has one all the same
@@ -224,8 +228,10 @@ TEST_P(ThreadCounts, ShardsAreDisjointAndTogetherEverything) {
           const bool mine = (files.size() >= count ? f : k) % count == index - 1;
           ++k;
           if (!mine) continue;
-          if (line.empty() || line == giant) ++expected_bad;
-          else expected += line + "\n";
+          if (line.empty() || line == giant)
+            ++expected_bad;
+          else
+            expected += line + "\n";
         }
       StreamOptions options{files, s / "out", s / "rejects", 5000, {index, count}};
       Report report;
@@ -252,8 +258,8 @@ TEST(Jsonl, ShardOptions) {
   EXPECT_EQ(parse_shard("2/8").index, 2u);
   EXPECT_EQ(parse_shard("2/8").count, 8u);
   EXPECT_EQ(parse_shard("1000000/1000000").index, 1000000u);
-  for (const char* wrong : {"", "1", "/", "1/", "/2", "0/2", "3/2", "1/1000001", "-1/2", "1/2 ", " 1/2", "1/2/3", "1.0/2",
-                            "99999999999999999999/99999999999999999999"})
+  for (const char* wrong : {"", "1", "/", "1/", "/2", "0/2", "3/2", "1/1000001", "-1/2", "1/2 ", " 1/2", "1/2/3",
+                            "1.0/2", "99999999999999999999/99999999999999999999"})
     EXPECT_THROW(parse_shard(wrong), UsageError) << wrong;
 }
 
@@ -265,7 +271,8 @@ TEST_P(ThreadCounts, ABadLineBeforeDamagedDataIsToldFirst) {
   for (int i = 0; i < 20; ++i) {
     Report report;
     const StreamOptions options{{s / "in"}, s / "out", ""};
-    EXPECT_EQ(error_of([&] { process_records(options, report, {}, keep); }), (s / "in") + ":11: expected an object at byte 1");
+    EXPECT_EQ(error_of([&] { process_records(options, report, {}, keep); }),
+              (s / "in") + ":11: expected an object at byte 1");
   }
 }
 
