@@ -8,11 +8,12 @@
 #include <string_view>
 #include <vector>
 
-#include "clean/clean.h"
 #include "clean/decontaminate.h"
+#include "clean/options.h"
 #include "clean/signals.h"
 #include "io/json.h"
 #include "io/record.h"
+#include "io/report.h"
 
 namespace ds {
 

@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "clean/clean.h"
 #include "clean/measure.h"
+#include "clean/options.h"
 #include "clean/repeats.h"
 #include "clean/substrings.h"
 #include "io/record.h"

@@ -3,8 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "clean/clean.h"
 #include "clean/index_folder.h"
+#include "clean/options.h"
+#include "io/input.h"
+#include "io/report.h"
 
 namespace ds {
 

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "clean/clean.h"
 #include "io/input.h"
 #include "io/json.h"
 
