@@ -31,11 +31,11 @@ bench: setup
 	@env -u OPENBLAS_CORETYPE $(BUILD)-bench/bench/gemm
 
 # The parsers once more, under the address and undefined-behaviour sanitizers, the fuzz targets' seeds included.
-PARSER_TESTS := base_test io_test text_test
+PARSER_TESTS := base_test io_test text_test clean_test
 sanitize: setup
 	@cmake -S . -B $(BUILD)-sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DDS_SANITIZE=address,undefined -DDS_CUDA=OFF
 	@cmake --build $(BUILD)-sanitize --target $(PARSER_TESTS) fuzz_targets -j $(JOBS)
-	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -R '^(base|io|text|fuzz.*)$$'
+	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -R '^(base|io|text|clean|fuzz.*)$$'
 
 install: tools
 	@cmake --install $(BUILD) --prefix $(PREFIX)

@@ -272,6 +272,19 @@ static void add_cleaning(const std::vector<Stage>& stages, std::vector<Section>&
   }
 }
 
+// The reasons that took most; the funnel of a stage has them all.
+static std::string main_reasons(const Json& reasons, const std::string& path) {
+  constexpr size_t most = 5;
+  std::vector<std::pair<int64_t, std::string>> counted;
+  for (const auto& [reason, count] : reasons.members) counted.emplace_back(-count.as_int(path), reason);
+  std::sort(counted.begin(), counted.end());
+  std::string why;
+  for (size_t i = 0; i < std::min(most, counted.size()); ++i)
+    why += cat(why.empty() ? "" : ", ", counted[i].second, " ", -counted[i].first);
+  if (counted.size() > most) why += cat(" and ", counted.size() - most, " more reasons");
+  return why;
+}
+
 static Section pipeline_section(const std::vector<Stage>& stages) {
   Section s{.title = "Pipeline", .text = "What each stage read, kept and dropped.", .table = {}, .chart = ""};
   s.table.head = {"stage", "read", "kept", "dropped", "why", "seconds"};
@@ -281,9 +294,8 @@ static Section pipeline_section(const std::vector<Stage>& stages) {
       return found ? found->text : std::string();
     };
     const Json* const records = json.find("records");
-    std::string why;
-    if (const Json* const reasons = json.find("reasons"))
-      for (const auto& [reason, count] : reasons->members) why += cat(why.empty() ? "" : ", ", reason, " ", count.text);
+    const Json* const reasons = json.find("reasons");
+    const std::string why = reasons ? main_reasons(*reasons, path) : "";
     const Json* const machine = json.find("machine");
     const Json* const seconds = machine ? machine->find("seconds") : nullptr;
     double total = 0;
