@@ -31,9 +31,9 @@ struct ClusterOptions {
 // Writes the records that stay; the others are rejects: both byte for byte those of `ds-clean --near` on the same
 // inputs. (That one keeps 32 bits of a key, these lines have 64: a near pair that nothing but a chance equality of 32
 // bits proposes, fewer than one in 10^10, is found there alone.) Records that share no key are only parsed. Memory: 40
-// bytes for each id that shares a key, and the index of these records. Errors: a line that is no signature; a key that
-// comes again after other keys (of more than 65536 keys a sample is watched), for then the lines are not sorted; ids
-// that share a key and belong to no record of the inputs, which is known at the end, when the output is there.
+// to 48 bytes for each id that shares a key, and the index of these records. Errors: a line that is no signature; a key
+// that comes again after other keys (of more than 65536 keys a sample is watched), for then the lines are not sorted;
+// ids that share a key and belong to no record of the inputs, which is known at the end, when the output is there.
 // UsageError where the records and the lines are both standard input.
 void cluster(const ClusterOptions& options, Report& report);
 
