@@ -6,7 +6,8 @@ using namespace ds;
 static void declare_records(Options& o, SignatureOptions& s) {
   o.group("Input and output");
   o.option("FILE", s.stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
-  o.option("--text-field", s.text_field, "the field that is compared", "NAME");
+  o.option("--text-field", s.text_field,
+           "the field that is compared; where none is named \"text\", or else question and answer", "NAME");
   o.option("--id-field", s.id_field, "the field that names a record; FILE:LINE where it is absent", "NAME");
   o.option("--rejects", s.stream.rejects,
            "where bad lines (and duplicates) go; without it the first bad line ends the run", "FILE");
