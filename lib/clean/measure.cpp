@@ -86,7 +86,8 @@ static size_t score_label(const Classifier& model, const std::string& typed, con
 
 // A signal that needs a file is measured only where the file is named.
 static void need_file(uint32_t groups, SignalGroup group, bool given, const char* what) {
-  if (has_group(groups, group) && !given) throw UsageError(cat(what, " is needed by a filter or rule, and was not named"));
+  if (has_group(groups, group) && !given)
+    throw UsageError(cat(what, " is needed by a filter or rule, and was not named"));
 }
 
 void Measurer::Impl::read_models() {
@@ -113,7 +114,10 @@ void Measurer::Impl::read_models() {
 }
 
 Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_words, Report& report)
-    : options(options), keep_text(keep_text), keep_words(keep_words), limits(ds::limits(options.limits, options.presets)) {
+    : options(options),
+      keep_text(keep_text),
+      keep_words(keep_words),
+      limits(ds::limits(options.limits, options.presets)) {
   groups = groups_of(limits);
   if (!options.rules.empty()) {
     policy = read_policy(options.rules);
@@ -312,7 +316,7 @@ Measured Measurer::measure(Record& record) const {
   Measured m;
   m.bytes = record.raw().size() + 1;
   impl_->read_text(record, m);
-  if (!impl_->keep_text && impl_->groups == 0) return m;
+  if (!impl_->keep_text && impl_->groups == 0 && !impl_->policy) return m;
   impl_->measure_groups(record, m);
   std::string c4_text;
   measure_text(m.text, impl_->groups, m.signals, impl_->c4_lines ? &c4_text : nullptr);
@@ -349,7 +353,8 @@ std::string Measurer::rules_json() const {
   }
   if (impl_->min_lang_score) w.field("min-lang-score", *impl_->min_lang_score);
   for (const Limit& limit : impl_->limits) w.field(limit.reason(), limit.value);
-  if (impl_->decontaminator) w.field("contamination", share_option("--contamination", impl_->options.contamination, 0.5));
+  if (impl_->decontaminator)
+    w.field("contamination", share_option("--contamination", impl_->options.contamination, 0.5));
   return w.close().text;
 }
 
@@ -358,7 +363,8 @@ std::vector<std::pair<Signal, std::string>> Measurer::notes(const Signals& signa
   for (const Limit& limit : impl_->limits) {
     const double value = signals[limit.filter->signal];
     const bool drops = limit.filter->below ? value < limit.value : value > limit.value;
-    notes.emplace_back(limit.filter->signal, cat(drops ? "DROPPED by " : "passes ", limit.filter->option, " ", limit.value));
+    notes.emplace_back(limit.filter->signal,
+                       cat(drops ? "DROPPED by " : "passes ", limit.filter->option, " ", limit.value));
   }
   return notes;
 }
