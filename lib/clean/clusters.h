@@ -25,10 +25,10 @@ class Clusters {
 
  private:
   struct Member {
-    uint32_t parent;       // union-find; a root's is itself
-    uint32_t text;         // in the near index; of exact duplicates that of the first
-    double score;          // the largest stays
-    uint64_t id;           // its place in ids_
+    uint32_t parent;  // union-find; a root's is itself
+    uint32_t text;    // in the exact index; without one in the near index
+    double score;     // the largest stays
+    uint64_t id;      // its place in ids_
   };
   static constexpr uint32_t outside = UINT32_MAX;  // a parent: dropped by another filter
   enum class Keep : uint8_t { longest, best, none };
@@ -46,6 +46,7 @@ class Clusters {
   DedupIndex index_;
   std::vector<Member> members_;
   std::vector<uint32_t> exact_first_, near_first_;  // text of an index -> its first record
+  std::vector<uint32_t> near_text_;                 // text of the exact index -> of the near index, where both are
   std::vector<uint32_t> winner_, size_;             // by root
   Spill ids_;
   uint32_t next_ = 0;
