@@ -50,11 +50,11 @@ class Cleaner {
   Report& report_;
   DedupOptions dedup_options_;
   Passages passages_;
-  std::unique_ptr<IndexFolder> folder_;           // --index
-  std::unique_ptr<DedupIndex> memory_;            // without --index
+  std::unique_ptr<IndexFolder> folder_;            // --index
+  std::unique_ptr<DedupIndex> memory_;             // without --index
   std::vector<std::unique_ptr<IndexFolder>> old_;  // --against DIR
   DedupIndex* index_ = nullptr;
-  std::unique_ptr<Clusters> clusters_;            // --keep other than first
+  std::unique_ptr<Clusters> clusters_;  // --keep other than first
   std::unique_ptr<Measurer> measurer_;
   Funnel funnel_;
   std::map<std::string, Funnel::Row> dropped_;  // by reason
@@ -93,7 +93,8 @@ Cleaner::Cleaner(const CleanOptions& options, Report& report)
   measurer_ = std::make_unique<Measurer>(options, texts, dedup_options_.needs_words(), report);
   if (options.keep != "first") {
     if (!options.against.empty() || !options.index.empty() || !options.output_folder.empty())
-      throw UsageError(cat("--keep ", options.keep, " reads the inputs twice and goes with neither --against, --index nor --output-dir"));
+      throw UsageError(cat("--keep ", options.keep,
+                           " reads the inputs twice and goes with neither --against, --index nor --output-dir"));
     clusters_ = std::make_unique<Clusters>(options, dedup_options_, *measurer_);
     return;
   }
@@ -168,7 +169,6 @@ Verdict Cleaner::decide(Record& record, Prepared& prepared) {
   const std::optional<Duplicate> same = duplicate(record, prepared);
   if (options_.annotate) {
     record.set("clean", measurer_->annotation(m, same ? duplicate_details(*same) : ""));
-    ++funnel_.edited;
   } else {
     if (same) return drop(duplicate_reason(*same), duplicate_details(*same), m.bytes);
     if (!m.reason.empty()) return drop(m.reason, m.details, m.bytes);
@@ -233,17 +233,20 @@ static void explain_record(const CleanOptions& options, Report& report) {
     const Measured measured = measurer.measure(record);
     OutputFile output(options.stream.output);
     output.write(explain_table(record, measured.signals, measurer.notes(measured.signals)));
-    output.write(measured.reason.empty() ? "stays, unless it repeats an earlier record\n" : cat("dropped: ", measured.details, "\n"));
+    output.write(measured.reason.empty() ? "stays, unless it repeats an earlier record\n"
+                                         : cat("dropped: ", measured.details, "\n"));
     output.finish();
     return output.commit();
   }
   fail("no record has the ", options.id_field, " ", options.explain);
 }
 
+// The options that outputs of --output-dir depend on. Whole inputs are dealt there, so --shard is not one of them.
 static std::string options_text(const Report& report) {
   JsonWriter w;
   w.open('{');
-  for (const auto& [name, value] : report.options) w.key(name).raw(value);
+  for (const auto& [name, value] : report.options)
+    if (name != "shard") w.key(name).raw(value);
   return w.close().text;
 }
 
@@ -260,7 +263,7 @@ void clean(const CleanOptions& options, Report& report) {
   Cleaner cleaner(options, report);
   for (const InputShard& shard : shards) {
     if (finished(shard, cleaner.folder())) {
-      info(shard.name, ": finished before");
+      info(shard.stream.output, ": finished before");
       continue;
     }
     cleaner.run(shard.stream);
