@@ -8,8 +8,8 @@ static void declare_records(Options& o, SignatureOptions& s) {
   o.option("FILE", s.stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
   o.option("--text-field", s.text_field, "the field that is compared", "NAME");
   o.option("--id-field", s.id_field, "the field that names a record; FILE:LINE where it is absent", "NAME");
-  o.option("--rejects", s.stream.rejects, "where bad lines (and duplicates) go; without it the first bad line ends the run",
-           "FILE");
+  o.option("--rejects", s.stream.rejects,
+           "where bad lines (and duplicates) go; without it the first bad line ends the run", "FILE");
   o.bytes("--max-record-bytes", s.stream.max_record_bytes, "a longer line is a bad line");
   o.group("Near duplicates (the same in both halves)");
   o.option("--near", s.near, "the Jaccard index of near duplicates, above 0 and at most 1", "T");
@@ -26,13 +26,14 @@ static void declare_halves(App& app, SignatureOptions& signatures, ClusterOption
                       });
   declare_records(map, signatures);
   map.option("-o,--output", signatures.stream.output, "lines KEY, tab, ID; NAME.zst is compressed", "FILE");
-  auto join = app.verb("cluster", "drop near duplicates by their sorted keys (the second half)",
-                       {"ds-clean signatures docs.jsonl | LC_ALL=C sort | ds-clean cluster --signatures - docs.jsonl > kept.jsonl"},
-                       [&](const CommonOptions& common, Report& report) {
-                         cluster_options.records.seed = common.seed;
-                         cluster(cluster_options, report);
-                         return 0;
-                       });
+  auto join = app.verb(
+      "cluster", "drop near duplicates by their sorted keys (the second half)",
+      {"ds-clean signatures docs.jsonl | LC_ALL=C sort | ds-clean cluster --signatures - docs.jsonl > kept.jsonl"},
+      [&](const CommonOptions& common, Report& report) {
+        cluster_options.records.seed = common.seed;
+        cluster(cluster_options, report);
+        return 0;
+      });
   declare_records(join, cluster_options.records);
   join.option("-o,--output", cluster_options.records.stream.output, "records that stay, byte for byte", "FILE");
   join.option("--signatures", cluster_options.signatures, "the lines of the first half, those of equal keys together",
@@ -40,13 +41,14 @@ static void declare_halves(App& app, SignatureOptions& signatures, ClusterOption
 }
 
 static void declare_sample(App& app, SampleOptions& s) {
-  auto o = app.verb("sample", "show dropped records to read",
-                    {R"(printf '{"text": "a b"}\n' | ds-clean --min-words 3 --rejects dropped.jsonl; ds-clean sample dropped.jsonl)"},
-                    [&](const CommonOptions& common, Report& report) {
-                      s.seed = common.seed;
-                      sample_rejects(s, report);
-                      return 0;
-                    });
+  auto o = app.verb(
+      "sample", "show dropped records to read",
+      {R"(printf '{"text": "a b"}\n' | ds-clean --min-words 3 --rejects dropped.jsonl; ds-clean sample dropped.jsonl)"},
+      [&](const CommonOptions& common, Report& report) {
+        s.seed = common.seed;
+        sample_rejects(s, report);
+        return 0;
+      });
   o.group("Input and output");
   o.option("FILE", s.inputs, "rejects of ds-clean; - is standard input", "FILE");
   o.option("-o,--output", s.output, "text to read", "FILE");
@@ -55,9 +57,12 @@ static void declare_sample(App& app, SampleOptions& s) {
   o.option("--id-field", s.id_field, "the field that names a record", "NAME");
   o.bytes("--max-record-bytes", s.max_record_bytes, "a longer line is a bad line");
   o.group("Which");
-  o.option("--reason", s.reasons, "only records that were dropped for this; bad-line: lines that were no records", "REASON");
+  o.option("--reason", s.reasons, "only records that were dropped for these; bad-line: lines that were no records",
+           "REASON")
+      .commas();
   o.option("-n,--count", s.n, "so many, chosen at random by --seed", "N");
-  o.option("--max-chars", s.max_chars, "of a text show at most so many characters, its beginning and its end; 0: all", "N");
+  o.option("--max-chars", s.max_chars, "of a text show at most so many characters, its beginning and its end; 0: all",
+           "N");
 }
 
 static void declare_learn(App& app, LearnOptions& l) {
