@@ -319,7 +319,11 @@ Measured Measurer::measure(Record& record) const {
   if (!impl_->keep_text && impl_->groups == 0 && !impl_->policy) return m;
   impl_->measure_groups(record, m);
   std::string c4_text;
-  measure_text(m.text, impl_->groups, m.signals, impl_->c4_lines ? &c4_text : nullptr);
+  // FineWeb looks at what C4 leaves only where that is what will stay: measuring both for --annotate changes neither.
+  const bool apart = !impl_->c4_lines && impl_->wants(SignalGroup::c4);
+  const auto c4 = static_cast<uint32_t>(SignalGroup::c4);
+  measure_text(m.text, apart ? impl_->groups & ~c4 : impl_->groups, m.signals, impl_->c4_lines ? &c4_text : nullptr);
+  if (apart) measure_text(m.text, c4, m.signals, nullptr);
   std::vector<TextEdit> redactions;
   impl_->find_edits(m, std::move(c4_text), redactions);
   impl_->judge(record, m);
