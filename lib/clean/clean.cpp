@@ -190,7 +190,6 @@ Verdict Cleaner::decide(Record& record, Prepared& prepared) {
   const std::optional<Duplicate> same = duplicate(record, prepared);
   if (options_.annotate) {
     record.set("clean", measurer_->annotation(m, same ? duplicate_details(*same) : ""));
-    ++funnel_.edited;
   } else {
     if (same) return drop(duplicate_reason(*same), duplicate_details(*same), m.bytes);
     if (!m.reason.empty()) return drop(m.reason, m.details, m.bytes);
@@ -263,10 +262,12 @@ static void explain_record(const CleanOptions& options, Report& report) {
   fail("no record has the ", options.id_field, " ", options.explain);
 }
 
+// The options that outputs of --output-dir depend on. Whole inputs are dealt there, so --shard is not one of them.
 static std::string options_text(const Report& report) {
   JsonWriter w;
   w.open('{');
-  for (const auto& [name, value] : report.options) w.key(name).raw(value);
+  for (const auto& [name, value] : report.options)
+    if (name != "shard") w.key(name).raw(value);
   return w.close().text;
 }
 
@@ -283,7 +284,7 @@ void clean(const CleanOptions& options, Report& report) {
   Cleaner cleaner(options, report);
   for (const InputShard& shard : shards) {
     if (finished(shard, cleaner.folder())) {
-      info(shard.name, ": finished before");
+      info(shard.stream.output, ": finished before");
       continue;
     }
     cleaner.run(shard.stream);

@@ -53,21 +53,24 @@ void Clusters::add(const Record& record, const Measured& measured, const DedupKe
   if (!inside) return;
   if (ExactIndex* exact = index_.exact()) {
     if (const auto same = exact->find(keys.hash)) {
-      members_[number].text = members_[exact_first_[*same]].text;
+      members_[number].text = *same;
       return unite(number, exact_first_[*same]);
     }
     exact->add(keys.hash, "");
+    members_[number].text = static_cast<uint32_t>(exact_first_.size());
     exact_first_.push_back(number);
   }
   NearIndex* near = index_.near();
   if (!near) return;
   const std::vector<NearMatch> matches = near->matches(*keys.near);
   for (const NearMatch& match : matches) unite(number, near_first_[match.of]);
-  if (!matches.empty() && matches.front().jaccard == 1) {
-    members_[number].text = matches.front().of;
-    return;
-  }
-  members_[number].text = near->size();
+  const bool known = !matches.empty() && matches.front().jaccard == 1;
+  const uint32_t text = known ? matches.front().of : near->size();
+  if (index_.exact())
+    near_text_.push_back(text);
+  else
+    members_[number].text = text;
+  if (known) return;
   near->add(*keys.near, "", 0, measured.text);
   near_first_.push_back(number);
 }
@@ -108,6 +111,8 @@ void Clusters::choose() {
     if (members_[record].parent == outside) continue;
     const uint32_t first = root(record);
     ++size_[first];
+    // Of a cluster of which none stays the others name the first, and the first names the second.
+    if (keep_ == Keep::none && size_[first] == 2) winner_[first] = record;
     if (members_[record].score > members_[winner_[first]].score) winner_[first] = record;
   }
 }
@@ -127,10 +132,12 @@ std::optional<Duplicate> Clusters::next() {
   if (members_[record].parent == outside) return std::nullopt;
   const uint32_t first = root(record);
   if (size_[first] == 1 || (keep_ != Keep::none && winner_[first] == record)) return std::nullopt;
-  // Of a cluster of which none stays the first is named, and for the first itself its cluster alone.
-  const uint32_t of = keep_ == Keep::none ? first : winner_[first];
+  const uint32_t of = keep_ == Keep::none && record != first ? first : winner_[first];
   Duplicate duplicate{id(of), id(first), std::nullopt};
-  if (NearIndex* near = index_.near()) duplicate.jaccard = near->jaccard(members_[record].text, members_[of].text);
+  const uint32_t a = members_[record].text, b = members_[of].text;
+  NearIndex* near = index_.near();
+  if (near && !index_.exact()) duplicate.jaccard = near->jaccard(a, b);
+  if (near && index_.exact() && a != b) duplicate.jaccard = near->jaccard(near_text_[a], near_text_[b]);
   return duplicate;
 }
 

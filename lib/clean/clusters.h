@@ -26,7 +26,7 @@ class Clusters {
  private:
   struct Member {
     uint32_t parent;  // union-find; a root's is itself
-    uint32_t text;    // in the near index; of exact duplicates that of the first
+    uint32_t text;    // in the exact index; without one in the near index
     double score;     // the largest stays
     uint64_t id;      // its place in ids_
   };
@@ -46,6 +46,7 @@ class Clusters {
   DedupIndex index_;
   std::vector<Member> members_;
   std::vector<uint32_t> exact_first_, near_first_;  // text of an index -> its first record
+  std::vector<uint32_t> near_text_;                 // text of the exact index -> of the near index, where both are
   std::vector<uint32_t> winner_, size_;             // by root
   Spill ids_;
   uint32_t next_ = 0;

@@ -333,7 +333,7 @@ Measured Measurer::measure(Record& record) const {
   Measured m;
   m.bytes = record.raw().size() + 1;
   impl_->read_text(record, m);
-  if (!impl_->keep_text && impl_->groups == 0) return m;
+  if (!impl_->keep_text && impl_->groups == 0 && !impl_->policy) return m;
   impl_->measure_groups(record, m);
   std::string c4_text;
   impl_->measure_quality(m, c4_text);

@@ -1,5 +1,6 @@
 #include "clean/shards.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -16,11 +17,16 @@ static std::string output_name(const std::string& name) {
 }
 
 std::vector<InputShard> input_shards(const CleanOptions& options) {
-  const bool dedups = options.exact || !options.near.empty();
+  const auto on = [](const std::string& typed) { return !typed.empty() && typed != "off"; };
+  const bool dedups = options.exact || on(options.near) ||
+                      std::any_of(options.presets.begin(), options.presets.end(), [](const std::string& preset) {
+                        return preset == "pretrain" || preset == "instruct";
+                      });
   if (dedups && options.index.empty())
     throw UsageError(
-        "--output-dir with --exact or --near needs --index DIR, which remembers what the finished inputs held");
-  if (options.duplicate_lines || options.duplicate_paragraphs || !options.duplicate_passages.empty())
+        "--output-dir with --exact, --near or a preset that has them needs --index DIR, which remembers what the "
+        "finished inputs held");
+  if (options.duplicate_lines || options.duplicate_paragraphs || on(options.duplicate_passages))
     throw UsageError(
         "--output-dir does not go with the removal of duplicate lines, paragraphs or passages, which remembers all "
         "inputs");
@@ -38,10 +44,11 @@ std::vector<InputShard> input_shards(const CleanOptions& options) {
     std::error_code failed;
     const auto size = fs::file_size(input, failed);
     require(!failed, input, ": ", failed.message());
-    InputShard shard{cat(name, " ", size), options.stream};
+    const fs::path output = fs::path(options.output_folder) / output_name(name);
+    InputShard shard{cat(fs::absolute(output).lexically_normal().string(), " ", size), options.stream};
     shard.stream.inputs = {input};
     shard.stream.shard = {};
-    shard.stream.output = (fs::path(options.output_folder) / output_name(name)).string();
+    shard.stream.output = output.string();
     if (!options.stream.rejects.empty())
       shard.stream.rejects = (fs::path(options.stream.rejects) / output_name(name)).string();
     shards.push_back(std::move(shard));
@@ -66,8 +73,15 @@ void open_output_folder(const CleanOptions& options, const std::string& options_
 }
 
 bool finished(const InputShard& shard, const IndexFolder* index) {
-  if (index) return index->finished(shard.name);
-  return fs::exists(shard.stream.output) && (shard.stream.rejects.empty() || fs::exists(shard.stream.rejects));
+  const bool written =
+      fs::exists(shard.stream.output) && (shard.stream.rejects.empty() || fs::exists(shard.stream.rejects));
+  if (!index) return written;
+  const bool done = index->finished(shard.name);
+  require(
+      !done || written, shard.stream.output,
+      ": was finished by an earlier run, whose records the index knows, and is not there any more (or its rejects are "
+      "not); begin again with another index and another folder");
+  return done;
 }
 
 }  // namespace ds

@@ -11,7 +11,7 @@
 namespace ds {
 
 struct InputShard {
-  std::string name;  // of the input, without folder, and its size: what is remembered
+  std::string name;  // its output with all folders, and the size of the input: what an index remembers
   StreamOptions stream;
 };
 
@@ -22,7 +22,8 @@ std::vector<InputShard> input_shards(const CleanOptions& options);
 // Makes the folders. What was written there with other options is an Error, by the file ".ds-clean" in the folder.
 void open_output_folder(const CleanOptions& options, const std::string& options_json);
 
-// Whether a shard was finished by an earlier run: the index says so or, without one, the output is there.
+// Whether a shard was finished by an earlier run: the index says so or, without one, the output is there. Error where
+// the index says so and the output is gone: its records are known by now, so it cannot be written again.
 bool finished(const InputShard& shard, const IndexFolder* index);
 
 }  // namespace ds

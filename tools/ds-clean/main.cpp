@@ -58,8 +58,9 @@ static void declare_sample(App& app, SampleOptions& s) {
   o.option("--id-field", s.id_field, "the field that names a record", "NAME");
   o.bytes("--max-record-bytes", s.max_record_bytes, "a longer line is a bad line");
   o.group("Which");
-  o.option("--reason", s.reasons, "only records that were dropped for this; bad-line: lines that were no records",
-           "REASON");
+  o.option("--reason", s.reasons, "only records that were dropped for these; bad-line: lines that were no records",
+           "REASON")
+      .commas();
   o.option("-n,--count", s.n, "so many, chosen at random by --seed", "N");
   o.option("--max-chars", s.max_chars, "of a text show at most so many characters, its beginning and its end; 0: all",
            "N");
