@@ -1,6 +1,7 @@
 // Reading, checking and writing JSONL with no filter, next to simdjson alone and to decompression alone: megabytes of
 // JSONL (unpacked) per CPU-second of all threads, and per second of wall time; the best of several runs each.
 //   clean_io FILE.jsonl[.zst] [THREADS] [OUTPUT]      OUTPUT: /dev/null where it is not given
+//   clean_io --parse FILE.jsonl                       simdjson once, for clean.py: its seconds as JSON
 // simdjson parses the file in memory; the pipeline reads it from disk and writes it, so it does all that ds-clean does.
 #include <simdjson.h>
 #include <sys/resource.h>
@@ -27,7 +28,9 @@ struct Clock {
 Clock now() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now().time_since_epoch();
   return {seconds(usage.ru_utime) + seconds(usage.ru_stime), wall.count()};
 }
@@ -89,9 +92,23 @@ void decompress(const std::string& path) {
   std::fclose(file);
 }
 
+// One pass of simdjson over a file in memory that it has passed over before.
+void parse_once(const std::string& path) {
+  const simdjson::padded_string json(read_file(path));
+  ondemand(json);
+  const Clock before = now();
+  ondemand(json);
+  const Clock after = now();
+  std::printf("{\"cpu\": %.6f, \"wall\": %.6f}\n", after.cpu - before.cpu, after.wall - before.wall);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::string_view(argv[1]) == "--parse") {
+    parse_once(argv[2]);
+    return 0;
+  }
   if (argc < 2) {
     std::fprintf(stderr, "usage: clean_io FILE.jsonl[.zst] [THREADS] [OUTPUT]\n");
     return 2;
@@ -111,18 +128,16 @@ int main(int argc, char** argv) {
   if (path.ends_with(".zst")) report("zstd decompression", bytes, [&] { decompress(path); });
   const auto stream = [&](const std::function<void(const Record&)>& look) {
     Report counts;
-    process_records(
-        {{path}, output}, counts,
-        [&](Record& record) -> std::shared_ptr<void> {
-          look(record);
-          return nullptr;
-        },
-        {});
+    process_records({{path}, output}, counts,
+                    [&](Record& record) -> std::shared_ptr<void> {
+                      look(record);
+                      return nullptr;
+                    },
+                    {});
     require(counts.kept > 0, "nothing was read");
   };
-  report(cat("ds, no filter, -j", threads).c_str(), bytes, [&] {
-    stream([](const Record& record) { record.require_string("text"); });
-  });
+  report(cat("ds, no filter, -j", threads).c_str(), bytes,
+         [&] { stream([](const Record& record) { record.require_string("text"); }); });
   report(cat("ds, text field unescaped, -j", threads).c_str(), bytes, [&] {
     stream([](const Record& record) {
       thread_local std::string scratch;
