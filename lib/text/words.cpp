@@ -1,5 +1,7 @@
 #include "text/words.h"
 
+#include <hwy/highway.h>
+
 #include <array>
 #include <bit>
 #include <cstring>
@@ -32,6 +34,21 @@ static const std::vector<uint16_t>& basic_plane() {
   return table;
 }
 
+namespace hn = hwy::HWY_NAMESPACE;
+// The baseline's vectors are enough: what is made here are bytes, the same for any width.
+static constexpr hn::ScalableTag<uint8_t> byte_lanes;
+using Bytes = hn::Vec<decltype(byte_lanes)>;
+
+static Bytes all(unsigned char c) { return hn::Set(byte_lanes, c); }
+
+// ascii_word of each byte; all are ASCII.
+static Bytes fold_ascii(Bytes x) {
+  const Bytes lower = hn::Or(x, all(0x20)), from_a = hn::Sub(lower, all('a')), from_zero = hn::Sub(x, all('0'));
+  const auto letter = hn::Eq(hn::Min(from_a, all(25)), from_a);
+  const auto other = hn::Or(hn::Eq(hn::Min(from_zero, all(9)), from_zero), hn::Eq(x, all('_')));
+  return hn::Or(hn::IfThenElseZero(letter, lower), hn::IfThenElseZero(other, x));
+}
+
 namespace {
 
 constexpr size_t tail = 16;  // zero bytes behind the folded text: eight are read at a time
@@ -52,7 +69,8 @@ struct Folder {
 
 void Folder::character(std::string_view text, size_t begin, size_t after, char32_t c) {
   constexpr char32_t capital_dotted_i = 0x130, capital_sigma = 0x3A3;
-  if (c == capital_dotted_i) return put(std::string_view("i\0", 2));  // "i" and a combining dot, which is no part of a word
+  if (c == capital_dotted_i)
+    return put(std::string_view("i\0", 2));  // "i" and a combining dot, which is no part of a word
   if (c >= 0x10000 || c == capital_sigma) {
     if (!is_word(c)) return put('\0');
     std::string lower;
@@ -69,7 +87,17 @@ void Folder::character(std::string_view text, size_t begin, size_t after, char32
 
 void Folder::fold(std::string_view text) {
   if (out.size() < text.size() * 2 + tail) out.resize(text.size() * 2 + tail);
+  const size_t width = hn::Lanes(byte_lanes);
   for (size_t at = 0; at < text.size();) {
+    if (at + width <= text.size()) {
+      const Bytes x = hn::LoadU(byte_lanes, reinterpret_cast<const uint8_t*>(text.data() + at));
+      if (hn::AllTrue(byte_lanes, hn::Eq(hn::Min(x, all(0x7F)), x))) {
+        hn::StoreU(fold_ascii(x), byte_lanes, reinterpret_cast<uint8_t*>(out.data() + used));
+        used += width;
+        at += width;
+        continue;
+      }
+    }
     uint64_t eight;
     if (at + 8 <= text.size() && (std::memcpy(&eight, text.data() + at, 8), (eight & 0x8080808080808080u) == 0)) {
       for (size_t i = 0; i < 8; ++i) out[used + i] = ascii_word[static_cast<unsigned char>(text[at + i])];
@@ -124,6 +152,31 @@ inline bool next_word(const char* folded, size_t& at, size_t end, std::string_vi
   return true;
 }
 
+constexpr uint64_t few_key = 0x87275A9B, many_key = 0xC73AB174C5ECD5A2;  // what XXH3's secret makes of them for seed 0
+
+// hash64 of a word of the folded text, where eight bytes can be read: XXH3-64 with seed 0 (xxHash's specification, the
+// inputs of 1 to 3 and of 4 to 8 bytes). Both are computed and one is taken, since the lengths of words cannot be
+// foretold.
+inline uint64_t word_hash(std::string_view word) {
+  const size_t size = word.size();
+  if (size > 8 || std::endian::native != std::endian::little) return hash64(word);
+  uint64_t bytes;
+  std::memcpy(&bytes, word.data(), 8);
+  bytes &= ~uint64_t{0} >> 8 * (8 - size);
+  const uint64_t last = bytes >> 8 * (size - 1), middle = bytes >> 8 * (size >> 1) & 0xFF;
+  uint64_t few = ((bytes & 0xFF) << 16 | middle << 24 | (last & 0xFF) | size << 8) ^ few_key;
+  few = (few ^ few >> 33) * 0xC2B2AE3D27D4EB4Fu;
+  few = (few ^ few >> 29) * 0x165667B19E3779F9u;
+  few ^= few >> 32;
+  const uint64_t last_four = size < 4 ? 0 : bytes >> 8 * (size - 4);
+  uint64_t many = (last_four + (bytes << 32)) ^ many_key;
+  many ^= std::rotl(many, 49) ^ std::rotl(many, 24);
+  many *= 0x9FB21C651E98DF25u;
+  many = (many ^ ((many >> 35) + size)) * 0x9FB21C651E98DF25u;
+  many ^= many >> 28;
+  return size < 4 ? few : many;
+}
+
 }  // namespace
 
 WordReader::WordReader(std::string_view text) { end_ = fold(text, folded_); }
@@ -136,7 +189,7 @@ std::vector<uint64_t> word_hashes(std::string_view text) {
   std::vector<uint64_t> hashes;
   hashes.reserve(text.size() / 5 + 8);
   size_t at = 0;
-  for (std::string_view word; next_word(folded.data(), at, end, word);) hashes.push_back(hash64(word));
+  for (std::string_view word; next_word(folded.data(), at, end, word);) hashes.push_back(word_hash(word));
   if (folded.capacity() > (size_t{16} << 20)) folded = {};
   return hashes;
 }
