@@ -51,7 +51,8 @@ static Bytes fold_ascii(Bytes x) {
 
 namespace {
 
-constexpr size_t tail = 16;  // zero bytes behind the folded text: eight are read at a time
+constexpr size_t block = 64;    // bytes of the folded text that are looked at together
+constexpr size_t tail = block;  // zero bytes behind it
 
 // Where the folded text is written. A lower case can be longer than what it stands for, by half at most.
 struct Folder {
@@ -177,6 +178,32 @@ inline uint64_t word_hash(std::string_view word) {
   return size < 4 ? few : many;
 }
 
+// A bit for each byte of a block, the first one lowest: whether it is not zero.
+inline uint64_t word_bytes(const char* folded) {
+  uint64_t bits = 0;
+  const size_t width = hn::Lanes(byte_lanes);
+  static_assert(hn::MaxLanes(byte_lanes) <= block && std::endian::native == std::endian::little);
+  for (size_t i = 0; i < block; i += width) {
+    const Bytes x = hn::LoadU(byte_lanes, reinterpret_cast<const uint8_t*>(folded + i));
+    uint8_t some[8] = {};
+    hn::StoreMaskBits(byte_lanes, hn::Ne(x, hn::Zero(byte_lanes)), some);
+    uint64_t part;
+    std::memcpy(&part, some, sizeof part);
+    bits |= part << i;
+  }
+  return bits;
+}
+
+// Appends the places of the bits that are set, each plus `base`; eight at a time, so that few branches depend on the
+// text. Up to seven places behind the new count are overwritten.
+inline size_t put_bits(uint64_t bits, size_t base, size_t* out, size_t count) {
+  const size_t after = count + static_cast<size_t>(std::popcount(bits));
+  for (; count < after; count += 8)
+    for (size_t i = 0; i < 8; ++i, bits &= bits - 1)
+      out[count + i] = base + static_cast<size_t>(std::countr_zero(bits));
+  return after;
+}
+
 }  // namespace
 
 WordReader::WordReader(std::string_view text) { end_ = fold(text, folded_); }
@@ -188,8 +215,22 @@ std::vector<uint64_t> word_hashes(std::string_view text) {
   const size_t end = fold(text, folded);
   std::vector<uint64_t> hashes;
   hashes.reserve(text.size() / 5 + 8);
-  size_t at = 0;
-  for (std::string_view word; next_word(folded.data(), at, end, word);) hashes.push_back(word_hash(word));
+  // Where words begin and end, for a while of the text: the next word's place then waits for no hash.
+  std::array<size_t, 16 * block + block> borders;
+  size_t count = 0;
+  uint64_t before = 0;  // 1: the last byte was one of a word
+  for (size_t at = 0; at <= end; at += block) {
+    const uint64_t inside = word_bytes(folded.data() + at);
+    count = put_bits(inside ^ (inside << 1 | before), at, borders.data(), count);
+    before = inside >> (block - 1);
+    if (count < borders.size() - 2 * block && at + block <= end) continue;
+    const size_t words = count / 2, first = hashes.size();
+    hashes.resize(first + words);
+    for (size_t i = 0; i < words; ++i)
+      hashes[first + i] = word_hash({folded.data() + borders[2 * i], borders[2 * i + 1] - borders[2 * i]});
+    borders[0] = borders[2 * words];  // of a word that goes on
+    count -= 2 * words;
+  }
   if (folded.capacity() > (size_t{16} << 20)) folded = {};
   return hashes;
 }
