@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
-.PHONY: all demo test sanitize bench install clean setup tools
+.PHONY: all demo test sanitize bench bench-clean install clean setup tools
 
 all: tools
 
@@ -29,6 +29,12 @@ bench: setup
 	@cmake -S . -B $(BUILD)-bench -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=OFF -DDS_CUDA=OFF -DDS_BENCH=ON
 	@cmake --build $(BUILD)-bench --target bench_gemm -j $(JOBS)
 	@env -u OPENBLAS_CORETYPE $(BUILD)-bench/bench/gemm
+
+# ds-clean next to the tools it stands in for (bench/README.md). It needs python3-venv and the network, and some minutes.
+bench-clean: setup
+	@cmake -S . -B $(BUILD)-bench -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=OFF -DDS_CUDA=OFF -DDS_BENCH=ON
+	@cmake --build $(BUILD)-bench --target ds-clean bench_clean_io -j $(JOBS)
+	@python3 bench/clean.py $(if $(RUNS),--runs $(RUNS)) $(BUILD)-bench $(BUILD)-bench/corpus.jsonl
 
 # The parsers once more, under the address and undefined-behaviour sanitizers, the fuzz targets' seeds included.
 PARSER_TESTS := base_test io_test text_test clean_test

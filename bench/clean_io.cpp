@@ -1,6 +1,7 @@
 // Reading, checking and writing JSONL with no filter, next to simdjson alone and to decompression alone: megabytes of
 // JSONL (unpacked) per CPU-second of all threads, and per second of wall time; the best of several runs each.
 //   clean_io FILE.jsonl[.zst] [THREADS] [OUTPUT]      OUTPUT: /dev/null where it is not given
+//   clean_io --parse FILE.jsonl                       simdjson once, for clean.py: its seconds as JSON
 // simdjson parses the file in memory; the pipeline reads it from disk and writes it, so it does all that ds-clean does.
 #include <simdjson.h>
 #include <sys/resource.h>
@@ -91,9 +92,23 @@ void decompress(const std::string& path) {
   std::fclose(file);
 }
 
+// One pass of simdjson over a file in memory that it has passed over before.
+void parse_once(const std::string& path) {
+  const simdjson::padded_string json(read_file(path));
+  ondemand(json);
+  const Clock before = now();
+  ondemand(json);
+  const Clock after = now();
+  std::printf("{\"cpu\": %.6f, \"wall\": %.6f}\n", after.cpu - before.cpu, after.wall - before.wall);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::string_view(argv[1]) == "--parse") {
+    parse_once(argv[2]);
+    return 0;
+  }
   if (argc < 2) {
     std::fprintf(stderr, "usage: clean_io FILE.jsonl[.zst] [THREADS] [OUTPUT]\n");
     return 2;

@@ -92,6 +92,7 @@ NearSketch NearIndex::sketch(std::string_view text, const std::vector<uint64_t>*
 void NearIndex::propose(const NearSketch& sketch) {
   proposed_.clear();
   candidates_.clear();
+  for (const uint64_t key : sketch.keys) bands_.prefetch(static_cast<uint32_t>(key >> 32));
   for (const uint64_t key : sketch.keys)
     bands_.find(static_cast<uint32_t>(key >> 32),
                 [&](const Slot& slot) { proposed_.push_back(slot.value_plus_1 - 1); });

@@ -205,15 +205,32 @@ const std::array<uint8_t, 256>& longest_joins() {
   return longest;
 }
 
+// ASCII signs that go off the end of a word whatever stands before them.
+bool only_splits_off_the_end(char c) {
+  return static_cast<unsigned char>(c) < 0x80 && c != '.' && (ascii_kinds[static_cast<size_t>(c)] & kind_closing);
+}
+
 class Splitter {
  public:
   Splitter(std::string_view text, std::vector<QualityWord>& words) : text_(text), words_(words) {}
 
   bool may_be_exception(std::string_view text) const { return ds::may_be_exception(sizes_, text); }
 
-  // A piece between white space that is not all ASCII letters, or may be an exception.
-  void split(size_t begin, size_t end) {
+  void push_letters(size_t begin, size_t size) {
+    words_.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(size), static_cast<uint32_t>(size),
+                      word_alphabetic | word_substantial});
+  }
+
+  // A piece between white space that begins with so many ASCII letters. There are more characters, or it may be an
+  // exception.
+  void split(size_t begin, size_t end, size_t letters) {
     const size_t first = words_.size();
+    if (letters > 0 && begin + letters + 1 == end && only_splits_off_the_end(text_[end - 1]) &&
+        !may_be_exception(piece(begin, end)) && !may_be_exception(piece(begin, end - 1))) {
+      push_letters(begin, letters);  // most pieces: a word with a comma behind it
+      push(end - 1, end);
+      return join(first);
+    }
     if (const auto* exception = find(text_.substr(begin, end - begin))) {
       push(begin, *exception);
     } else {
@@ -231,6 +248,7 @@ class Splitter {
   std::string_view piece(size_t begin, size_t end) const { return text_.substr(begin, end - begin); }
 
   void push(size_t begin, size_t end) {
+    if (letters_at(text_, begin) >= end - begin) return push_letters(begin, end - begin);
     QualityWord word{static_cast<uint32_t>(begin), static_cast<uint32_t>(end - begin), 0, 0};
     uint32_t any = 0, all = ~0u;
     bool substantial = false;
@@ -277,6 +295,7 @@ class Splitter {
     if (begin == end) return;
     const auto core = piece(begin, end);
     if (const auto* exception = find(core)) return push(begin, *exception);
+    if (letters_at(text_, begin) >= core.size()) return push_letters(begin, core.size());
     size_t start = 0;  // of the word that is being read
     for (Infix infix; (infix = find_infix(core, start)).size > 0; start = infix.at + infix.size) {
       if (start == 0 && is_web_address(core)) break;
@@ -350,7 +369,8 @@ void split_quality_words(std::string_view text, std::vector<QualityWord>& words)
     const bool spaced = spaces == 0 ? at > 0 : at - spaces != 1 || text[spaces] != ' ';
     const size_t begin = at;
     uint8_t seen = 0;
-    at += letters_at(text, at);
+    const size_t letters = letters_at(text, at);
+    at += letters;
     for (; at < text.size(); ++at) {
       kind = byte_kinds[static_cast<unsigned char>(text[at])];
       if (kind == byte_blank ||
@@ -362,10 +382,9 @@ void split_quality_words(std::string_view text, std::vector<QualityWord>& words)
     const size_t first = words.size();
     const size_t size = at - begin;
     if (seen == 0 && !splitter.may_be_exception(text.substr(begin, size)))
-      words.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(size), static_cast<uint32_t>(size),
-                       word_alphabetic | word_substantial});
+      splitter.push_letters(begin, size);
     else
-      splitter.split(begin, at);
+      splitter.split(begin, at, letters);
     if (spaced) words[first].kinds |= word_after_spaces;
   }
 }

@@ -1,5 +1,7 @@
 #include "text/words.h"
 
+#include <hwy/highway.h>
+
 #include <array>
 #include <bit>
 #include <cstring>
@@ -32,9 +34,25 @@ static const std::vector<uint16_t>& basic_plane() {
   return table;
 }
 
+namespace hn = hwy::HWY_NAMESPACE;
+// The baseline's vectors are enough: what is made here are bytes, the same for any width.
+static constexpr hn::ScalableTag<uint8_t> byte_lanes;
+using Bytes = hn::Vec<decltype(byte_lanes)>;
+
+static Bytes all(unsigned char c) { return hn::Set(byte_lanes, c); }
+
+// ascii_word of each byte; all are ASCII.
+static Bytes fold_ascii(Bytes x) {
+  const Bytes lower = hn::Or(x, all(0x20)), from_a = hn::Sub(lower, all('a')), from_zero = hn::Sub(x, all('0'));
+  const auto letter = hn::Eq(hn::Min(from_a, all(25)), from_a);
+  const auto other = hn::Or(hn::Eq(hn::Min(from_zero, all(9)), from_zero), hn::Eq(x, all('_')));
+  return hn::Or(hn::IfThenElseZero(letter, lower), hn::IfThenElseZero(other, x));
+}
+
 namespace {
 
-constexpr size_t tail = 16;  // zero bytes behind the folded text: eight are read at a time
+constexpr size_t block = 64;    // bytes of the folded text that are looked at together
+constexpr size_t tail = block;  // zero bytes behind it
 
 // Where the folded text is written. A lower case can be longer than what it stands for, by half at most.
 struct Folder {
@@ -70,7 +88,17 @@ void Folder::character(std::string_view text, size_t begin, size_t after, char32
 
 void Folder::fold(std::string_view text) {
   if (out.size() < text.size() * 2 + tail) out.resize(text.size() * 2 + tail);
+  const size_t width = hn::Lanes(byte_lanes);
   for (size_t at = 0; at < text.size();) {
+    if (at + width <= text.size()) {
+      const Bytes x = hn::LoadU(byte_lanes, reinterpret_cast<const uint8_t*>(text.data() + at));
+      if (hn::AllTrue(byte_lanes, hn::Eq(hn::Min(x, all(0x7F)), x))) {
+        hn::StoreU(fold_ascii(x), byte_lanes, reinterpret_cast<uint8_t*>(out.data() + used));
+        used += width;
+        at += width;
+        continue;
+      }
+    }
     uint64_t eight;
     if (at + 8 <= text.size() && (std::memcpy(&eight, text.data() + at, 8), (eight & 0x8080808080808080u) == 0)) {
       for (size_t i = 0; i < 8; ++i) out[used + i] = ascii_word[static_cast<unsigned char>(text[at + i])];
@@ -125,6 +153,57 @@ inline bool next_word(const char* folded, size_t& at, size_t end, std::string_vi
   return true;
 }
 
+constexpr uint64_t few_key = 0x87275A9B, many_key = 0xC73AB174C5ECD5A2;  // what XXH3's secret makes of them for seed 0
+
+// hash64 of a word of the folded text, where eight bytes can be read: XXH3-64 with seed 0 (xxHash's specification, the
+// inputs of 1 to 3 and of 4 to 8 bytes). Both are computed and one is taken, since the lengths of words cannot be
+// foretold.
+inline uint64_t word_hash(std::string_view word) {
+  const size_t size = word.size();
+  if (size > 8 || std::endian::native != std::endian::little) return hash64(word);
+  uint64_t bytes;
+  std::memcpy(&bytes, word.data(), 8);
+  bytes &= ~uint64_t{0} >> 8 * (8 - size);
+  const uint64_t last = bytes >> 8 * (size - 1), middle = bytes >> 8 * (size >> 1) & 0xFF;
+  uint64_t few = ((bytes & 0xFF) << 16 | middle << 24 | (last & 0xFF) | size << 8) ^ few_key;
+  few = (few ^ few >> 33) * 0xC2B2AE3D27D4EB4Fu;
+  few = (few ^ few >> 29) * 0x165667B19E3779F9u;
+  few ^= few >> 32;
+  const uint64_t last_four = size < 4 ? 0 : bytes >> 8 * (size - 4);
+  uint64_t many = (last_four + (bytes << 32)) ^ many_key;
+  many ^= std::rotl(many, 49) ^ std::rotl(many, 24);
+  many *= 0x9FB21C651E98DF25u;
+  many = (many ^ ((many >> 35) + size)) * 0x9FB21C651E98DF25u;
+  many ^= many >> 28;
+  return size < 4 ? few : many;
+}
+
+// A bit for each byte of a block, the first one lowest: whether it is not zero.
+inline uint64_t word_bytes(const char* folded) {
+  uint64_t bits = 0;
+  const size_t width = hn::Lanes(byte_lanes);
+  static_assert(hn::MaxLanes(byte_lanes) <= block && std::endian::native == std::endian::little);
+  for (size_t i = 0; i < block; i += width) {
+    const Bytes x = hn::LoadU(byte_lanes, reinterpret_cast<const uint8_t*>(folded + i));
+    uint8_t some[8] = {};
+    hn::StoreMaskBits(byte_lanes, hn::Ne(x, hn::Zero(byte_lanes)), some);
+    uint64_t part;
+    std::memcpy(&part, some, sizeof part);
+    bits |= part << i;
+  }
+  return bits;
+}
+
+// Appends the places of the bits that are set, each plus `base`; eight at a time, so that few branches depend on the
+// text. Up to seven places behind the new count are overwritten.
+inline size_t put_bits(uint64_t bits, size_t base, size_t* out, size_t count) {
+  const size_t after = count + static_cast<size_t>(std::popcount(bits));
+  for (; count < after; count += 8)
+    for (size_t i = 0; i < 8; ++i, bits &= bits - 1)
+      out[count + i] = base + static_cast<size_t>(std::countr_zero(bits));
+  return after;
+}
+
 }  // namespace
 
 WordReader::WordReader(std::string_view text) { end_ = fold(text, folded_); }
@@ -136,8 +215,22 @@ std::vector<uint64_t> word_hashes(std::string_view text) {
   const size_t end = fold(text, folded);
   std::vector<uint64_t> hashes;
   hashes.reserve(text.size() / 5 + 8);
-  size_t at = 0;
-  for (std::string_view word; next_word(folded.data(), at, end, word);) hashes.push_back(hash64(word));
+  // Where words begin and end, for a while of the text: the next word's place then waits for no hash.
+  std::array<size_t, 16 * block + block> borders;
+  size_t count = 0;
+  uint64_t before = 0;  // 1: the last byte was one of a word
+  for (size_t at = 0; at <= end; at += block) {
+    const uint64_t inside = word_bytes(folded.data() + at);
+    count = put_bits(inside ^ (inside << 1 | before), at, borders.data(), count);
+    before = inside >> (block - 1);
+    if (count < borders.size() - 2 * block && at + block <= end) continue;
+    const size_t words = count / 2, first = hashes.size();
+    hashes.resize(first + words);
+    for (size_t i = 0; i < words; ++i)
+      hashes[first + i] = word_hash({folded.data() + borders[2 * i], borders[2 * i + 1] - borders[2 * i]});
+    borders[0] = borders[2 * words];  // of a word that goes on
+    count -= 2 * words;
+  }
   if (folded.capacity() > (size_t{16} << 20)) folded = {};
   return hashes;
 }
