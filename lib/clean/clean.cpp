@@ -219,6 +219,8 @@ void Cleaner::finish() {
   auto& results = report_.results;
   results.emplace_back("rules", measurer_->rules_json());
   funnel_.bad = report_.bad;
+  funnel_.bad_bytes = report_.bad_bytes;
+  funnel_.bytes_in += report_.bad_bytes;
   funnel_.records_in += report_.bad;
   std::vector<std::string> order = {"exact-duplicate", "near-duplicate"};
   for (std::string& reason : measurer_->reasons()) order.push_back(std::move(reason));
@@ -248,7 +250,12 @@ static void explain_record(const CleanOptions& options, Report& report) {
   const Measurer measurer(options, true, true, report);
   LineReader lines(options.stream.inputs, options.stream.max_record_bytes);
   for (Line line; lines.next(line);) {
-    Record record(line);
+    Record record;
+    try {
+      record = Record(line);
+    } catch (const Error&) {
+      continue;  // a bad line is not the one that is looked for
+    }
     const std::string id = record_id(record, options.id_field);
     if (id != options.explain && id != json_string(options.explain)) continue;
     const Measured measured = measurer.measure(record);

@@ -191,14 +191,14 @@ void cluster(const ClusterOptions& options, Report& report) {
         const auto found = index.find_and_add(prepared.keys, prepared.text, prepared.id);
         if (!found) return {};
         return {Verdict::Kind::drop, duplicate_reason(*found), "clean", duplicate_details(*found)};
-      });
+      },
+      [&] { require_all(shared); });
   const NearIndex::Work work = index.near()->work();
   JsonWriter w;
   w.open('{').field("shared_ids", uint64_t{shared.size()}).field("distinct_texts", uint64_t{index.near()->size()});
   w.field("proposed", work.proposed).field("compared", work.compared);
   w.field("memory_bytes", work.memory_bytes).field("spilled_bytes", work.spilled_bytes).close();
   report.results.emplace_back("near", w.text);
-  require_all(shared);
 }
 
 }  // namespace ds

@@ -25,8 +25,8 @@ namespace {
 struct Item {
   std::string_view text;  // the line, in the batch's block
   uint64_t number;
-  LineReader::Part part;        // more, last: part of a line over the limit
-  Record record;                // of no use where `error` is not empty
+  LineReader::Part part;  // more, last: part of a line over the limit
+  Record record;          // of no use where `error` is not empty
   std::string error;
   std::shared_ptr<void> result;
 };
@@ -167,6 +167,7 @@ class Writer {
       ++rejected_;
       reject_line(block, item);
     }
+    report_.bad_bytes += item.text.size() + ends;
     if (item.part != LineReader::Part::line) long_line(item.text, ends);
     inside_long_line_ = !ends;
   }
@@ -308,7 +309,7 @@ Shard parse_shard(std::string_view text) {
 }
 
 void process_records(const StreamOptions& options, Report& report, const Work& work,
-                     const std::function<Verdict(Record&, void* result)>& decide) {
+                     const std::function<Verdict(Record&, void* result)>& decide, const std::function<void()>& at_end) {
   check_files(options);
   Source source(options.inputs, options.max_record_bytes, options.shard);
   Writer writer(options, report);
@@ -339,6 +340,7 @@ void process_records(const StreamOptions& options, Report& report, const Work& w
                 writer.flush();
                 source.give_back(lines);
               });
+  if (at_end) at_end();
   writer.commit();
   source.add_inputs(report);
 }

@@ -24,7 +24,7 @@ Shard parse_shard(std::string_view text);  // "2/8"; UsageError that names --sha
 struct StreamOptions {
   std::vector<std::string> inputs = {"-"};
   std::string output = "-";
-  std::string rejects;                       // empty: the first bad line ends the run
+  std::string rejects;  // empty: the first bad line ends the run
   size_t max_record_bytes = size_t{64} << 20;
   Shard shard = {};
 };
@@ -32,8 +32,8 @@ struct StreamOptions {
 // What becomes of a record.
 struct Verdict {
   enum class Kind : uint8_t { keep, drop } kind = Kind::keep;
-  std::string reason;                        // drop: the name in the report
-  std::string owner_key, details;            // drop: the rejected record gets "<owner_key>": <details JSON>
+  std::string reason;              // drop: the name in the report
+  std::string owner_key, details;  // drop: the rejected record gets "<owner_key>": <details JSON>
 };
 
 // Reads every record of the inputs. `work` runs on all threads at once (it may edit its record); `decide` runs in
@@ -42,14 +42,17 @@ struct Verdict {
 // "raw": "..."}, or ends the run where there is no rejects file. "raw_base64" stands in place of "raw" where the line
 // is not UTF-8 or over the limit. Empty lines are bad lines, and so are records for which `work` or `decide` throws an
 // Error (no such field); a UsageError ends the run. Either function may be empty. A record refers to bytes that are
-// used again after `decide`: copy it to keep it. Counts and hashes go into the report. Nothing appears under a final
-// name unless all of it succeeded. Lines of other shards are in no count and are not parsed. UsageError where the
-// output and the rejects are one file; Error where standard output is redirected to the end of an input.
+// used again after `decide`: copy it to keep it. `at_end` is called after the last record; what it throws ends the run.
+// Counts and hashes go into the report. Nothing appears under a final name unless all of it succeeded. Lines of other
+// shards are in no count and are not parsed. UsageError where the output and the rejects are one file; Error where
+// standard output is redirected to the end of an input.
 void process_records(const StreamOptions& options, Report& report,
                      const std::function<std::shared_ptr<void>(Record&)>& work,
-                     const std::function<Verdict(Record&, void* result)>& decide);
+                     const std::function<Verdict(Record&, void* result)>& decide,
+                     const std::function<void()>& at_end = {});
 
-// Reads every record one after the other, for tools that need them all: `take` may keep the record. Bad lines are Errors.
+// Reads every record one after the other, for tools that need them all: `take` may keep the record. Bad lines are
+// Errors.
 void for_each_record(const std::vector<std::string>& inputs, size_t max_record_bytes, Report* report,
                      const std::function<void(Record&&)>& take);
 

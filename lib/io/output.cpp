@@ -1,6 +1,8 @@
 #include "io/output.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
@@ -9,8 +11,10 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,6 +67,26 @@ static void sync_folder(const std::string& folder) {
   require(failed == 0 || failed == EINVAL, folder, ": ", std::strerror(failed));  // EINVAL: a file system without it
 }
 
+// The temporaries that runs which were killed left beside a file: of a process that is gone, and that nobody has
+// locked.
+static void remove_stale_temporaries(const std::string& final_name) {
+  const std::string folder = folder_of(final_name), prefix = final_name.substr(final_name.rfind('/') + 1) + ".tmp-";
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, failed)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with(prefix)) continue;
+    int process = 0, number = 0, length = 0;
+    if (std::sscanf(name.c_str() + prefix.size(), "%d-%d%n", &process, &number, &length) != 2) continue;
+    if (prefix.size() + static_cast<size_t>(length) != name.size() || process <= 0) continue;
+    if (kill(process, 0) == 0 || errno != ESRCH) continue;
+    const int fd = open(entry.path().c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) continue;
+    // The process may live on another machine that shares the folder.
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) unlink(entry.path().c_str());
+    close(fd);
+  }
+}
+
 struct OutputFile::Impl {
   static constexpr size_t kBuffer = size_t{1} << 20;
   static constexpr size_t kDirect = size_t{64} << 10;  // from here on a copy costs more than a call
@@ -102,12 +126,14 @@ struct OutputFile::Impl {
       final_name = resolved;
       std::free(resolved);
     }
+    remove_stale_temporaries(final_name);
     static std::atomic<unsigned> counter{0};
     do {
       temporary_name = cat(final_name, ".tmp-", getpid(), "-", counter++);
       fd = open(temporary_name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (fd < 0 && errno == EEXIST);
     require(fd >= 0, path, ": cannot create it: ", std::strerror(errno));
+    flock(fd, LOCK_EX | LOCK_NB);  // says that it is in use
     try {
       temporary = remember_temporary(temporary_name);
     } catch (...) {

@@ -21,7 +21,8 @@ struct Report {
     Hash128 hash;
   };
   std::vector<File> inputs, outputs;
-  uint64_t read = 0, kept = 0, dropped = 0, bad = 0;
+  uint64_t read = 0, kept = 0, dropped = 0, bad = 0;           // records
+  uint64_t bad_bytes = 0;                                      // of the bad lines, newlines included
   std::map<std::string, uint64_t> reasons;                     // why dropped, counted
   std::vector<std::pair<std::string, std::string>> results;    // tool's own sections: key, JSON text
   std::vector<std::pair<std::string, double>> seconds;         // stage, wall seconds

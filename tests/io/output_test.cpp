@@ -192,4 +192,19 @@ TEST(PublishFolder, AppearsUnderItsName) {
   EXPECT_EQ(s.files(), 1u);
 }
 
+TEST(OutputFile, RemovesWhatKilledRunsLeft) {
+  Scratch s;
+  const std::string path = s / "out.jsonl";
+  const pid_t gone = fork();
+  if (gone == 0) _exit(0);
+  waitpid(gone, nullptr, 0);
+  const std::string stale = cat(path, ".tmp-", gone, "-3"), alive = cat(path, ".tmp-", getpid(), "-999");
+  const std::string other = cat(path, "x.tmp-", gone, "-3"), odd = cat(path, ".tmp-", gone, "-3.bak");
+  for (const std::string& each : {stale, alive, other, odd}) put(each, "half");
+  write_file(path, "whole");
+  EXPECT_FALSE(std::filesystem::exists(stale));
+  for (const std::string& each : {alive, other, odd}) EXPECT_TRUE(std::filesystem::exists(each)) << each;
+  EXPECT_EQ(get(path), "whole");
+}
+
 }  // namespace ds
