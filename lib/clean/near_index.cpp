@@ -9,10 +9,10 @@
 
 namespace ds {
 
-constexpr size_t most_compared = 256;      // candidates, once one of them is near
-constexpr size_t most_of_a_key = 1024;     // texts under one key: a template of thousands of pages needs no more
+constexpr size_t most_compared = 256;   // candidates, once one of them is near
+constexpr size_t most_of_a_key = 1024;  // texts under one key: a template of thousands of pages needs no more
 constexpr size_t cache_slots = 2048, most_cached = 8192;  // texts, and shingles of one
-constexpr uint32_t sketched = 64;          // MinHash values whose low bits are kept
+constexpr uint32_t sketched = 64;                         // MinHash values whose low bits are kept
 
 static double checked_threshold(double threshold) {
   if (!(threshold > 0 && threshold <= 1))
@@ -94,7 +94,8 @@ void NearIndex::propose(const NearSketch& sketch) {
   candidates_.clear();
   for (const uint64_t key : sketch.keys) bands_.prefetch(static_cast<uint32_t>(key >> 32));
   for (const uint64_t key : sketch.keys)
-    bands_.find(static_cast<uint32_t>(key >> 32), [&](const Slot& slot) { proposed_.push_back(slot.value_plus_1 - 1); });
+    bands_.find(static_cast<uint32_t>(key >> 32),
+                [&](const Slot& slot) { proposed_.push_back(slot.value_plus_1 - 1); });
   std::sort(proposed_.begin(), proposed_.end());
   proposed_.erase(std::unique(proposed_.begin(), proposed_.end()), proposed_.end());
   work_.proposed += proposed_.size();
@@ -148,6 +149,7 @@ std::optional<double> NearIndex::compare(uint32_t text) {
   const std::vector<uint64_t>& set = set_of(text);
   const size_t a = current_.size(), b = set.size();
   if (ds::jaccard(std::min(a, b), a, b) < options_.threshold) return std::nullopt;
+  if (std::equal(set.begin(), set.end(), current_.distinct().begin(), current_.distinct().end())) return 1;
   // Elements that may be missing before the index falls below the threshold; one more for the rounding.
   const double least = options_.threshold / (1 + options_.threshold) * static_cast<double>(a + b);
   const size_t most_missing = b - std::min(b, static_cast<size_t>(least)) + 1;
