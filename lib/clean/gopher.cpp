@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <vector>
@@ -54,8 +55,13 @@ uint64_t mix(uint64_t a, uint64_t b) {
 // Of a word that is not empty; eight bytes can be read at its begin.
 uint64_t word_hash(std::string_view word) {
   uint64_t bytes = 0;
-  if (word.size() > sizeof bytes) return hash64(word);
+  if (word.size() > 2 * sizeof bytes) return hash64(word);
   std::memcpy(&bytes, word.data(), sizeof bytes);
+  if (word.size() > sizeof bytes) {
+    uint64_t last;
+    std::memcpy(&last, word.data() + word.size() - sizeof last, sizeof last);
+    return mix(mix(bytes, last), word.size());
+  }
   return mix(bytes & ~uint64_t{0} >> 8 * (sizeof bytes - word.size()), word.size());
 }
 
@@ -237,21 +243,35 @@ void measure_gopher_repetition(std::string_view text, std::span<const QualityWor
     signals[by_size[n - 5]] = share(grams.repeated.characters(grams.joined, n), characters);
 }
 
-// A bit for each of the stop words of the paper; 0 for other words.
-static unsigned stopword_bit(std::string_view word) {
-  const auto one_of = [&](std::string_view a, std::string_view b, std::string_view c, unsigned bit) {
-    return word == a ? bit : word == b ? bit << 1 : word == c ? bit << 2 : 0;
-  };
-  switch (word.size()) {
-    case 2:
-      return one_of("be", "to", "of", 1);
-    case 3:
-      return one_of("the", "and", "and", 8);
-    case 4:
-      return one_of("that", "have", "with", 32);
-    default:
-      return 0;
+// The stop words of the paper, each in a slot of its own as a number: four bytes, and the size above them. The bit of
+// slot i is 1 << i.
+struct StopwordSlots {
+  std::array<uint64_t, 16> words{};
+
+  static constexpr size_t slot(uint64_t bytes) { return static_cast<uint32_t>(bytes) * 0x9E377C3Bu >> 28; }
+  constexpr StopwordSlots() {
+    for (const std::string_view word : {"the", "be", "to", "of", "and", "that", "have", "with"}) {
+      uint64_t number = uint64_t{word.size()} << 32;
+      for (size_t i = 0; i < word.size(); ++i) number |= uint64_t{static_cast<unsigned char>(word[i])} << 8 * i;
+      if (words[slot(number)] != 0) throw "two stop words share a slot";
+      words[slot(number)] = number;
+    }
   }
+};
+constexpr StopwordSlots stopword_slots;
+
+// The bit of the stop word at text[begin]; 0 for other words.
+static unsigned stopword_bit(std::string_view text, size_t begin, size_t size) {
+  static_assert(std::endian::native == std::endian::little);
+  uint32_t bytes = 0;
+  if (size > sizeof bytes) return 0;
+  if (begin + sizeof bytes <= text.size())
+    std::memcpy(&bytes, text.data() + begin, sizeof bytes);
+  else
+    std::memcpy(&bytes, text.data() + begin, size);
+  bytes &= ~uint32_t{0} >> 8 * (sizeof bytes - size);
+  const size_t slot = StopwordSlots::slot(bytes);
+  return static_cast<unsigned>(stopword_slots.words[slot] == (bytes | uint64_t{size} << 32)) << slot;
 }
 
 // Three dots, counted without overlap, and the ellipsis character.
@@ -283,7 +303,7 @@ void measure_gopher_quality(std::string_view text, std::span<const QualityWord> 
     substantial += counts;
     characters += counts ? word.characters : 0;
     alphabetic += (word.kinds & word_alphabetic) != 0;
-    stopwords |= stopword_bit(text.substr(word.begin, word.size));
+    stopwords |= stopword_bit(text, word.begin, word.size);
   }
   size_t lines = 0, bullets = 0, ellipses = 0;
   for (size_t at = 0; at < text.size(); ++lines) {

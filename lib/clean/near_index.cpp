@@ -149,6 +149,7 @@ std::optional<double> NearIndex::compare(uint32_t text) {
   const std::vector<uint64_t>& set = set_of(text);
   const size_t a = current_.size(), b = set.size();
   if (ds::jaccard(std::min(a, b), a, b) < options_.threshold) return std::nullopt;
+  if (std::equal(set.begin(), set.end(), current_.distinct().begin(), current_.distinct().end())) return 1;
   // Elements that may be missing before the index falls below the threshold; one more for the rounding.
   const double least = options_.threshold / (1 + options_.threshold) * static_cast<double>(a + b);
   const size_t most_missing = b - std::min(b, static_cast<size_t>(least)) + 1;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <iterator>
 #include <span>
@@ -164,10 +165,14 @@ std::string_view next_line(std::string_view text, size_t& at) {
   for (; at < text.size(); ++at) {
     // Eight bytes at once where none of them is a control character, C2 or E2.
     for (uint64_t bytes; at + sizeof bytes <= text.size(); at += sizeof bytes) {
+      static_assert(std::endian::native == std::endian::little);
       std::memcpy(&bytes, text.data() + at, sizeof bytes);
       constexpr uint64_t ones = 0x0101010101010101;
       const uint64_t lead = (bytes | 0x20 * ones) ^ 0xE2 * ones;
-      if ((((bytes - 0x20 * ones) & ~bytes) | ((lead - ones) & ~lead)) & 0x80 * ones) break;
+      const uint64_t found = (((bytes - 0x20 * ones) & ~bytes) | ((lead - ones) & ~lead)) & 0x80 * ones;
+      if (found == 0) continue;
+      at += static_cast<size_t>(std::countr_zero(found)) / 8;  // the lowest one is no carry's
+      break;
     }
     if (at == text.size()) break;
     const auto c = static_cast<unsigned char>(text[at]);

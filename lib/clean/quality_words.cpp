@@ -87,6 +87,7 @@ bool is_unit(std::string_view text) {
 // A unit at the end, behind a digit.
 size_t unit_size(std::string_view text) {
   constexpr size_t longest = 4;  // bytes: km/h; km and a small raised figure
+  if (text.back() >= '0' && text.back() <= '9') return 0;  // most numbers
   for (size_t size = 1; size <= longest && size < text.size(); ++size) {
     const char before = text[text.size() - size - 1];
     if (before >= '0' && before <= '9') {
