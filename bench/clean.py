@@ -14,6 +14,7 @@ lengths and repetitions, and no duplicates between copies); "sample", every n-th
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import string
@@ -149,8 +150,11 @@ def row(job, tool, first, sizes):
     if "-j2" in tool.name:  # against one thread, by wall time, in the same round
         gain = statistics.median(a["wall"] / b["wall"] for a, b in zip(first.runs, tool.runs))
         ratio, wanted = f"wall {gain:.2f}x", "wall 1.9x"
-    return [job, tool.name, tool.file, f"{megabytes:.1f}", kept, f"{speed:.3g}", f"{median(tool, 'wall'):.3g}",
-            f"{median(tool, 'peak') / 1e6:.0f}", ratio, wanted]
+    # The system counts a child's peak from that of its parent on.
+    floor, peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, median(tool, "peak")
+    memory = f"{peak / 1e6:.0f}" if peak > floor else f"<{floor / 1e6:.0f}"
+    return [job, tool.name, tool.file, f"{megabytes:.1f}", kept, f"{speed:.0f}" if speed >= 100 else f"{speed:.3g}",
+            f"{median(tool, 'wall'):.3g}", memory, ratio, wanted]
 
 
 def print_table(rows):
