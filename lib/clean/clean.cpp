@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "clean/clusters.h"
 #include "clean/dedup.h"
+#include "clean/end_of_run.h"
 #include "clean/explain.h"
 #include "clean/funnel.h"
 #include "clean/histogram.h"
@@ -50,11 +51,11 @@ class Cleaner {
   Report& report_;
   DedupOptions dedup_options_;
   Passages passages_;
-  std::unique_ptr<IndexFolder> folder_;           // --index
-  std::unique_ptr<DedupIndex> memory_;            // without --index
+  std::unique_ptr<IndexFolder> folder_;            // --index
+  std::unique_ptr<DedupIndex> memory_;             // without --index
   std::vector<std::unique_ptr<IndexFolder>> old_;  // --against DIR
   DedupIndex* index_ = nullptr;
-  std::unique_ptr<Clusters> clusters_;            // --keep other than first
+  std::unique_ptr<Clusters> clusters_;  // --keep other than first
   std::unique_ptr<Measurer> measurer_;
   Funnel funnel_;
   std::map<std::string, Funnel::Row> dropped_;  // by reason
@@ -93,7 +94,8 @@ Cleaner::Cleaner(const CleanOptions& options, Report& report)
   measurer_ = std::make_unique<Measurer>(options, texts, dedup_options_.needs_words(), report);
   if (options.keep != "first") {
     if (!options.against.empty() || !options.index.empty() || !options.output_folder.empty())
-      throw UsageError(cat("--keep ", options.keep, " reads the inputs twice and goes with neither --against, --index nor --output-dir"));
+      throw UsageError(cat("--keep ", options.keep,
+                           " reads the inputs twice and goes with neither --against, --index nor --output-dir"));
     clusters_ = std::make_unique<Clusters>(options, dedup_options_, *measurer_);
     return;
   }
@@ -120,13 +122,15 @@ void Cleaner::seen(const std::vector<std::string>& against) {
   stream.max_record_bytes = options_.stream.max_record_bytes;
   const auto stage = report_.stage("against");
   Report inner;
-  process_records(
-      stream, inner, [&](Record& record) { return prepare(record); },
-      [&](Record& record, void* result) {
-        const auto& prepared = *static_cast<Prepared*>(result);
-        index_->find_and_add(prepared.keys, prepared.measured.text, record_id(record, options_.id_field));
-        return Verdict{};
-      });
+  with_end_of_run([&] {
+    process_records(
+        stream, inner, [&](Record& record) { return prepare(record); },
+        [&](Record& record, void* result) {
+          const auto& prepared = *static_cast<Prepared*>(result);
+          index_->find_and_add(prepared.keys, prepared.measured.text, record_id(record, options_.id_field));
+          return Verdict{};
+        });
+  });
   report_.inputs.insert(report_.inputs.end(), inner.inputs.begin(), inner.inputs.end());
 }
 
@@ -160,19 +164,21 @@ std::optional<Duplicate> Cleaner::duplicate(const Record& record, const Prepared
 
 Verdict Cleaner::decide(Record& record, Prepared& prepared) {
   Measured& m = prepared.measured;
+  const std::optional<Duplicate> same = ending_run([&] { return duplicate(record, prepared); });
+  std::string emptied;
+  if (!options_.annotate && !same && m.reason.empty()) emptied = passages_.settle(record, m, prepared.passages);
+  // From here on it is no bad line.
   ++funnel_.records_in;
   funnel_.bytes_in += m.bytes;
   histograms_.add(m.signals);
   if (Decontaminator* decontaminator = measurer_->decontaminator(); decontaminator && !m.contamination.hits.empty())
     decontaminator->count(m.contamination, record_id(record, options_.id_field));
-  const std::optional<Duplicate> same = duplicate(record, prepared);
   if (options_.annotate) {
     record.set("clean", measurer_->annotation(m, same ? duplicate_details(*same) : ""));
     ++funnel_.edited;
   } else {
     if (same) return drop(duplicate_reason(*same), duplicate_details(*same), m.bytes);
     if (!m.reason.empty()) return drop(m.reason, m.details, m.bytes);
-    const std::string emptied = passages_.settle(record, m, prepared.passages);
     if (!emptied.empty()) return drop(emptied, begin_details(emptied).close().text, m.bytes);
     if (measurer_->tags()) record.set("clean", measurer_->tag(m));
     funnel_.edited += m.has_edits;
@@ -188,9 +194,11 @@ void Cleaner::run(const StreamOptions& stream) {
     clusters_->read(stream);
   }
   const auto stage = report_.stage("clean");
-  process_records(
-      stream, report_, [&](Record& record) { return prepare(record); },
-      [&](Record& record, void* prepared) { return decide(record, *static_cast<Prepared*>(prepared)); });
+  with_end_of_run([&] {
+    process_records(
+        stream, report_, [&](Record& record) { return prepare(record); },
+        [&](Record& record, void* prepared) { return decide(record, *static_cast<Prepared*>(prepared)); });
+  });
 }
 
 // What the run did, for the report and the table on standard error.
@@ -233,7 +241,8 @@ static void explain_record(const CleanOptions& options, Report& report) {
     const Measured measured = measurer.measure(record);
     OutputFile output(options.stream.output);
     output.write(explain_table(record, measured.signals, measurer.notes(measured.signals)));
-    output.write(measured.reason.empty() ? "stays, unless it repeats an earlier record\n" : cat("dropped: ", measured.details, "\n"));
+    output.write(measured.reason.empty() ? "stays, unless it repeats an earlier record\n"
+                                         : cat("dropped: ", measured.details, "\n"));
     output.finish();
     return output.commit();
   }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "clean/end_of_run.h"
 
 namespace ds {
 
@@ -83,20 +84,22 @@ void Clusters::read(const StreamOptions& stream) {
     DedupKeys keys;
   };
   Report unused;
-  process_records(
-      first, unused,
-      [&](Record& record) -> std::shared_ptr<void> {
-        auto prepared = std::make_shared<Prepared>();
-        prepared->measured = measurer_.measure(record);
-        prepared->keys = index_.keys(prepared->measured.text, prepared->measured.words);
-        prepared->measured.words = {};
-        return prepared;
-      },
-      [&](Record& record, void* result) {
-        const auto& prepared = *static_cast<const Prepared*>(result);
-        add(record, prepared.measured, prepared.keys);
-        return Verdict{};
-      });
+  with_end_of_run([&] {
+    process_records(
+        first, unused,
+        [&](Record& record) -> std::shared_ptr<void> {
+          auto prepared = std::make_shared<Prepared>();
+          prepared->measured = measurer_.measure(record);
+          prepared->keys = index_.keys(prepared->measured.text, prepared->measured.words);
+          prepared->measured.words = {};
+          return prepared;
+        },
+        [&](Record& record, void* result) {
+          const auto& prepared = *static_cast<const Prepared*>(result);
+          ending_run([&] { add(record, prepared.measured, prepared.keys); });
+          return Verdict{};
+        });
+  });
   choose();
 }
 

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "clean/end_of_run.h"
 #include "io/json.h"
 
 namespace ds {
@@ -58,7 +59,8 @@ std::string Passages::settle(Record& record, Measured& measured, const PreparedP
   }
   if (substrings_) {
     const std::string_view text = measured.current_text();
-    const TextRemoval removal = substrings_->settle(text, changed ? substrings_->prepare(text) : *prepared.anchors);
+    const TextRemoval removal =
+        ending_run([&] { return substrings_->settle(text, changed ? substrings_->prepare(text) : *prepared.anchors); });
     if (take_out(record, measured, removal)) return "duplicate-passages";
   }
   return "";

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "clean/dedup.h"
+#include "clean/end_of_run.h"
 #include "io/json.h"
 #include "text/words.h"
 
@@ -35,7 +36,8 @@ void write_signatures(const SignatureOptions& options, Report& report) {
       [&](Record& record) -> std::shared_ptr<void> {
         const std::string id = record_id(record, options.id_field);
         if (!record.has(options.id_field) && record.file() == "<stdin>")
-          fail(record.where(), ": no field ", json_string(options.id_field), ", which names the record to the other half");
+          fail(record.where(), ": no field ", json_string(options.id_field),
+               ", which names the record to the other half");
         auto text = std::make_shared<std::string>();
         for (const uint64_t key : index.sketch(record.required_string(options.text_field)).keys) {
           append_hex(*text, key);
@@ -64,7 +66,8 @@ static std::unordered_set<uint64_t> read_groups(const std::string& path) {
   size_t members = 0;
   for (Line line; lines.next(line);) {
     const size_t tab = line.text.find('\t');
-    const bool hex = tab == 16 && line.text.substr(0, 16).find_first_not_of("0123456789abcdef") == std::string_view::npos;
+    const bool hex =
+        tab == 16 && line.text.substr(0, 16).find_first_not_of("0123456789abcdef") == std::string_view::npos;
     require(hex && line.text.size() > 17, *line.file, ":", line.number,
             ": expected a line of ds-clean signatures: 16 hexadecimal digits, a tab and an id");
     const uint64_t id = hash64(line.text.substr(17));
@@ -96,23 +99,25 @@ void cluster(const ClusterOptions& options, Report& report) {
     std::string id, text;
     DedupKeys keys;
   };
-  process_records(
-      records.stream, report,
-      [&](Record& record) -> std::shared_ptr<void> {
-        auto prepared = std::make_shared<Prepared>();
-        prepared->id = record_id(record, records.id_field);
-        if (!shared.contains(hash64(prepared->id))) return nullptr;
-        prepared->text = record.required_string(records.text_field);
-        prepared->keys = index.keys(prepared->text, word_hashes(prepared->text));
-        return prepared;
-      },
-      [&](Record&, void* result) -> Verdict {
-        if (!result) return {};
-        const auto& prepared = *static_cast<const Prepared*>(result);
-        const auto found = index.find_and_add(prepared.keys, prepared.text, prepared.id);
-        if (!found) return {};
-        return {Verdict::Kind::drop, duplicate_reason(*found), "clean", duplicate_details(*found)};
-      });
+  with_end_of_run([&] {
+    process_records(
+        records.stream, report,
+        [&](Record& record) -> std::shared_ptr<void> {
+          auto prepared = std::make_shared<Prepared>();
+          prepared->id = record_id(record, records.id_field);
+          if (!shared.contains(hash64(prepared->id))) return nullptr;
+          prepared->text = record.required_string(records.text_field);
+          prepared->keys = index.keys(prepared->text, word_hashes(prepared->text));
+          return prepared;
+        },
+        [&](Record&, void* result) -> Verdict {
+          if (!result) return {};
+          const auto& prepared = *static_cast<const Prepared*>(result);
+          const auto found = ending_run([&] { return index.find_and_add(prepared.keys, prepared.text, prepared.id); });
+          if (!found) return {};
+          return {Verdict::Kind::drop, duplicate_reason(*found), "clean", duplicate_details(*found)};
+        });
+  });
 }
 
 }  // namespace ds
