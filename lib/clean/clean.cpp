@@ -100,13 +100,15 @@ Cleaner::Cleaner(const CleanOptions& options, Report& report)
     return;
   }
   if (!options.index.empty())
-    folder_ = std::make_unique<IndexFolder>(options.index, dedup_options_, true);
+    folder_ = std::make_unique<IndexFolder>(options.index, dedup_options_, true,
+                                            options.output_folder.empty() ? run_name(options.stream) : "");
   else if (dedup_options_.any())
     memory_ = std::make_unique<DedupIndex>(dedup_options_);
   index_ = folder_ ? &folder_->index() : memory_.get();
   std::vector<std::string> files;
   for (const std::string& path : options.against) {
-    if (std::filesystem::is_directory(path))
+    std::error_code unknown;  // reading it says what is wrong with it
+    if (std::filesystem::is_directory(path, unknown))
       old_.push_back(std::make_unique<IndexFolder>(path, dedup_options_, false));
     else
       files.push_back(path);
@@ -256,16 +258,32 @@ static std::string options_text(const Report& report) {
   return w.close().text;
 }
 
+// An input must not become the rejects; nor, with an index that then holds its records, the output.
+static void check_files(const CleanOptions& options) {
+  const auto same = [](const std::string& a, const std::string& b) {
+    std::error_code absent;  // then they are not the same
+    return std::filesystem::is_regular_file(a, absent) && std::filesystem::equivalent(a, b, absent);
+  };
+  for (const std::string& input : options.stream.inputs) {
+    if (same(input, options.stream.rejects)) throw UsageError(cat("--rejects would replace the input ", input));
+    if (!options.index.empty() && same(input, options.stream.output))
+      throw UsageError(cat("--output would replace the input ", input, ", which does not go with --index"));
+  }
+  for (const std::string& path : options.against)
+    if (same(path, options.stream.rejects)) throw UsageError(cat("--rejects would replace ", path));
+}
+
 void clean(const CleanOptions& options, Report& report) {
   if (!options.explain.empty()) return explain_record(options, report);
+  check_files(options);
   if (options.output_folder.empty()) {
     Cleaner cleaner(options, report);
     cleaner.run(options.stream);
     if (cleaner.folder()) cleaner.folder()->commit();
     return cleaner.finish();
   }
-  const std::vector<InputShard> shards = input_shards(options);
-  open_output_folder(options, options_text(report));
+  const std::vector<InputShard> shards = input_shards(options, dedup_options(options).any());
+  open_output_folder(options, shards, options_text(report));
   Cleaner cleaner(options, report);
   for (const InputShard& shard : shards) {
     if (finished(shard, cleaner.folder())) {
