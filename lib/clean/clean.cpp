@@ -74,11 +74,12 @@ static DedupOptions dedup_options(const CleanOptions& options) {
   if (options.exact_on != "text" && options.exact_on != "words")
     throw UsageError(cat("--exact-on must be text or words, not '", options.exact_on, "'"));
   dedup.exact_words = options.exact_on == "words";
+  const ShingleKind shingle = parse_shingle_kind(options.shingle);
   const std::string near = options.near.empty() && whole ? "0.8" : options.near;
   if (near.empty() || near == "off") return dedup;
   dedup.near.emplace();
   dedup.near->threshold = parse_near_threshold(near);
-  dedup.near->shingle = parse_shingle_kind(options.shingle);
+  dedup.near->shingle = shingle;
   dedup.near->seed = options.seed;
   return dedup;
 }

@@ -86,7 +86,20 @@ static size_t score_label(const Classifier& model, const std::string& typed, con
 
 // A signal that needs a file is measured only where the file is named.
 static void need_file(uint32_t groups, SignalGroup group, bool given, const char* what) {
-  if (has_group(groups, group) && !given) throw UsageError(cat(what, " is needed by a filter or rule, and was not named"));
+  if (has_group(groups, group) && !given)
+    throw UsageError(cat(what, " is needed by a filter or rule, and was not named"));
+}
+
+// A code that no text can have would drop them all.
+static void check_language(const std::string& code, const std::optional<Classifier>& model) {
+  if (code == "un") return;
+  if (model ? model->find_label(code).has_value()
+            : (code.size() == 2 || code.size() == 3) &&
+                  std::ranges::all_of(code, [](char c) { return c >= 'a' && c <= 'z'; }))
+    return;
+  throw UsageError(
+      cat("--language: '", code, "' is ",
+          model ? "no label of the language model" : "no code of ISO 639, expected two or three small letters"));
 }
 
 void Measurer::Impl::read_models() {
@@ -101,6 +114,7 @@ void Measurer::Impl::read_models() {
   else if (!options.lexicon.empty())
     throw UsageError("--lexicon has no use without --toxicity");
   if (!options.language_model.empty()) language_model.emplace(options.language_model);
+  for (const std::string& code : options.languages) check_language(code, language_model);
   if (!options.toxicity_model.empty()) {
     toxicity_model.emplace(options.toxicity_model);
     toxicity_label = score_label(*toxicity_model, options.toxicity_label, options.toxicity_model, "--toxicity-label");
@@ -113,7 +127,10 @@ void Measurer::Impl::read_models() {
 }
 
 Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_words, Report& report)
-    : options(options), keep_text(keep_text), keep_words(keep_words), limits(ds::limits(options.limits, options.presets)) {
+    : options(options),
+      keep_text(keep_text),
+      keep_words(keep_words),
+      limits(ds::limits(options.limits, options.presets)) {
   groups = groups_of(limits);
   if (!options.rules.empty()) {
     policy = read_policy(options.rules);
@@ -121,6 +138,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
   }
   if (!options.min_lang_score.empty()) min_lang_score = share_option("--min-lang-score", options.min_lang_score, 0);
   if (min_lang_score || !options.languages.empty()) groups = groups | SignalGroup::language;
+  const double contamination = share_option("--contamination", options.contamination, 0.5);
   pii = pii_action(options.pii);
   pii_kinds = parse_pii_kinds("--pii-kinds", options.pii_kinds);
   if (pii != PiiAction::off) groups = groups | SignalGroup::pii;
@@ -141,8 +159,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
   read_models();
   if (!options.benchmarks.empty())
     decontaminator = std::make_unique<Decontaminator>(
-        DecontaminateOptions{options.benchmarks, options.benchmark_fields, options.contamination_words,
-                             share_option("--contamination", options.contamination, 0.5),
+        DecontaminateOptions{options.benchmarks, options.benchmark_fields, options.contamination_words, contamination,
                              options.stream.max_record_bytes},
         &report);
 }
@@ -349,7 +366,8 @@ std::string Measurer::rules_json() const {
   }
   if (impl_->min_lang_score) w.field("min-lang-score", *impl_->min_lang_score);
   for (const Limit& limit : impl_->limits) w.field(limit.reason(), limit.value);
-  if (impl_->decontaminator) w.field("contamination", share_option("--contamination", impl_->options.contamination, 0.5));
+  if (impl_->decontaminator)
+    w.field("contamination", share_option("--contamination", impl_->options.contamination, 0.5));
   return w.close().text;
 }
 
@@ -358,7 +376,8 @@ std::vector<std::pair<Signal, std::string>> Measurer::notes(const Signals& signa
   for (const Limit& limit : impl_->limits) {
     const double value = signals[limit.filter->signal];
     const bool drops = limit.filter->below ? value < limit.value : value > limit.value;
-    notes.emplace_back(limit.filter->signal, cat(drops ? "DROPPED by " : "passes ", limit.filter->option, " ", limit.value));
+    notes.emplace_back(limit.filter->signal,
+                       cat(drops ? "DROPPED by " : "passes ", limit.filter->option, " ", limit.value));
   }
   return notes;
 }
