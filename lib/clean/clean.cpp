@@ -16,6 +16,7 @@
 #include "clean/funnel.h"
 #include "clean/histogram.h"
 #include "clean/index_folder.h"
+#include "clean/input_files.h"
 #include "clean/measure.h"
 #include "clean/passages.h"
 #include "clean/shards.h"
@@ -259,24 +260,13 @@ static std::string options_text(const Report& report) {
   return w.close().text;
 }
 
-// An input must not become the rejects; nor, with an index that then holds its records, the output.
-static void check_files(const CleanOptions& options) {
-  const auto same = [](const std::string& a, const std::string& b) {
-    std::error_code absent;  // then they are not the same
-    return std::filesystem::is_regular_file(a, absent) && std::filesystem::equivalent(a, b, absent);
-  };
-  for (const std::string& input : options.stream.inputs) {
-    if (same(input, options.stream.rejects)) throw UsageError(cat("--rejects would replace the input ", input));
-    if (!options.index.empty() && same(input, options.stream.output))
-      throw UsageError(cat("--output would replace the input ", input, ", which does not go with --index"));
-  }
-  for (const std::string& path : options.against)
-    if (same(path, options.stream.rejects)) throw UsageError(cat("--rejects would replace ", path));
-}
-
 void clean(const CleanOptions& options, Report& report) {
   if (!options.explain.empty()) return explain_record(options, report);
-  check_files(options);
+  keep_inputs(options.stream.inputs, options.stream.rejects, "--rejects");
+  keep_inputs(options.against, options.stream.rejects, "--rejects");
+  keep_inputs(options.benchmarks, options.stream.rejects, "--rejects");
+  // Else the output may replace its input; but where an index holds the records, a second run would find nothing new.
+  if (!options.index.empty()) keep_inputs(options.stream.inputs, options.stream.output, "--output, with --index,");
   if (options.output_folder.empty()) {
     Cleaner cleaner(options, report);
     cleaner.run(options.stream);

@@ -1,11 +1,14 @@
 #include "clean/signatures.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <unordered_set>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "clean/dedup.h"
 #include "clean/end_of_run.h"
+#include "clean/input_files.h"
 #include "io/json.h"
 #include "text/words.h"
 
@@ -24,7 +27,20 @@ static void append_hex(std::string& out, uint64_t key) {
   for (int shift = 60; shift >= 0; shift -= 4) out += digits[key >> shift & 15];
 }
 
+static bool same_output(const std::string& output, const std::string& rejects) {
+  std::error_code unknown;
+  const auto resolved = [&](const std::string& path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, unknown), unknown);
+  };
+  if (rejects.empty() || std::filesystem::is_character_file(rejects, unknown)) return false;
+  return output == rejects || resolved(output) == resolved(rejects);
+}
+
 void write_signatures(const SignatureOptions& options, Report& report) {
+  keep_inputs(options.stream.inputs, options.stream.output, "--output");
+  keep_inputs(options.stream.inputs, options.stream.rejects, "--rejects");
+  if (same_output(options.stream.output, options.stream.rejects))
+    throw UsageError(cat("the output and --rejects are the same file, '", options.stream.rejects, "'"));
   const NearIndex index(near_options(options));
   const auto stage = report.stage("signatures");
   OutputFile output(options.stream.output);
@@ -86,6 +102,10 @@ static std::unordered_set<uint64_t> read_groups(const std::string& path) {
 
 void cluster(const ClusterOptions& options, Report& report) {
   const SignatureOptions& records = options.records;
+  const std::vector<std::string>& inputs = records.stream.inputs;
+  if (options.signatures == "-" && std::find(inputs.begin(), inputs.end(), "-") != inputs.end())
+    throw UsageError("the signatures and the records are both standard input; name the files of one of them");
+  keep_inputs(inputs, records.stream.rejects, "--rejects");
   std::unordered_set<uint64_t> shared;
   {
     const auto stage = report.stage("signatures");
