@@ -17,6 +17,12 @@ struct UsageError : Error {
   using Error::Error;
 };
 
+// A failure of the machine and not of the data at hand: a full disk, a file that another hand has cut short. It ends the
+// run also where bad records are put aside.
+struct SystemError : Error {
+  using Error::Error;
+};
+
 // Joins its arguments as a stream would print them.
 template <class... Args>
 std::string cat(const Args&... args) {
@@ -29,6 +35,12 @@ std::string cat(const Args&... args) {
 template <class... Args>
 [[noreturn]] void fail(const Args&... args) {
   throw Error(cat(args...));
+}
+
+// The same with a SystemError.
+template <class... Args>
+[[noreturn]] void system_fail(const Args&... args) {
+  throw SystemError(cat(args...));
 }
 
 // Throws Error unless the condition holds. The message is built only on failure.

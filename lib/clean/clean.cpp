@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "clean/clusters.h"
 #include "clean/dedup.h"
@@ -16,6 +15,7 @@
 #include "clean/funnel.h"
 #include "clean/histogram.h"
 #include "clean/index_folder.h"
+#include "clean/input_files.h"
 #include "clean/measure.h"
 #include "clean/passages.h"
 #include "clean/shards.h"
@@ -74,27 +74,14 @@ static DedupOptions dedup_options(const CleanOptions& options) {
   if (options.exact_on != "text" && options.exact_on != "words")
     throw UsageError(cat("--exact-on must be text or words, not '", options.exact_on, "'"));
   dedup.exact_words = options.exact_on == "words";
+  const ShingleKind shingle = parse_shingle_kind(options.shingle);
   const std::string near = options.near.empty() && whole ? "0.8" : options.near;
   if (near.empty() || near == "off") return dedup;
   dedup.near.emplace();
   dedup.near->threshold = parse_near_threshold(near);
-  dedup.near->shingle = parse_shingle_kind(options.shingle);
+  dedup.near->shingle = shingle;
   dedup.near->seed = options.seed;
   return dedup;
-}
-
-// What tells this run from others that add to the same index: its inputs by name and size, and where it writes. Empty
-// where that is not known: standard input is always new, and --output-dir remembers each input by itself.
-static std::string run_name(const CleanOptions& options) {
-  if (!options.output_folder.empty()) return "";
-  std::string name = options.shard + "\n" + options.stream.output + "\n" + options.stream.rejects;
-  for (const std::string& input : options.stream.inputs) {
-    std::error_code failed;
-    const auto size = std::filesystem::file_size(input, failed);
-    if (failed) return "";
-    name += cat("\n", input, " ", size);
-  }
-  return hex(hash128(name));
 }
 
 Cleaner::Cleaner(const CleanOptions& options, Report& report)
@@ -114,13 +101,15 @@ Cleaner::Cleaner(const CleanOptions& options, Report& report)
     return;
   }
   if (!options.index.empty())
-    folder_ = std::make_unique<IndexFolder>(options.index, dedup_options_, true, run_name(options));
+    folder_ = std::make_unique<IndexFolder>(options.index, dedup_options_, true,
+                                            options.output_folder.empty() ? run_name(options.stream) : "");
   else if (dedup_options_.any())
     memory_ = std::make_unique<DedupIndex>(dedup_options_);
   index_ = folder_ ? &folder_->index() : memory_.get();
   std::vector<std::string> files;
   for (const std::string& path : options.against) {
-    if (std::filesystem::is_directory(path))
+    std::error_code unknown;  // reading it says what is wrong with it
+    if (std::filesystem::is_directory(path, unknown))
       old_.push_back(std::make_unique<IndexFolder>(path, dedup_options_, false));
     else
       files.push_back(path);
@@ -182,18 +171,20 @@ std::optional<Duplicate> Cleaner::duplicate(const Record& record, const Prepared
 
 Verdict Cleaner::decide(Record& record, Prepared& prepared) {
   Measured& m = prepared.measured;
+  const std::optional<Duplicate> same = duplicate(record, prepared);
+  std::string emptied;
+  if (!options_.annotate && !same && m.reason.empty()) emptied = passages_.settle(record, m, prepared.passages);
+  // From here on it is no bad line.
   ++funnel_.records_in;
   funnel_.bytes_in += m.bytes;
   histograms_.add(m.signals);
   if (Decontaminator* decontaminator = measurer_->decontaminator(); decontaminator && !m.contamination.hits.empty())
     decontaminator->count(m.contamination, record_id(record, options_.id_field));
-  const std::optional<Duplicate> same = duplicate(record, prepared);
   if (options_.annotate) {
     record.set("clean", measurer_->annotation(m, same ? duplicate_details(*same) : ""));
   } else {
     if (same) return drop(duplicate_reason(*same), duplicate_details(*same), m.bytes);
     if (!m.reason.empty()) return drop(m.reason, m.details, m.bytes);
-    const std::string emptied = passages_.settle(record, m, prepared.passages);
     if (!emptied.empty()) return drop(emptied, begin_details(emptied).close().text, m.bytes);
     if (measurer_->tags()) record.set("clean", measurer_->tag(m));
     funnel_.edited += m.has_edits;
@@ -280,14 +271,19 @@ static std::string options_text(const Report& report) {
 
 void clean(const CleanOptions& options, Report& report) {
   if (!options.explain.empty()) return explain_record(options, report);
+  keep_inputs(options.stream.inputs, options.stream.rejects, "--rejects");
+  keep_inputs(options.against, options.stream.rejects, "--rejects");
+  keep_inputs(options.benchmarks, options.stream.rejects, "--rejects");
+  // Else the output may replace its input; but where an index holds the records, a second run would find nothing new.
+  if (!options.index.empty()) keep_inputs(options.stream.inputs, options.stream.output, "--output, with --index,");
   if (options.output_folder.empty()) {
     Cleaner cleaner(options, report);
     cleaner.run(options.stream);
     if (cleaner.folder()) cleaner.folder()->commit();
     return cleaner.finish();
   }
-  const std::vector<InputShard> shards = input_shards(options);
-  open_output_folder(options, options_text(report));
+  const std::vector<InputShard> shards = input_shards(options, dedup_options(options).any());
+  open_output_folder(options, shards, options_text(report));
   Cleaner cleaner(options, report);
   for (const InputShard& shard : shards) {
     if (finished(shard, cleaner.folder())) {

@@ -131,8 +131,11 @@ void Decontaminator::read(uint32_t file, Report* report) {
   });
   require(!items.empty(), path, ": no record, expected the items of a benchmark");
   for (const std::string& field : options_.fields)
-    require(seen.count(field) > 0, path, ": no record has the field ", json_string(field),
-            " of --contamination-fields");
+    require(seen.count(field) > 0, path, ": no record has the field ", json_string(field), " of --benchmark-field");
+  const auto has_words = [](const std::vector<Words>& texts) {
+    return std::ranges::any_of(texts, [](const Words& words) { return !words.empty(); });
+  };
+  require(std::ranges::any_of(items, has_words), path, ": no record has a text, expected the items of a benchmark");
   Repeats repeats(items);
   for (uint32_t i = 0; i < items.size(); ++i)
     for (const Words& words : items[i])

@@ -35,11 +35,10 @@ std::string record_id(const Record& record, const std::string& id_field) {
   return usable ? std::string(raw) : json_string(record.where());
 }
 
-DedupIndex::DedupIndex(const DedupOptions& options, const std::string& folder, uint32_t exact_texts,
-                       uint32_t near_texts)
+DedupIndex::DedupIndex(const DedupOptions& options, const std::string& folder, const IndexMarks& marks)
     : options_(options) {
-  if (options.exact) exact_ = std::make_unique<ExactIndex>(folder, exact_texts);
-  if (options.near) near_ = std::make_unique<NearIndex>(*options.near, folder, near_texts);
+  if (options.exact) exact_ = std::make_unique<ExactIndex>(folder, marks.exact);
+  if (options.near) near_ = std::make_unique<NearIndex>(*options.near, folder, marks.near);
 }
 
 DedupKeys DedupIndex::keys(std::string_view text, const std::vector<uint64_t>& words) const {
@@ -78,6 +77,10 @@ std::optional<Duplicate> DedupIndex::find_and_add(const DedupKeys& keys, std::st
   if (!match || match->jaccard < 1) near_->add(*keys.near, id, match ? near_->cluster(match->of) : near_->size(), text);
   if (!match) return std::nullopt;
   return near_duplicate(*match);
+}
+
+IndexMarks DedupIndex::marks() const {
+  return {exact_ ? exact_->mark() : LogMark{}, near_ ? near_->mark() : LogMark{}};
 }
 
 void DedupIndex::flush() {

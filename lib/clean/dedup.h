@@ -43,11 +43,15 @@ const char* duplicate_reason(const Duplicate& duplicate);
 // The id of a record as JSON text; "FILE:LINE" for a record without one that is a string or a number.
 std::string record_id(const Record& record, const std::string& id_field);
 
+// How far the logs of a folder count.
+struct IndexMarks {
+  LogMark exact, near;
+};
+
 // One pair of indices: in memory, or in a folder that lasts.
 class DedupIndex {
  public:
-  DedupIndex(const DedupOptions& options, const std::string& folder = "", uint32_t exact_texts = 0,
-             uint32_t near_texts = 0);
+  explicit DedupIndex(const DedupOptions& options, const std::string& folder = "", const IndexMarks& marks = {});
 
   // Any thread. `words` are those of the text where the options need them, else not looked at.
   DedupKeys keys(std::string_view text, const std::vector<uint64_t>& words) const;
@@ -59,6 +63,7 @@ class DedupIndex {
   ExactIndex* exact() { return exact_.get(); }
   NearIndex* near() { return near_.get(); }
   void flush();
+  IndexMarks marks() const;
 
  private:
   std::optional<Duplicate> find_exact(const DedupKeys& keys) const;

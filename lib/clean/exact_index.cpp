@@ -10,26 +10,31 @@ static std::string in_folder(const std::string& folder, const char* name) {
   return folder.empty() ? "" : folder + "/" + name;
 }
 
-ExactIndex::ExactIndex(const std::string& folder, uint32_t texts)
+ExactIndex::ExactIndex(const std::string& folder, const LogMark& mark)
     : hashes_(in_folder(folder, "exact.hashes")),
       places_(in_folder(folder, "exact.places")),
       ids_(folder.empty() ? Spill() : Spill::open(in_folder(folder, "exact.ids"))) {
-  if (folder.empty()) return;
-  log_ = Spill::open(in_folder(folder, "exact.log"));
-  require(log_->size() / sizeof(Row) >= texts, "the index holds ", log_->size() / sizeof(Row), " texts where ", texts,
-          " were written");
-  std::string bytes;
-  for (uint64_t i = 0; i < texts; ++i) {
-    log_->read(i * sizeof(Row), sizeof(Row), bytes);
+  if (!folder.empty()) load(folder, mark);
+}
+
+void ExactIndex::load(const std::string& folder, const LogMark& mark) {
+  log_.emplace(in_folder(folder, "exact.log"), sizeof(Row));
+  log_->load(mark, [&](const char* bytes) {
     Row row;
-    std::memcpy(&row, bytes.data(), sizeof row);
-    require(row.place < ids_.size(), "the index is damaged: id ", i, " lies outside its file");
+    std::memcpy(&row, bytes, sizeof row);
     enter(row);
-  }
-  log_->truncate(texts * sizeof(Row));
-  ids_.truncate(texts == 0 ? 0
-                           : reinterpret_cast<const uint64_t*>(places_.data())[texts - 1] + sizeof(uint32_t) +
-                                 id(texts - 1).size());
+  });
+  if (size_ == 0) return ids_.truncate(0);
+  uint32_t last_bytes;
+  const uint64_t last = reinterpret_cast<const uint64_t*>(places_.data())[size_ - 1], most = ids_.size();
+  const bool begins = most >= sizeof last_bytes && last <= most - sizeof last_bytes;
+  require(begins, folder, "/exact.ids: the index is damaged: text ", size_ - 1, " lies outside this file");
+  std::string bytes;
+  ids_.read(last, sizeof last_bytes, bytes);
+  std::memcpy(&last_bytes, bytes.data(), sizeof last_bytes);
+  const uint64_t end = last + sizeof last_bytes + last_bytes;
+  require(end <= most, folder, "/exact.ids: the index is damaged: text ", size_ - 1, " lies outside this file");
+  ids_.truncate(end);
 }
 
 void ExactIndex::enter(const Row& row) {
@@ -65,6 +70,8 @@ std::string ExactIndex::id(uint32_t text) const {
   ids_.read(place + sizeof size, size, bytes);
   return bytes;
 }
+
+LogMark ExactIndex::mark() const { return log_ ? log_->mark() : LogMark{}; }
 
 void ExactIndex::flush() {
   ids_.flush();

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "clean/hash_index.h"
+#include "clean/index_log.h"
 #include "io/mapped_memory.h"
 #include "io/spill.h"
 
@@ -15,9 +16,9 @@ namespace ds {
 
 class ExactIndex {
  public:
-  // `folder` empty: in memory, ids in a temporary file. Else in that folder: its first `texts` texts are loaded and
-  // later ones forgotten.
-  explicit ExactIndex(const std::string& folder = "", uint32_t texts = 0);
+  // `folder` empty: in memory, ids in a temporary file. Else in that folder: its texts up to the mark are loaded and
+  // later ones forgotten. Error where the folder does not hold them.
+  explicit ExactIndex(const std::string& folder = "", const LogMark& mark = {});
 
   // The number of the text with this hash (96 of its bits decide: among 10^9 texts two share them with probability
   // 10^-11).
@@ -27,7 +28,8 @@ class ExactIndex {
   std::string id(uint32_t text) const;
   uint32_t size() const { return size_; }
   uint64_t memory_bytes() const { return hashes_.bytes() + places_.size(); }
-  void flush();  // writes out what belongs into the folder
+  void flush();          // writes out what belongs into the folder
+  LogMark mark() const;  // opening the folder with it finds all texts
 
  private:
   struct Slot {
@@ -37,13 +39,14 @@ class ExactIndex {
   struct Row {  // of the log
     uint64_t high, low, place;
   };
+  void load(const std::string& folder, const LogMark& mark);
   void enter(const Row& row);
 
   HashIndex<Slot> hashes_;
   MappedMemory places_;  // in ids_, by number
   uint32_t size_ = 0;
   Spill ids_;
-  std::optional<Spill> log_;
+  std::optional<IndexLog> log_;
 };
 
 }  // namespace ds

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "io/json.h"
 #include "io/output.h"
 
@@ -43,38 +44,100 @@ static void sync_file(const std::string& path) {
   require(synced, path, ": cannot be written to disk: ", std::strerror(errno));
 }
 
-IndexFolder::IndexFolder(const std::string& folder, const DedupOptions& options, bool writable, const std::string& run)
-    : folder_(folder), options_json_(options_json(options)), run_(run) {
+std::string run_name(const StreamOptions& stream) {
+  JsonWriter w;
+  w.open('[');
+  for (const std::string& input : stream.inputs) {
+    struct stat found;
+    if (input == "-" || stat(input.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return "";
+    w.value(std::filesystem::absolute(input).string()).value(static_cast<uint64_t>(found.st_size));
+    w.value(cat(found.st_mtim.tv_sec, ".", found.st_mtim.tv_nsec));
+  }
+  struct stat output;
+  const bool exists = stat(stream.output.c_str(), &output) == 0;
+  if (stream.output == "-" || (exists && !S_ISREG(output.st_mode))) return "";
+  w.value(std::filesystem::absolute(stream.output).string());
+  return w.value(stream.shard.index).value(stream.shard.count).close().text;
+}
+
+static void write_marks(JsonWriter& w, const IndexMarks& marks) {
+  w.open('{', "exact").field("texts", uint64_t{marks.exact.rows}).field("log", marks.exact.hash).close();
+  w.open('{', "near").field("texts", uint64_t{marks.near.rows}).field("log", marks.near.hash).close();
+}
+
+static const Json& member(const Json& json, const char* key, Json::Type type, const std::string& where) {
+  const Json* found = json.find(key);
+  require(found != nullptr && found->type == type, where, ": the index is damaged: there is no ", key);
+  return *found;
+}
+
+static LogMark read_mark(const Json& json, const char* key, const std::string& where) {
+  const Json& mark = member(json, key, Json::Type::object, where);
+  const int64_t texts = member(mark, "texts", Json::Type::number, where).as_int(cat(where, ": texts"));
+  require(texts >= 0 && texts < UINT32_MAX, where, ": the index is damaged: ", key, " has ", texts, " texts");
+  return {static_cast<uint32_t>(texts), member(mark, "log", Json::Type::string, where).text};
+}
+
+static IndexMarks read_marks(const Json& json, const std::string& where) {
+  return {read_mark(json, "exact", where), read_mark(json, "near", where)};
+}
+
+// True where the run was the last one and is done again.
+bool IndexFolder::read_state() {
+  const std::string state = folder_ + "/state.json";
+  const Json json = parse_json_file(state);
+  const Json& made_with = member(json, "options", Json::Type::string, state);
+  require(made_with.text == options_json_, folder_, ": this index was made with ", made_with.text, ", not with ",
+          options_json_, "; use the same options or another folder");
+  before_ = read_marks(json, state);
+  for (const Json& shard : member(json, "finished", Json::Type::array, state).items)
+    finished_.insert(shard.as_string(cat(state, ": finished")));
+  const Json* last = json.find("last");
+  if (run_.empty() || !last || member(*last, "run", Json::Type::string, state).text != run_) return false;
+  before_ = read_marks(member(*last, "before", Json::Type::object, state), state);
+  return true;
+}
+
+void IndexFolder::write_state(const IndexMarks& marks, bool with_run) const {
+  JsonWriter w;
+  w.open('{').field("options", options_json_);
+  write_marks(w, marks);
+  w.open('[', "finished");
+  for (const std::string& name : finished_) w.value(name);
+  w.close();
+  if (with_run && !run_.empty()) {
+    w.open('{', "last").field("run", run_).open('{', "before");
+    write_marks(w, before_);
+    w.close().close();
+  }
+  w.close().text += '\n';
+  write_file(folder_ + "/state.json", w.text, true);
+}
+
+static bool exists(const std::string& path) {
+  std::error_code failed;
+  const bool there = std::filesystem::exists(path, failed);
+  require(!failed, path, ": ", failed.message());
+  return there;
+}
+
+IndexFolder::IndexFolder(const std::string& folder, const DedupOptions& options, bool writable, std::string run)
+    : folder_(folder), options_json_(options_json(options)), run_(std::move(run)) {
   const std::string state = folder + "/state.json";
   if (writable) {
     std::error_code failed;
     std::filesystem::create_directories(folder, failed);
     require(!failed, folder, ": cannot be made: ", failed.message());
   } else {
-    require(std::filesystem::exists(state), folder, ": holds no index (no state.json); one is made by --index");
+    require(exists(state), folder, ": holds no index (no state.json); one is made by --index");
   }
   lock_.file = lock_folder(folder, writable);
-  if (std::filesystem::exists(state)) {
-    const Json json = parse_json_file(state);
-    const auto number = [&](const char* key) {
-      const Json* found = json.find(key);
-      require(found != nullptr, state, ": has no ", key);
-      const int64_t value = found->as_int(cat(state, ": ", key));
-      require(value >= 0 && value < UINT32_MAX, state, ": ", key, " is ", value);
-      return static_cast<uint32_t>(value);
-    };
-    const Json* made_with = json.find("options");
-    require(made_with != nullptr && made_with->type == Json::Type::string, state, ": has no options");
-    require(made_with->text == options_json_, folder, ": this index was made with ", made_with->text, ", not with ",
-            options_json_, "; use the same options or another folder");
-    const Json* last_run = json.find("run");
-    const bool again = !run.empty() && last_run != nullptr && last_run->text == run;
-    exact_before_ = number(again ? "exact_texts_before" : "exact_texts");
-    near_before_ = number(again ? "near_texts_before" : "near_texts");
-    if (const Json* shards = json.find("finished"))
-      for (const Json& shard : shards->items) finished_.insert(shard.as_string(cat(state, ": finished")));
+  // What is forgotten goes out of the state first: a kill may come before the logs are cut.
+  if (exists(state) && read_state()) {
+    write_state(before_, false);
+    info(folder, ": this run was the last one of this index; what it added is forgotten, and added again");
   }
-  index_ = std::make_unique<DedupIndex>(options, folder, exact_before_, near_before_);
+  index_ = std::make_unique<DedupIndex>(options, folder, before_);
 }
 
 IndexFolder::Lock::~Lock() {
@@ -85,15 +148,7 @@ void IndexFolder::commit(const std::string& shard) {
   if (!shard.empty()) finished_.insert(shard);
   index_->flush();
   for (const char* name : {"/exact.ids", "/exact.log", "/near.texts", "/near.log"}) sync_file(folder_ + name);
-  JsonWriter w;
-  w.open('{').field("options", options_json_);
-  w.field("exact_texts", uint64_t{index_->exact() ? index_->exact()->size() : 0});
-  w.field("near_texts", uint64_t{index_->near() ? index_->near()->size() : 0});
-  w.field("run", run_).field("exact_texts_before", uint64_t{exact_before_});
-  w.field("near_texts_before", uint64_t{near_before_}).open('[', "finished");
-  for (const std::string& name : finished_) w.value(name);
-  w.close().close().text += '\n';
-  write_file(folder_ + "/state.json", w.text, true);
+  write_state(index_->marks(), true);
 }
 
 }  // namespace ds

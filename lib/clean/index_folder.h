@@ -5,17 +5,22 @@
 #include <string>
 
 #include "clean/dedup.h"
+#include "io/jsonl.h"
 
 namespace ds {
+
+// By what a run is known again: its inputs with their sizes and times, and its output. Empty where one of them is no
+// regular file.
+std::string run_name(const StreamOptions& stream);
 
 // What counts in the folder is what its file `state.json` says, which commit() replaces whole: after a kill -9 the next
 // one to open it finds the last commit, and whatever came later is cut off. One process at a time may write.
 class IndexFolder {
  public:
-  // Opens or makes the folder. An index that was made with other options is an Error that names them. `run` names what
-  // will be added: where it is what the last commit added (the same command again, after a kill in its last moments,
-  // say), that is forgotten first, so that the records do not become duplicates of themselves. Empty: it is always new.
-  IndexFolder(const std::string& folder, const DedupOptions& options, bool writable, const std::string& run = "");
+  // Opens or makes the folder. An index that was made with other options is an Error that names them, and so is one
+  // that is not as it was left. Where the last commit was of the run of this name, what it added is forgotten: the run
+  // is done again, with the same outcome.
+  IndexFolder(const std::string& folder, const DedupOptions& options, bool writable, std::string run = "");
   IndexFolder(const IndexFolder&) = delete;
 
   DedupIndex& index() { return *index_; }
@@ -25,12 +30,15 @@ class IndexFolder {
   void commit(const std::string& shard = "");
 
  private:
+  bool read_state();
+  void write_state(const IndexMarks& marks, bool with_run) const;
+
   std::string folder_, options_json_, run_;
   struct Lock {
     int file = -1;
     ~Lock();
   } lock_;
-  uint32_t exact_before_ = 0, near_before_ = 0;  // texts when it was opened
+  IndexMarks before_;  // this run
   std::set<std::string> finished_;
   std::unique_ptr<DedupIndex> index_;
 };

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/stop.h"
+#include "clean/input_files.h"
 #include "io/json.h"
 #include "io/jsonl.h"
 #include "io/output.h"
@@ -211,6 +212,7 @@ std::string LearnResult::json() const {
 
 LearnResult learn(const LearnOptions& options, Report& report) {
   check_options(options);
+  keep_inputs(options.inputs, options.output, "--output");
   Examples examples;
   {
     const auto stage = report.stage("read");

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "io/input.h"
+#include "io/json_scan.h"
 #include "text/units.h"
 
 namespace ds {
@@ -109,8 +110,10 @@ Lexicon builtin_lexicon() {
 Lexicon read_lexicon(const std::string& path) {
   Lexicon lexicon;
   LineReader lines({path}, size_t{1} << 20);
-  for (Line line; lines.next(line);)
+  for (Line line; lines.next(line);) {
+    require(valid_utf8(line.text), path, ":", line.number, ": not UTF-8, expected a word or phrase");
     if (!line.text.starts_with('#')) lexicon.add(line.text);
+  }
   require(!lexicon.empty(), path, ": the lexicon has no words");
   return lexicon;
 }

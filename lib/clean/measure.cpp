@@ -91,6 +91,18 @@ static void need_file(uint32_t groups, SignalGroup group, bool given, const char
     throw UsageError(cat(what, " is needed by a filter or rule, and was not named"));
 }
 
+// A code that no text can have would drop them all.
+static void check_language(const std::string& code, const std::optional<Classifier>& model) {
+  if (code == "un") return;
+  if (model ? model->find_label(code).has_value()
+            : (code.size() == 2 || code.size() == 3) &&
+                  std::ranges::all_of(code, [](char c) { return c >= 'a' && c <= 'z'; }))
+    return;
+  throw UsageError(
+      cat("--language: '", code, "' is ",
+          model ? "no label of the language model" : "no code of ISO 639, expected two or three small letters"));
+}
+
 void Measurer::Impl::read_models() {
   need_file(groups, SignalGroup::tokens, !options.tokenizer.empty(), "--tokenizer");
   need_file(groups, SignalGroup::toxicity_model, !options.toxicity_model.empty(), "--toxicity-model");
@@ -103,6 +115,7 @@ void Measurer::Impl::read_models() {
   else if (!options.lexicon.empty())
     throw UsageError("--lexicon has no use without --toxicity");
   if (!options.language_model.empty()) language_model.emplace(options.language_model);
+  for (const std::string& code : options.languages) check_language(code, language_model);
   if (!options.toxicity_model.empty()) {
     toxicity_model.emplace(options.toxicity_model);
     toxicity_label = score_label(*toxicity_model, options.toxicity_label, options.toxicity_model, "--toxicity-label");
@@ -126,6 +139,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
   }
   if (!options.min_lang_score.empty()) min_lang_score = share_option("--min-lang-score", options.min_lang_score, 0);
   if (min_lang_score || !options.languages.empty()) groups = groups | SignalGroup::language;
+  const double contamination = share_option("--contamination", options.contamination, 0.5);
   pii = pii_action(options.pii);
   pii_kinds = parse_pii_kinds("--pii-kinds", options.pii_kinds);
   if (pii != PiiAction::off) groups = groups | SignalGroup::pii;
@@ -146,8 +160,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
   read_models();
   if (!options.benchmarks.empty())
     decontaminator = std::make_unique<Decontaminator>(
-        DecontaminateOptions{options.benchmarks, options.benchmark_fields, options.contamination_words,
-                             share_option("--contamination", options.contamination, 0.5),
+        DecontaminateOptions{options.benchmarks, options.benchmark_fields, options.contamination_words, contamination,
                              options.stream.max_record_bytes},
         &report);
 }

@@ -32,7 +32,7 @@ static std::string in_folder(const std::string& folder, const char* name) {
   return folder.empty() ? "" : folder + "/" + name;
 }
 
-NearIndex::NearIndex(const NearOptions& options, const std::string& folder, uint32_t texts)
+NearIndex::NearIndex(const NearOptions& options, const std::string& folder, const LogMark& mark)
     : options_(options),
       hasher_(minhash_shape(checked_threshold(options.threshold)), options.seed),
       least_agreement_(least_agreement(options.threshold)),
@@ -40,35 +40,26 @@ NearIndex::NearIndex(const NearOptions& options, const std::string& folder, uint
       documents_(in_folder(folder, "near.documents")),
       texts_(folder.empty() ? Spill() : Spill::open(in_folder(folder, "near.texts"))),
       cache_(cache_slots) {
-  if (folder.empty()) return;
-  log_ = Spill::open(in_folder(folder, "near.log"));
-  load(texts);
+  if (!folder.empty()) load(folder, mark);
 }
 
 // The log holds what the tables are made from: a row a text.
-void NearIndex::load(uint32_t texts) {
-  const size_t keys = hasher_.shape().bands, row = sizeof(Document) + keys * sizeof(uint32_t);
-  require(log_->size() / row >= texts, "the index holds ", log_->size() / row, " texts where ", texts, " were written");
-  std::string rows;
-  for (uint64_t done = 0; done < texts;) {
-    const uint64_t count = std::min<uint64_t>(texts - done, 4096);
-    log_->read(done * row, count * row, rows);
-    for (uint64_t i = 0; i < count; ++i) {
-      Document document;
-      std::vector<uint32_t> read(keys);
-      std::memcpy(&document, rows.data() + i * row, sizeof document);
-      std::memcpy(read.data(), rows.data() + i * row + sizeof document, keys * sizeof(uint32_t));
-      require(document.place < texts_.size(), "the index is damaged: text ", done + i, " lies outside its file");
-      enter(document, read.data());
-    }
-    done += count;
-  }
-  log_->truncate(texts * row);
-  uint64_t end = 0;
-  if (texts > 0) {
-    const Header last = header(texts - 1);
-    end = document(texts - 1).place + sizeof(Header) + last.id_bytes + last.text_bytes;
-  }
+void NearIndex::load(const std::string& folder, const LogMark& mark) {
+  std::vector<uint32_t> keys(hasher_.shape().bands);
+  log_.emplace(in_folder(folder, "near.log"), sizeof(Document) + keys.size() * sizeof(uint32_t));
+  log_->load(mark, [&](const char* row) {
+    Document document;
+    std::memcpy(&document, row, sizeof document);
+    std::memcpy(keys.data(), row + sizeof document, keys.size() * sizeof(uint32_t));
+    enter(document, keys.data());
+  });
+  if (size_ == 0) return texts_.truncate(0);
+  const uint64_t last = document(size_ - 1).place, most = texts_.size();
+  const bool begins = most >= sizeof(Header) && last <= most - sizeof(Header);
+  require(begins, folder, "/near.texts: the index is damaged: text ", size_ - 1, " lies outside this file");
+  const Header h = header(size_ - 1);
+  const uint64_t end = last + sizeof h + h.id_bytes + h.text_bytes;
+  require(end <= most, folder, "/near.texts: the index is damaged: text ", size_ - 1, " lies outside this file");
   texts_.truncate(end);
 }
 
@@ -214,8 +205,9 @@ void NearIndex::add(const NearSketch& sketch, std::string_view id, uint32_t clus
   std::vector<uint32_t> keys;
   for (const uint64_t key : sketch.keys) keys.push_back(static_cast<uint32_t>(key >> 32));
   if (log_) {
-    log_->append({reinterpret_cast<const char*>(&document), sizeof document});
-    log_->append({reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(uint32_t)});
+    std::string row(reinterpret_cast<const char*>(&document), sizeof document);
+    row.append(reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(uint32_t));
+    log_->append(row);
   }
   enter(document, keys.data());
 }
@@ -224,6 +216,8 @@ void NearIndex::flush() {
   texts_.flush();
   if (log_) log_->flush();
 }
+
+LogMark NearIndex::mark() const { return log_ ? log_->mark() : LogMark{}; }
 
 NearIndex::Work NearIndex::work() const {
   Work work = work_;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "clean/hash_index.h"
+#include "clean/index_log.h"
 #include "io/mapped_memory.h"
 #include "io/spill.h"
 #include "text/minhash.h"
@@ -42,9 +43,9 @@ struct NearMatch {
 
 class NearIndex {
  public:
-  // `folder` empty: a new index in memory, its texts in a temporary file. Else an index in that folder, of which the
-  // first `texts` texts are loaded and later ones forgotten.
-  explicit NearIndex(const NearOptions& options, const std::string& folder = "", uint32_t texts = 0);
+  // `folder` empty: a new index in memory, its texts in a temporary file. Else an index in that folder, whose texts up
+  // to the mark are loaded and later ones forgotten. Error where the folder does not hold them.
+  explicit NearIndex(const NearOptions& options, const std::string& folder = "", const LogMark& mark = {});
 
   // Any thread. `words` are those of the text (words.h), where they are known already.
   NearSketch sketch(std::string_view text, const std::vector<uint64_t>* words = nullptr) const;
@@ -65,8 +66,9 @@ class NearIndex {
   std::string id(uint32_t text) const;  // as it was given
   uint32_t cluster(uint32_t text) const;
   std::string text(uint32_t text) const;
-  // Writes out what belongs into the folder; opening it with size() texts finds them all.
+  // Writes out what belongs into the folder; opening it with mark() finds all texts.
   void flush();
+  LogMark mark() const;
 
   // What it cost so far, for the report.
   struct Work {
@@ -89,7 +91,7 @@ class NearIndex {
   struct Header {
     uint32_t cluster, id_bytes, text_bytes;
   };
-  void load(uint32_t texts);
+  void load(const std::string& folder, const LogMark& mark);
   void enter(const Document& document, const uint32_t* keys);
   void propose(const NearSketch& sketch);
   const std::vector<uint64_t>& set_of(uint32_t text);
@@ -104,7 +106,7 @@ class NearIndex {
   MappedMemory documents_;
   uint32_t size_ = 0;
   Spill texts_;
-  std::optional<Spill> log_;  // of a folder: Document and keys of each text
+  std::optional<IndexLog> log_;  // of a folder: Document and keys of each text
   struct Cached {
     uint32_t text_plus_1 = 0;
     std::vector<uint64_t> set;

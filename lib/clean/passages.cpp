@@ -58,7 +58,8 @@ std::string Passages::settle(Record& record, Measured& measured, const PreparedP
   }
   if (substrings_) {
     const std::string_view text = measured.current_text();
-    const TextRemoval removal = substrings_->settle(text, changed ? substrings_->prepare(text) : *prepared.anchors);
+    const TextRemoval removal =
+        substrings_->settle(text, changed ? substrings_->prepare(text) : *prepared.anchors);
     if (take_out(record, measured, removal)) return "duplicate-passages";
   }
   return "";

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/stop.h"
 #include "clean/display.h"
+#include "clean/input_files.h"
 #include "io/input.h"
 #include "io/json.h"
 #include "io/output.h"
@@ -215,6 +216,7 @@ void append_text(std::string& page, std::string_view text, uint64_t max_chars) {
 }  // namespace
 
 void sample_rejects(const SampleOptions& options, Report& report) {
+  keep_inputs(options.inputs, options.output, "--output");
   Sampler sampler(options);
   sampler.read(report);
   require_reasons(options, sampler);

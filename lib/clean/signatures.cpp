@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -9,6 +10,7 @@
 #include "base/hash.h"
 #include "clean/answer.h"
 #include "clean/dedup.h"
+#include "clean/input_files.h"
 #include "io/json.h"
 #include "text/words.h"
 
@@ -42,7 +44,20 @@ static void append_hex(std::string& out, uint64_t key) {
   for (int shift = 60; shift >= 0; shift -= 4) out += digits[key >> shift & 15];
 }
 
+static bool same_output(const std::string& output, const std::string& rejects) {
+  std::error_code unknown;
+  const auto resolved = [&](const std::string& path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, unknown), unknown);
+  };
+  if (rejects.empty() || std::filesystem::is_character_file(rejects, unknown)) return false;
+  return output == rejects || resolved(output) == resolved(rejects);
+}
+
 void write_signatures(const SignatureOptions& options, Report& report) {
+  keep_inputs(options.stream.inputs, options.stream.output, "--output");
+  keep_inputs(options.stream.inputs, options.stream.rejects, "--rejects");
+  if (same_output(options.stream.output, options.stream.rejects))
+    throw UsageError(cat("the output and --rejects are the same file, '", options.stream.rejects, "'"));
   const NearIndex index(near_options(options));
   const auto stage = report.stage("signatures");
   if (options.stream.output == options.stream.rejects)
@@ -150,9 +165,10 @@ static void require_all(const SharedIds& shared) {
 
 void cluster(const ClusterOptions& options, Report& report) {
   const SignatureOptions& records = options.records;
-  if (options.signatures == "-" &&
-      std::find(records.stream.inputs.begin(), records.stream.inputs.end(), "-") != records.stream.inputs.end())
+  const std::vector<std::string>& inputs = records.stream.inputs;
+  if (options.signatures == "-" && std::find(inputs.begin(), inputs.end(), "-") != inputs.end())
     throw UsageError("the records and --signatures cannot both be standard input; name a FILE for one of them");
+  keep_inputs(inputs, records.stream.rejects, "--rejects");
   DedupOptions dedup;
   dedup.near = near_options(records);
   DedupIndex index(dedup);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "clean/display.h"
 #include "io/input.h"
 
 namespace ds {
@@ -122,7 +123,8 @@ UrlList::UrlList(const std::vector<std::string>& files) {
         text.find_first_of(" \t") == std::string_view::npos ? parse_url(text) : std::nullopt;
     if (!entry)
       fail(*line.file, ":", line.number,
-           ": an entry is a domain, a host with a path or an address with its scheme, not '", text.substr(0, 80), "'");
+           ": an entry is a domain, a host with a path or an address with its scheme, not '",
+           safe_line(text.substr(0, 80)), "'");
     add(*entry);
   }
 }

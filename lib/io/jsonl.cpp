@@ -135,6 +135,8 @@ void parse_batch(Lines& batch, const Work& work) {
       if (work) item.result = work(item.record);
     } catch (const UsageError&) {
       throw;
+    } catch (const SystemError&) {
+      throw;
     } catch (const Error& error) {
       item.error = error.what();
     }
@@ -319,6 +321,8 @@ void process_records(const StreamOptions& options, Report& report, const Work& w
       try {
         verdict = decide(item.record, item.result.get());
       } catch (const UsageError&) {
+        throw;
+      } catch (const SystemError&) {
         throw;
       } catch (const Error& error) {
         item.error = error.what();

@@ -29,15 +29,16 @@ void MappedMemory::grow(size_t bytes) {
   bytes = round_up(checked_add(bytes, size_t{1} << 16, "memory"), size_t{1} << 16);
   if (fd_ >= 0) {
     const int failed = posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
-    require(failed == 0, path_, ": cannot grow to ", format_bytes(bytes), ": ", std::strerror(failed));
+    if (failed != 0) system_fail(path_, ": cannot grow to ", format_bytes(bytes), ": ", std::strerror(failed));
   }
   void* mapped;
   if (!data_)
     mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, fd_ >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, fd_, 0);
   else
     mapped = mremap(data_, size_, bytes, MREMAP_MAYMOVE);
-  require(mapped != MAP_FAILED, "cannot grow to ", format_bytes(bytes), ": ", std::strerror(errno),
-          fd_ >= 0 ? "" : " (the index can live on disk: --index DIR)");
+  if (mapped == MAP_FAILED)
+    system_fail("cannot grow to ", format_bytes(bytes), ": ", std::strerror(errno),
+                fd_ >= 0 ? "" : " (the index can live on disk: --index DIR)");
   data_ = static_cast<char*>(mapped);
   size_ = bytes;
 }

@@ -154,7 +154,7 @@ struct OutputFile::Impl {
           continue;
         }
         if (errno == EPIPE) throw ClosedPipe{};
-        fail(name, ": cannot write: ", std::strerror(errno));
+        system_fail(name, ": cannot write: ", std::strerror(errno));
       }
       data += written;
       size -= static_cast<size_t>(written);

@@ -32,7 +32,7 @@ struct Spill::Impl {
   }
 
   [[noreturn]] void write_failed(int reason) const {
-    fail(name, ": cannot write", anonymous ? " a temporary file there: " : ": ", std::strerror(reason),
+    system_fail(name, ": cannot write", anonymous ? " a temporary file there: " : ": ", std::strerror(reason),
          anonymous && (reason == ENOSPC || reason == EDQUOT) ? " (TMPDIR names another folder)" : "");
   }
 
@@ -53,11 +53,11 @@ struct Spill::Impl {
     while (size > 0) {
       const ssize_t count = pread(fd, bytes, size, static_cast<off_t>(offset));
       if (count < 0) {
-        if (errno != EINTR) fail(name, ": cannot read: ", std::strerror(errno));
+        if (errno != EINTR) system_fail(name, ": cannot read: ", std::strerror(errno));
         throw_if_stopped();
         continue;
       }
-      require(count > 0, name, ": ends at byte ", offset, ", it was longer before");
+      if (count == 0) system_fail(name, ": ends at byte ", offset, ", it was longer before");
       bytes += count;
       offset += static_cast<uint64_t>(count);
       size -= static_cast<size_t>(count);

@@ -162,15 +162,17 @@ TEST(NearIndex, AFolderKeepsWhatWasCommitted) {
   fs::create_directories(folder);
   std::vector<Set> sets;
   for (uint64_t i = 0; i < 100; ++i) sets.push_back(make_set(Rng{8, i}, 40, 100000));
+  LogMark sixty, more;
   {
     NearIndex index({0.8, one_word, 0}, folder.string());
     for (size_t i = 0; i < 60; ++i)
       index.add(index.sketch(text_of(sets[i])), "id" + std::to_string(i), 7, text_of(sets[i]));
     index.flush();
+    sixty = index.mark();
     for (size_t i = 60; i < 80; ++i) index.add(index.sketch(text_of(sets[i])), "lost", 7, text_of(sets[i]));
   }  // as if killed: 60 were committed
   {
-    NearIndex index({0.8, one_word, 0}, folder.string(), 60);
+    NearIndex index({0.8, one_word, 0}, folder.string(), sixty);
     EXPECT_EQ(index.size(), 60u);
     for (size_t i = 0; i < 100; ++i) {
       const auto best = index.best(index.sketch(text_of(sets[i])));
@@ -184,9 +186,15 @@ TEST(NearIndex, AFolderKeepsWhatWasCommitted) {
     index.add(index.sketch(text_of(sets[90])), "new", 60, text_of(sets[90]));
     EXPECT_EQ(index.id(index.best(index.sketch(text_of(sets[90])))->of), "new");
     index.flush();
+    more = index.mark();
   }
-  EXPECT_EQ(NearIndex({0.8, one_word, 0}, folder.string(), 61).size(), 61u);
-  EXPECT_THROW(NearIndex({0.8, one_word, 0}, folder.string(), 62), Error);
+  EXPECT_EQ(NearIndex({0.8, one_word, 0}, folder.string(), more).size(), 61u);
+  LogMark wrong = more;
+  wrong.rows = 62;
+  EXPECT_THROW(NearIndex({0.8, one_word, 0}, folder.string(), wrong), Error);
+  wrong.rows = 60;  // of another hash
+  EXPECT_THROW(NearIndex({0.8, one_word, 0}, folder.string(), wrong), Error);
+  EXPECT_EQ(NearIndex({0.8, one_word, 0}, folder.string(), sixty).size(), 60u);
   fs::remove_all(folder);
 }
 

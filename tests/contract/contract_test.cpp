@@ -28,6 +28,19 @@ struct Row {
 
 const std::vector<Row> rows = {
     {"ds-clean", "", {"-q", "--exact", "--near", "0.8", "{in}"}},
+    {"ds-clean",
+     "",
+     {"-q", "--annotate", "--exact", "--near", "0.99", "--preset", "gopher-quality,gopher-repetition,c4,fineweb,answers",
+      "--min-gopher-words", "5", "--min-c4-sentences", "off", "--min-punctuated-lines", "off", "--max-short-lines", "off",
+      "--max-top-2-gram", "off", "--max-top-3-gram", "off", "--max-top-4-gram", "off", "--c4-lines", "--pii", "tag",
+      "--toxicity", "0.5", "--min-lang-score", "0", "--duplicate-lines", "--duplicate-paragraphs", "--duplicate-passages",
+      "200", "{in}"}},
+    {"ds-clean",
+     "",
+     {"-q", "--exact", "--near", "0.9", "--repetition", "0.9", "--min-words", "3", "--pii", "redact", "--duplicate-lines",
+      "--duplicate-paragraphs", "--duplicate-passages", "200", "{in}"}},
+    {"ds-clean", "", {"-q", "--exact", "--near", "0.9", "--keep", "longest", "-o", "{out}", "{in}"}},
+    {"ds-clean", "signatures", {"-q", "--near", "0.7", "{in}"}},
     {"ds-augment", "embed", {"--dimension", "8", "{in}"}},
     {"ds-augment", "grade", {"{in}"}},
     {"ds-train", "tokenizer", {"--vocab-size", "300", "--pretokenizer", "gpt2", "-o", "{out}", "{in}"}},
@@ -313,8 +326,15 @@ TEST_P(EveryRow, SignalLeavesNothing) {
     EXPECT_TRUE(fs::is_empty(results)) << fs::directory_iterator(results)->path();
   }
 }
+// The rows of one tool and verb are numbered from the second on.
+std::string numbered(size_t row) {
+  const std::string name = label(rows[row]);
+  const auto before = std::count_if(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(row),
+                                    [&](const Row& other) { return label(other) == name; });
+  return before == 0 ? name : name + "_" + std::to_string(before + 1);
+}
 INSTANTIATE_TEST_SUITE_P(Contract, EveryRow, testing::ValuesIn(rows),
-                         [](const auto& info) { return label(info.param); });
+                         [](const auto& info) { return numbered(info.index); });
 
 TEST(Rows, EveryToolHasOne) {
   for (const std::string& tool : tools)
