@@ -54,7 +54,8 @@ class Decontaminator {
   size_t items() const { return items_.size(); }
   const OverlapIndex& index() const { return index_; }
 
-  // Appends the fields that say why a text was dropped: "contamination", "run", "item", "benchmark", "offset", "excerpt".
+  // Appends the fields that say why a text was dropped: "contamination", "run", "item", "benchmark", "offset",
+  // "excerpt".
   void describe(const Contamination& found, JsonWriter& details) const;
 
   // Counts the hits of a record, whose id is JSON text; in the order of the stream.

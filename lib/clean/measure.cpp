@@ -5,13 +5,13 @@
 #include <optional>
 
 #include "base/error.h"
-#include "clean/answer.h"
+#include "clean/answers/answer.h"
 #include "clean/filters.h"
 #include "clean/lexicon.h"
-#include "clean/pii.h"
-#include "clean/policy.h"
-#include "clean/repetition.h"
-#include "clean/text_signals.h"
+#include "clean/pii/pii.h"
+#include "clean/quality/repetition.h"
+#include "clean/quality/text_signals.h"
+#include "clean/rules/policy.h"
 #include "clean/url_list.h"
 #include "text/classifier.h"
 #include "text/language.h"

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "clean/clean.h"
-#include "clean/index_folder.h"
+#include "clean/duplicates/index_folder.h"
 
 namespace ds {
 

@@ -17,7 +17,7 @@
 #include "base/rng.h"
 #include "clean/filters.h"
 #include "clean/lexicon.h"
-#include "clean/repetition.h"
+#include "clean/quality/repetition.h"
 #include "io/input.h"
 #include "io/json.h"
 #include "text/words.h"

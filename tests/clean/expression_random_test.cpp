@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "clean/expression.h"
+#include "clean/rules/expression.h"
 #include "io/json.h"
 
 namespace ds {

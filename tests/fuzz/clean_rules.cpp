@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "clean/policy.h"
+#include "clean/rules/policy.h"
 #include "io/json.h"
 
 namespace {

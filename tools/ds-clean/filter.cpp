@@ -36,7 +36,7 @@ static void declare_dedup(Options& o, CleanOptions& c) {
       "--near", c.near,
       "drop where the Jaccard index of the shingle sets with an earlier record is at least T, 0 < T <= 1. MinHash "
       "bands propose (a pair at T is missed with probability 0.0005), the sets decide. Memory: at most 200 bytes a "
-      "text at T >= 0.75, 10 a band and 24 below; on disk, in TMPDIR or the index, the text and id and 12 bytes",
+      "text at T >= 0.75, 12 a band and 24 below; on disk, in TMPDIR or the index, the text and id and 12 bytes",
       "T");
   o.option(
       "--shingle", c.shingle,

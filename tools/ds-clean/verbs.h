@@ -1,9 +1,9 @@
 // ds-clean without a verb has many options: they are declared in files of their own.
 #pragma once
 #include "clean/clean.h"
+#include "clean/duplicates/signatures.h"
 #include "clean/learn.h"
 #include "clean/sample.h"
-#include "clean/signatures.h"
 #include "cli/app.h"
 
 namespace ds {
