@@ -233,7 +233,7 @@ void Cleaner::finish() {
   }
   if (measurer_->decontaminator()) results.emplace_back("contamination", measurer_->decontaminator()->summary());
   if (passages_.any()) results.emplace_back("passages", passages_.summary());
-  if (options_.funnel) log_table(funnel_table(funnel_));
+  log_table(funnel_table(funnel_));
 }
 
 // Every signal of one record, and which limits it passes.

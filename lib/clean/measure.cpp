@@ -8,6 +8,7 @@
 #include "clean/answers/answer.h"
 #include "clean/filters.h"
 #include "clean/lexicon.h"
+#include "clean/pii/conversation.h"
 #include "clean/pii/pii.h"
 #include "clean/quality/repetition.h"
 #include "clean/quality/text_signals.h"
@@ -46,10 +47,14 @@ struct Measurer::Impl {
   void measure_question(const Record& record, Measured& m) const;
   void measure_models(Measured& m) const;
   void measure_quality(Measured& m, std::string& c4_text) const;
-  void find_edits(Measured& m, std::string c4_text, std::vector<TextEdit>& redactions) const;
+  void find_edits(const Record& record, Measured& m, std::string c4_text, std::vector<TextEdit>& redactions) const;
   void edit(Record& record, Measured& m, const std::vector<TextEdit>& redactions) const;
   void judge(const Record& record, Measured& m) const;
   bool wants(SignalGroup group) const { return has_group(groups, group); }
+  const std::string& text_field() const {
+    static const std::string usual = "text";
+    return options.text_field.empty() ? usual : options.text_field;
+  }
 };
 
 JsonWriter begin_details(std::string_view reason) {
@@ -167,7 +172,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
 
 // The text that is judged: the named field; where none is named, "text", or else what a question and its answer say.
 void Measurer::Impl::read_text(const Record& record, Measured& m) const {
-  const std::string& field = options.text_field.empty() ? "text" : options.text_field;
+  const std::string& field = text_field();
   const bool needed = keep_text || groups != 0;
   if (record.has(field) || !options.text_field.empty()) {
     if (needed)
@@ -247,27 +252,44 @@ static constexpr Signal pii_signals[pii_kind_count] = {Signal::pii_email, Signal
                                                        Signal::pii_iban,  Signal::pii_card,  Signal::pii_key};
 
 // What C4 leaves of the text, and the personal data in that: where they are, and the text without.
-void Measurer::Impl::find_edits(Measured& m, std::string c4_text, std::vector<TextEdit>& redactions) const {
+void Measurer::Impl::find_edits(const Record& record, Measured& m, std::string c4_text,
+                                std::vector<TextEdit>& redactions) const {
   if (c4_lines && c4_text != m.text) {
     m.edited = std::move(c4_text);
     m.has_edits = true;
   }
   if (!wants(SignalGroup::pii)) return;
+  const auto set_counts = [&](const std::array<uint64_t, pii_kind_count>& counts) {
+    for (size_t kind = 0; kind < pii_kind_count; ++kind)
+      if (pii_kinds & pii_bit(static_cast<PiiKind>(kind)))
+        m.signals[pii_signals[kind]] = static_cast<double>(counts[kind]);
+  };
+  if (!record.has(text_field()))
+    return set_counts(
+        count_pii(record, conversation_fields(record, options.prompt_field, options.completion_field), pii_kinds));
   thread_local std::vector<PiiMatch> matches;
   find_pii(m.current_text(), pii_kinds, matches);
-  for (size_t kind = 0; kind < pii_kind_count; ++kind)
-    if (pii_kinds & pii_bit(static_cast<PiiKind>(kind))) m.signals[pii_signals[kind]] = 0;
-  for (const PiiMatch& match : matches) m.signals[pii_signals[static_cast<size_t>(match.kind)]] += 1;
-  if (pii != PiiAction::redact || matches.empty()) return;
+  std::array<uint64_t, pii_kind_count> counts{};
+  for (const PiiMatch& match : matches) ++counts[static_cast<size_t>(match.kind)];
+  set_counts(counts);
+  if (pii != PiiAction::redact) return;
   for (const PiiMatch& match : matches)
     redactions.push_back({match.begin, match.end, std::string(pii_replacement(match.kind))});
 }
 
 void Measurer::Impl::edit(Record& record, Measured& m, const std::vector<TextEdit>& redactions) const {
-  if (!m.has_edits && redactions.empty()) return;
-  const std::string& field = options.text_field.empty() ? "text" : options.text_field;
-  if (!record.has(field))
-    fail(record.where(), ": only a text field can be edited; name it by --text-field, for example completion");
+  const std::string& field = text_field();
+  if (!record.has(field)) {
+    if (m.has_edits)
+      fail(record.where(), ": C4's lines are those of a text field; name it by --text-field, for example completion");
+    const auto fields = conversation_fields(record, options.prompt_field, options.completion_field);
+    if (pii != PiiAction::redact || !redact_pii(record, fields, pii_kinds)) return;
+    std::vector<PiiMatch> matches;
+    find_pii(m.text, pii_kinds, matches);
+    m.edited = redact_pii(m.text, matches);
+    m.has_edits = true;
+    return;
+  }
   if (m.has_edits) record.set(field, json_string(m.edited));
   if (redactions.empty()) return;
   record.splice(field, redactions);
@@ -351,7 +373,7 @@ Measured Measurer::measure(Record& record) const {
   std::string c4_text;
   impl_->measure_quality(m, c4_text);
   std::vector<TextEdit> redactions;
-  impl_->find_edits(m, std::move(c4_text), redactions);
+  impl_->find_edits(record, m, std::move(c4_text), redactions);
   impl_->judge(record, m);
   if (m.reason.empty() && !impl_->options.annotate) impl_->edit(record, m, redactions);
   return m;

@@ -45,7 +45,6 @@ struct CleanOptions {
 
   bool annotate = false;
   std::string explain;  // an id
-  bool funnel = true;   // a table on standard error at the end
   uint64_t seed = 0;
 };
 

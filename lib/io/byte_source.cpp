@@ -94,8 +94,8 @@ struct ByteSource::Gzip : Decoder {
       if (result == Z_STREAM_END) inside = false;
       const bool moved = stream.avail_out != capacity || result == Z_STREAM_END;
       require(more || moved, "truncated gzip data: the file ends inside a member");
-      require(result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR, "damaged gzip data: ",
-              stream.msg ? stream.msg : "not a gzip member");
+      require(result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR,
+              "damaged gzip data: ", stream.msg ? stream.msg : "not a gzip member");
     }
     return capacity - stream.avail_out;
   }
@@ -119,7 +119,8 @@ ByteSource::~ByteSource() {
 size_t ByteSource::read_stored(char* out, size_t capacity) {
   for (;;) {
     if (ended_) return 0;
-    // A signal interrupts a read in one thread only, and that may be another one: wait for input with an eye on the flag.
+    // A signal interrupts a read in one thread only, and that may be another one: wait for input with an eye on the
+    // flag.
     pollfd waited{fd_, POLLIN, 0};
     while (poll(&waited, 1, 200) <= 0) throw_if_stopped();
     const ssize_t got = ::read(fd_, out, capacity);

@@ -16,7 +16,7 @@ class ByteSource {
   explicit ByteSource(const std::string& path);  // "-" is standard input
   ~ByteSource();
   ByteSource(const ByteSource&) = delete;
-  size_t read(char* out, size_t capacity);       // at most `capacity` bytes, 0 at the end only
+  size_t read(char* out, size_t capacity);  // at most `capacity` bytes, 0 at the end only
   uint64_t stored_bytes() const { return stored_; }
   Hash128 hash() const { return hasher_.digest(); }  // XXH3-128 of the stored bytes read so far
 
@@ -26,12 +26,12 @@ class ByteSource {
   struct Zstd;
   struct Gzip;
   size_t read_stored(char* out, size_t capacity);
-  bool fill();                                   // more stored bytes into input_; false at the end
+  bool fill();  // more stored bytes into input_; false at the end
   void sniff();
 
   int fd_ = -1;
   bool owns_fd_ = false, ended_ = false;
-  std::unique_ptr<char[]> input_;                // stored bytes [next_, size_) are not decoded yet
+  std::unique_ptr<char[]> input_;  // stored bytes [next_, size_) are not decoded yet
   size_t next_ = 0, size_ = 0;
   uint64_t stored_ = 0;
   Hasher hasher_;

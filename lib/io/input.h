@@ -34,9 +34,9 @@ class LineReader {
 
   struct InputSummary {
     std::string file;
-    uint64_t bytes = 0;   // as stored
+    uint64_t bytes = 0;  // as stored
     uint64_t lines = 0;
-    Hash128 hash;         // XXH3-128 of the stored bytes
+    Hash128 hash;  // XXH3-128 of the stored bytes
   };
   // What has been read so far, a row an input; complete once next() returned false.
   std::vector<InputSummary> inputs() const;

@@ -19,12 +19,18 @@ Json& Json::operator=(Json&&) noexcept = default;
 
 static const char* type_name(Json::Type type) {
   switch (type) {
-    case Json::Type::null: return "null";
-    case Json::Type::boolean: return "a boolean";
-    case Json::Type::number: return "a number";
-    case Json::Type::string: return "a string";
-    case Json::Type::array: return "an array";
-    default: return "an object";
+    case Json::Type::null:
+      return "null";
+    case Json::Type::boolean:
+      return "a boolean";
+    case Json::Type::number:
+      return "a number";
+    case Json::Type::string:
+      return "a string";
+    case Json::Type::array:
+      return "an array";
+    default:
+      return "an object";
   }
 }
 
@@ -84,7 +90,8 @@ static Json build(JsonScanner& scan) {
     const char c = scan.peek();
     bool opened = false;
     switch (c) {
-      case '{': case '[':
+      case '{':
+      case '[':
         if (open.size() >= kMaxJsonDepth) scan.fault("nesting deeper than 512");
         scan.advance();
         value.type = c == '{' ? Json::Type::object : Json::Type::array;
@@ -100,12 +107,15 @@ static Json build(JsonScanner& scan) {
         value.type = Json::Type::string;
         value.text = scan.string().unescaped();
         break;
-      case 't': case 'f':
+      case 't':
+      case 'f':
         scan.literal(c == 't' ? "true" : "false");
         value.type = Json::Type::boolean;
         value.boolean = c == 't';
         break;
-      case 'n': scan.literal("null"); break;
+      case 'n':
+        scan.literal("null");
+        break;
       default:
         if (c != '-' && (c < '0' || c > '9')) scan.fault("expected a value");
         value.type = Json::Type::number;
@@ -121,7 +131,8 @@ static Json build(JsonScanner& scan) {
       else
         parent.items.push_back(std::move(value));
       const char next = scan.peek();
-      if (next != ',' && next != (object ? '}' : ']')) scan.fault(object ? "expected ',' or '}'" : "expected ',' or ']'");
+      if (next != ',' && next != (object ? '}' : ']'))
+        scan.fault(object ? "expected ',' or '}'" : "expected ',' or ']'");
       scan.advance();
       if (next == ',') {
         if (object) read_key();

@@ -25,7 +25,7 @@ struct Json {
   std::vector<Json> items;                            // array
   std::vector<std::pair<std::string, Json>> members;  // object
 
-  const Json* find(std::string_view key) const;       // null where absent or not an object
+  const Json* find(std::string_view key) const;  // null where absent or not an object
   // The value as a type; `where` begins the message of the Error ("config.json: hidden_size").
   int64_t as_int(std::string_view where) const;
   double as_double(std::string_view where) const;
@@ -34,7 +34,8 @@ struct Json {
 };
 
 // Parses one document that fills `bytes` (white space around it allowed). `where` begins the message of an Error
-// ("data.jsonl:7"). Nesting deeper than 512 is an Error; lone surrogate escapes are refused as the strings they make are not UTF-8.
+// ("data.jsonl:7"). Nesting deeper than 512 is an Error; lone surrogate escapes are refused as the strings they make
+// are not UTF-8.
 Json parse_json(std::string_view bytes, std::string_view where);
 Json parse_json_file(const std::string& path);
 
@@ -45,11 +46,12 @@ std::string json_string(std::string_view text);
 std::string json_number(double value);
 std::string json_number(float value);
 
-// Builds JSON text in order: JsonWriter w; w.open('{').key("a").value(1).open('[', "b").value(2).close().close(); w.text
+// Builds JSON text in order: JsonWriter w; w.open('{').key("a").value(1).open('[', "b").value(2).close().close();
+// w.text
 class JsonWriter {
  public:
   explicit JsonWriter(int indent = 0) : indent_(indent) {}  // 0: one line, with ", " and ": "
-  JsonWriter& open(char bracket);                            // '{' or '['
+  JsonWriter& open(char bracket);                           // '{' or '['
   JsonWriter& open(char bracket, std::string_view key);
   JsonWriter& close();
   JsonWriter& key(std::string_view name);
@@ -63,7 +65,7 @@ class JsonWriter {
   JsonWriter& value(uint64_t number);
   JsonWriter& value(int number) { return value(static_cast<int64_t>(number)); }
   JsonWriter& null();
-  JsonWriter& raw(std::string_view json);                    // a value that is JSON already
+  JsonWriter& raw(std::string_view json);  // a value that is JSON already
   template <class T>
   JsonWriter& field(std::string_view name, const T& v) {
     return key(name).value(v);
@@ -72,7 +74,7 @@ class JsonWriter {
 
  private:
   void before_value();
-  std::string stack_;       // open brackets
+  std::string stack_;  // open brackets
   bool first_ = true, after_key_ = false;
   int indent_;
 };

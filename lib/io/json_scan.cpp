@@ -47,8 +47,7 @@ static const char* plain_end(const char* p, const char* end) {
     uint64_t x;
     std::memcpy(&x, p, 8);
     const uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\';
-    const uint64_t found =
-        (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((x - ones * 0x20) & ~x)) & tops;
+    const uint64_t found = (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((x - ones * 0x20) & ~x)) & tops;
     if (found) return p + (std::countr_zero(found) >> 3);
   }
   while (p != end && *p != '"' && *p != '\\' && static_cast<unsigned char>(*p) >= 0x20) ++p;
@@ -73,9 +72,20 @@ void JsonScanner::escape() {
   ++at_;
   if (at_ == end_) fault("a string without its closing quote");
   switch (*at_) {
-    case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't': ++at_; return;
-    case 'u': break;
-    default: fault("an unknown escape in a string");
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+      ++at_;
+      return;
+    case 'u':
+      break;
+    default:
+      fault("an unknown escape in a string");
   }
   ++at_;
   const uint32_t unit = hex4();
@@ -154,7 +164,8 @@ void JsonScanner::value(size_t depth) {
     const char c = peek();
     bool opened = false;
     switch (c) {
-      case '{': case '[':
+      case '{':
+      case '[':
         if (depth >= kMaxJsonDepth) fault("nesting deeper than 512");
         object[++depth] = c == '{';
         ++at_;
@@ -163,10 +174,18 @@ void JsonScanner::value(size_t depth) {
           opened = true;
         }
         break;
-      case '"': string(); break;
-      case 't': literal("true"); break;
-      case 'f': literal("false"); break;
-      case 'n': literal("null"); break;
+      case '"':
+        string();
+        break;
+      case 't':
+        literal("true");
+        break;
+      case 'f':
+        literal("false");
+        break;
+      case 'n':
+        literal("null");
+        break;
       default:
         if (c != '-' && !is_digit(c)) fault("expected a value");
         number();

@@ -58,16 +58,16 @@ class JsonScanner {
     while (at_ != end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r')) ++at_;
     return at_ == end_ ? '\0' : *at_;
   }
-  void advance() { ++at_; }               // over a byte that peek() gave
+  void advance() { ++at_; }  // over a byte that peek() gave
   void expect(char c, const char* what) {
     if (at_ == end_ || peek() != c) fault(what);
     ++at_;
   }
-  void expect_end();                      // nothing but white space is left
-  JsonText string();                      // peek() gave '"'
-  std::string_view number();              // peek() gave a digit or '-'
-  void literal(std::string_view word);    // peek() gave its first letter
-  void value(size_t depth);               // one value with all that is in it; it stands inside `depth` containers
+  void expect_end();                    // nothing but white space is left
+  JsonText string();                    // peek() gave '"'
+  std::string_view number();            // peek() gave a digit or '-'
+  void literal(std::string_view word);  // peek() gave its first letter
+  void value(size_t depth);             // one value with all that is in it; it stands inside `depth` containers
   [[noreturn]] void fault(const char* what) const { throw JsonFault{what, offset()}; }
 
  private:

@@ -53,6 +53,17 @@ std::string_view json_item(std::string_view array, int64_t place) {
   return found;
 }
 
+// The text was checked, so a quote outside of a string begins one, and one before a colon is a key.
+void each_json_string(std::string_view value, const std::function<void(std::string_view content)>& take) {
+  for (size_t at = value.find('"'); at != std::string_view::npos; at = value.find('"', at)) {
+    const size_t begin = ++at;
+    while (value[at] != '"') at += value[at] == '\\' ? 2 : 1;
+    const std::string_view content = value.substr(begin, at - begin);
+    const size_t next = value.find_first_not_of(" \t\r\n", ++at);
+    if (next == std::string_view::npos || value[next] != ':') take(content);
+  }
+}
+
 std::string json_unescaped(std::string_view content) {
   return JsonText{content, content.find('\\') != std::string_view::npos}.unescaped();
 }

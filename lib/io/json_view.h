@@ -18,6 +18,9 @@ std::string_view json_item(std::string_view array, int64_t place);
 std::optional<size_t> json_length(std::string_view value);
 // Whether `holds` is true for an item of the array, in order, up to the first that it is true for.
 bool any_json_item(std::string_view array, const std::function<bool(std::string_view)>& holds);
+// Calls take(content) for every string in a value, however deep, but for the keys of objects; content is what stands
+// between its quotes.
+void each_json_string(std::string_view value, const std::function<void(std::string_view content)>& take);
 // A string's text from what stands between its quotes.
 std::string json_unescaped(std::string_view content);
 

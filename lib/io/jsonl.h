@@ -41,11 +41,11 @@ struct Verdict {
 // with the owner key) and bad lines to the rejects; a bad line is rejected as {"line": N, "file": ..., "error": ...,
 // "raw": "..."}, or ends the run where there is no rejects file. "raw_base64" stands in place of "raw" where the line
 // is not UTF-8 or over the limit. Empty lines are bad lines, and so are records for which `work` or `decide` throws an
-// Error (no such field); a UsageError or SystemError ends the run. Either function may be empty. A record refers to bytes that are
-// used again after `decide`: copy it to keep it. `at_end` is called after the last record; what it throws ends the run.
-// Counts and hashes go into the report. Nothing appears under a final name unless all of it succeeded. Lines of other
-// shards are in no count and are not parsed. UsageError where the output and the rejects are one file; Error where
-// standard output is redirected to the end of an input.
+// Error (no such field); a UsageError or SystemError ends the run. Either function may be empty. A record refers to
+// bytes that are used again after `decide`: copy it to keep it. `at_end` is called after the last record; what it
+// throws ends the run. Counts and hashes go into the report. Nothing appears under a final name unless all of it
+// succeeded. Lines of other shards are in no count and are not parsed. UsageError where the output and the rejects are
+// one file; Error where standard output is redirected to the end of an input.
 void process_records(const StreamOptions& options, Report& report,
                      const std::function<std::shared_ptr<void>(Record&)>& work,
                      const std::function<Verdict(Record&, void* result)>& decide,

@@ -30,8 +30,10 @@ LineReader::Part LineReader::next_part(Line& line) {
 
 bool LineReader::next(Line& line) {
   switch (next_part(line)) {
-    case Part::end: return false;
-    case Part::line: return true;
+    case Part::end:
+      return false;
+    case Part::line:
+      return true;
     default:
       fail(*line.file, ":", line.number, ": the line is longer than ", impl_->reader.max_line_bytes(), " bytes");
   }

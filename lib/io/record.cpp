@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "io/json.h"
 #include "io/json_scan.h"
+#include "io/json_view.h"
 
 namespace ds {
 
@@ -152,26 +153,52 @@ void Record::set(std::string_view key, std::string_view json) {
   fields_.push_back({std::string(key), begin, begin + json.size()});
 }
 
-void Record::splice(std::string_view key, std::span<const TextEdit> edits) {
-  const std::string_view content = content_of(required_json(key)).content;
+// What stands between the quotes of a string after its edits; null where one of them is not possible.
+static std::optional<std::string> edited_content(std::string_view content, std::span<const TextEdit> edits) {
   JsonPlace place(content);
-  std::string json = "\"";
+  std::string json;
   size_t kept = 0;  // content before here is in `json`
   size_t last = 0;  // end of the edit before, in the unescaped text
   for (const TextEdit& edit : edits) {
-    const bool ordered = edit.begin >= last && edit.end >= edit.begin;
-    const bool begins = ordered && place.move_to(edit.begin);
+    if (edit.begin < last || edit.end < edit.begin || !place.move_to(edit.begin)) return std::nullopt;
     json.append(content, kept, place.content() - kept);
-    if (!begins || !place.move_to(edit.end) || !valid_utf8(edit.replacement))
-      fail(where(), ": field ", json_string(key), ": no edit of the text's bytes ", edit.begin, " to ", edit.end,
-           " is possible: out of order, past the end, inside a character, or not UTF-8");
+    if (!place.move_to(edit.end) || !valid_utf8(edit.replacement)) return std::nullopt;
     const std::string replacement = json_string(edit.replacement);
     json.append(replacement, 1, replacement.size() - 2);
     kept = place.content();
     last = edit.end;
   }
-  json.append(content, kept).push_back('"');
-  set(key, json);
+  json.append(content, kept);
+  return json;
+}
+
+static constexpr const char* impossible_edit =
+    ": an edit of the text is not possible: out of order, past the end, inside a character, or not UTF-8";
+
+void Record::splice(std::string_view key, std::span<const TextEdit> edits) {
+  const auto content = edited_content(content_of(required_json(key)).content, edits);
+  if (!content) fail(where(), ": field ", json_string(key), impossible_edit);
+  set(key, cat('"', *content, '"'));
+}
+
+bool Record::splice_strings(std::string_view key,
+                            const std::function<std::vector<TextEdit>(std::string_view text)>& edits_of) {
+  const std::string_view value = raw_value(key);
+  std::string json;
+  size_t kept = 0;  // value before here is in `json`
+  bool any = false;
+  each_json_string(value, [&](std::string_view content) {
+    const std::vector<TextEdit> edits = edits_of(json_unescaped(content));
+    if (edits.empty()) return;
+    const auto edited = edited_content(content, edits);
+    if (!edited) fail(where(), ": field ", json_string(key), impossible_edit);
+    const auto at = static_cast<size_t>(content.data() - value.data());
+    json.append(value, kept, at - kept).append(*edited);
+    kept = at + content.size();
+    any = true;
+  });
+  if (any) set(key, json.append(value, kept));
+  return any;
 }
 
 }  // namespace ds

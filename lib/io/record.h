@@ -2,6 +2,7 @@
 // own passes through byte for byte; edits are spliced into the raw line.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -36,14 +37,14 @@ class Record {
   std::string where() const;  // "FILE:LINE"
 
   struct Field {
-    std::string key;          // unescaped
-    size_t begin, end;        // the value's bytes in raw()
+    std::string key;    // unescaped
+    size_t begin, end;  // the value's bytes in raw()
   };
   const std::vector<Field>& fields() const { return fields_; }
   bool has(std::string_view key) const;
-  std::string_view raw_value(std::string_view key) const;        // "" where absent
-  std::optional<std::string> string(std::string_view key) const; // unescaped; empty where absent or no string
-  std::string required_string(std::string_view key) const;       // Error that names file, line, key and what was found
+  std::string_view raw_value(std::string_view key) const;         // "" where absent
+  std::optional<std::string> string(std::string_view key) const;  // unescaped; empty where absent or no string
+  std::string required_string(std::string_view key) const;        // Error that names file, line, key and what was found
   // required_string() for speed: a view into raw() where nothing is escaped, else into `scratch`, which is kept from
   // call to call, only grows, and whose size says nothing.
   std::string_view text_view(std::string_view key, std::string& scratch) const;
@@ -57,6 +58,10 @@ class Record {
   // keeps its bytes, escapes too. Errors: no string; an edit out of order, past the end or with a border inside a
   // character; a replacement that is not UTF-8.
   void splice(std::string_view key, std::span<const TextEdit> edits);
+  // The same for every string inside a field, however deep, but for the keys of objects: `edits_of` gets the text of
+  // each. Whether there were edits.
+  bool splice_strings(std::string_view key,
+                      const std::function<std::vector<TextEdit>(std::string_view text)>& edits_of);
 
  private:
   void parse(bool utf8);

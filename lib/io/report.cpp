@@ -25,8 +25,12 @@ Report::Stage::~Stage() {
 static void write_files(JsonWriter& w, const char* name, const std::vector<Report::File>& files) {
   w.open('[', name);
   for (const Report::File& file : files)
-    w.open('{').field("path", file.path).field("bytes", file.bytes).field("records", file.records)
-        .field("xxh3_128", hex(file.hash)).close();
+    w.open('{')
+        .field("path", file.path)
+        .field("bytes", file.bytes)
+        .field("records", file.records)
+        .field("xxh3_128", hex(file.hash))
+        .close();
   w.close();
 }
 

@@ -13,19 +13,19 @@
 namespace ds {
 
 struct Report {
-  std::string tool, command;                                   // "ds-clean", the verb or ""
-  std::vector<std::pair<std::string, std::string>> options;    // name, value as JSON text; filled by cli
+  std::string tool, command;                                 // "ds-clean", the verb or ""
+  std::vector<std::pair<std::string, std::string>> options;  // name, value as JSON text; filled by cli
   struct File {
     std::string path;
     uint64_t bytes = 0, records = 0;
     Hash128 hash;
   };
   std::vector<File> inputs, outputs;
-  uint64_t read = 0, kept = 0, dropped = 0, bad = 0;           // records
-  uint64_t bad_bytes = 0;                                      // of the bad lines, newlines included
-  std::map<std::string, uint64_t> reasons;                     // why dropped, counted
-  std::vector<std::pair<std::string, std::string>> results;    // tool's own sections: key, JSON text
-  std::vector<std::pair<std::string, double>> seconds;         // stage, wall seconds
+  uint64_t read = 0, kept = 0, dropped = 0, bad = 0;         // records
+  uint64_t bad_bytes = 0;                                    // of the bad lines, newlines included
+  std::map<std::string, uint64_t> reasons;                   // why dropped, counted
+  std::vector<std::pair<std::string, std::string>> results;  // tool's own sections: key, JSON text
+  std::vector<std::pair<std::string, double>> seconds;       // stage, wall seconds
 
   // Times a stage until the returned object dies.
   struct Stage {

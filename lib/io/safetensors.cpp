@@ -18,13 +18,21 @@ namespace ds {
 
 static_assert(std::endian::native == std::endian::little);
 
-static constexpr uint64_t kMaxHeader = 100'000'000;       // as the format's own library has it
-static constexpr size_t kMaxEntry = 64 << 10;             // of one tensor in the header
+static constexpr uint64_t kMaxHeader = 100'000'000;  // as the format's own library has it
+static constexpr size_t kMaxEntry = 64 << 10;        // of one tensor in the header
 static constexpr size_t kAlignment = 64;
 
 static constexpr std::array<std::pair<std::string_view, DType>, 11> kNames{{
-    {"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16}, {"I64", DType::i64}, {"I32", DType::i32},
-    {"I16", DType::i16}, {"I8", DType::i8}, {"U8", DType::u8}, {"BOOL", DType::boolean}, {"F64", DType::f64},
+    {"F32", DType::f32},
+    {"F16", DType::f16},
+    {"BF16", DType::bf16},
+    {"I64", DType::i64},
+    {"I32", DType::i32},
+    {"I16", DType::i16},
+    {"I8", DType::i8},
+    {"U8", DType::u8},
+    {"BOOL", DType::boolean},
+    {"F64", DType::f64},
     {"F8_E4M3", DType::f8_e4m3},
 }};
 
@@ -41,11 +49,13 @@ std::string_view safetensors_dtype_name(DType type) {
 }
 
 static size_t stored_bytes(DType dtype, const std::vector<int64_t>& shape, std::string_view what) {
-  return checked_mul(static_cast<size_t>(checked_elements(shape, what)), static_cast<size_t>(dtype_bits(dtype) / 8), what);
+  return checked_mul(static_cast<size_t>(checked_elements(shape, what)), static_cast<size_t>(dtype_bits(dtype) / 8),
+                     what);
 }
 
 // One entry of the header. Its offsets count from `data`, the bytes after the header.
-static StoredTensor parse_entry(std::string name, std::string_view json, std::string_view data, std::string_view where) {
+static StoredTensor parse_entry(std::string name, std::string_view json, std::string_view data,
+                                std::string_view where) {
   const std::string at = cat(where, ": tensor ", json_string(name));
   require(json.size() <= kMaxEntry, at, ": its entry in the header has ", json.size(), " bytes");
   const Json entry = parse_json(json, at);
@@ -78,7 +88,8 @@ static StoredTensor parse_entry(std::string name, std::string_view json, std::st
   return tensor;
 }
 
-static void parse_metadata(std::string_view json, std::string_view where, std::map<std::string, std::string>& metadata) {
+static void parse_metadata(std::string_view json, std::string_view where,
+                           std::map<std::string, std::string>& metadata) {
   const Json parsed = parse_json(json, where);
   require(parsed.type == Json::Type::object, where, ": __metadata__ is not an object");
   for (const auto& [key, value] : parsed.members) {
@@ -126,8 +137,7 @@ void parse_safetensors(std::string_view bytes, std::string_view where, std::vect
             tensor.data.data() < at ? " overlap those of the tensor before" : " leave a hole before them");
     at += tensor.data.size();
   }
-  require(at == data.data() + data.size(), where, ": ", data.data() + data.size() - at,
-          " bytes after the last tensor");
+  require(at == data.data() + data.size(), where, ": ", data.data() + data.size() - at, " bytes after the last tensor");
 }
 
 SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {

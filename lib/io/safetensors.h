@@ -33,7 +33,7 @@ class SafetensorsFile {
 
  private:
   MappedFile file_;
-  std::vector<StoredTensor> tensors_;             // in the file's order of offsets
+  std::vector<StoredTensor> tensors_;  // in the file's order of offsets
   std::map<std::string, std::string> metadata_;
   std::map<std::string, size_t, std::less<>> index_;
 };
@@ -43,7 +43,7 @@ class SafetensorsFolder {
  public:
   explicit SafetensorsFolder(const std::string& folder);
   const StoredTensor* find(std::string_view name) const;
-  std::vector<std::string> names() const;         // sorted
+  std::vector<std::string> names() const;               // sorted
   std::map<std::string, std::string> metadata() const;  // of the first file
 
  private:
@@ -61,7 +61,7 @@ struct TensorToWrite {
   std::string name;
   DType dtype;
   std::vector<int64_t> shape;
-  std::function<std::string_view()> data;         // the view must live until the next tensor is asked for
+  std::function<std::string_view()> data;  // the view must live until the next tensor is asked for
 };
 void write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
                        const std::map<std::string, std::string>& metadata, bool durable = false);

@@ -33,7 +33,7 @@ struct Spill::Impl {
 
   [[noreturn]] void write_failed(int reason) const {
     system_fail(name, ": cannot write", anonymous ? " a temporary file there: " : ": ", std::strerror(reason),
-         anonymous && (reason == ENOSPC || reason == EDQUOT) ? " (TMPDIR names another folder)" : "");
+                anonymous && (reason == ENOSPC || reason == EDQUOT) ? " (TMPDIR names another folder)" : "");
   }
 
   void write_at(uint64_t offset, std::string_view bytes) const {

@@ -11,7 +11,8 @@ namespace ds {
 static Record record(const std::string& raw) { return Record(raw, "f.jsonl", 7); }
 
 TEST(Record, FieldsAreViewsIntoTheLine) {
-  const Record r = record(R"( { "id" : 123456789012345678901234567890 , "text":"a\tb\u00e9", "n": -1.50, "k\"": [1, -2 ,3] ,"x":{"id":1}}  )");
+  const Record r = record(
+      R"( { "id" : 123456789012345678901234567890 , "text":"a\tb\u00e9", "n": -1.50, "k\"": [1, -2 ,3] ,"x":{"id":1}}  )");
   EXPECT_EQ(r.fields().size(), 5u);
   EXPECT_EQ(r.raw_value("id"), "123456789012345678901234567890");
   EXPECT_EQ(r.string("text"), "a\tb\xc3\xa9");
@@ -41,8 +42,9 @@ TEST(Record, MissingStringSaysWhatWasFound) {
 }
 
 TEST(Record, BadLinesSayFileAndLine) {
-  for (const char* wrong : {"", " ", "1", "[]", "\"a\"", "{", "{}x", "{}{}", "{\"a\":01}", "{\"a\":tru}", "{\"a\":[1,,2 xx]}",
-                            "{\"a\":\"\xff\"}", "\xef\xbb\xbf{}", "{\"a\":1,}", "{\"a\":\"\\ud800\"}"}) {
+  for (const char* wrong :
+       {"", " ", "1", "[]", "\"a\"", "{", "{}x", "{}{}", "{\"a\":01}", "{\"a\":tru}", "{\"a\":[1,,2 xx]}",
+        "{\"a\":\"\xff\"}", "\xef\xbb\xbf{}", "{\"a\":1,}", "{\"a\":\"\\ud800\"}"}) {
     const std::string message = error_of([&] { record(wrong); });
     EXPECT_TRUE(message.starts_with("f.jsonl:7: ")) << wrong << " -> " << message;
   }
@@ -278,13 +280,34 @@ TEST(Record, AgreesWithTheTreeOnBrokenTexts) {
   size_t accepted = 0;
   for (uint64_t i = 0; i < 8000; ++i) {
     std::string text = good;
-    for (uint64_t k = 0; k <= i % 2; ++k) text[rng.below(4 * i + 2 * k, text.size())] = alphabet[rng.below(4 * i + 2 * k + 1, alphabet.size())];
+    for (uint64_t k = 0; k <= i % 2; ++k)
+      text[rng.below(4 * i + 2 * k, text.size())] = alphabet[rng.below(4 * i + 2 * k + 1, alphabet.size())];
     if (text[0] != '{') continue;
     const bool line = error_of([&] { record(text); }).empty();
     EXPECT_EQ(line, error_of([&] { parse_json(text, "f"); }).empty()) << text;
     accepted += line;
   }
   EXPECT_GT(accepted, 400u);
+}
+
+TEST(RecordSpliceStrings, ReachesEveryStringButKeys) {
+  Record record(
+      R"({"id": "aa", "m": [{"aa": "xaay\u0061\u0061", "n": [1, "aa", {"k": ["b", "\"aa\" : "]}]} , "aa" ], "z": "aa"})",
+      "f", 1);
+  const auto edits_of = [](std::string_view text) {
+    std::vector<TextEdit> edits;
+    for (size_t at = text.find("aa"); at != std::string_view::npos; at = text.find("aa", at + 2))
+      edits.push_back({at, at + 2, "<\">"});
+    return edits;
+  };
+  EXPECT_TRUE(record.splice_strings("m", edits_of));
+  EXPECT_EQ(
+      record.raw(),
+      R"({"id": "aa", "m": [{"aa": "x<\">y<\">", "n": [1, "<\">", {"k": ["b", "\"<\">\" : "]}]} , "<\">" ], "z": "aa"})");
+  EXPECT_FALSE(record.splice_strings("m", edits_of));
+  EXPECT_FALSE(record.splice_strings("absent", edits_of));
+  EXPECT_TRUE(record.splice_strings("z", edits_of));
+  EXPECT_EQ(record.string("z"), "<\">");
 }
 
 }  // namespace ds

@@ -74,7 +74,6 @@ class SignaturesTest : public testing::Test {
     options.near = setting.near;
     options.shingle = setting.shingle;
     options.seed = setting.seed;
-    options.funnel = false;
     Report report;
     clean(options, report);
     return written();
@@ -244,7 +243,6 @@ TEST_F(SignaturesTest, TheOrderOfTheFilesDecides) {
     options.stream = stream(order);
     options.near = "0.8";
     options.id_field = "name";
-    options.funnel = false;
     ClusterOptions join;
     join.records = half(order, {});
     join.records.id_field = "name";
