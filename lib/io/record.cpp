@@ -153,16 +153,20 @@ void Record::set(std::string_view key, std::string_view json) {
   fields_.push_back({std::string(key), begin, begin + json.size()});
 }
 
-// What stands between the quotes of a string after its edits; null where one of them is not possible.
-static std::optional<std::string> edited_content(std::string_view content, std::span<const TextEdit> edits) {
+// What stands between the quotes of a string of that field after its edits.
+static std::string edited_content(const Record& record, std::string_view key, std::string_view content,
+                                  std::span<const TextEdit> edits) {
   JsonPlace place(content);
   std::string json;
   size_t kept = 0;  // content before here is in `json`
   size_t last = 0;  // end of the edit before, in the unescaped text
   for (const TextEdit& edit : edits) {
-    if (edit.begin < last || edit.end < edit.begin || !place.move_to(edit.begin)) return std::nullopt;
+    const bool ordered = edit.begin >= last && edit.end >= edit.begin;
+    const bool begins = ordered && place.move_to(edit.begin);
     json.append(content, kept, place.content() - kept);
-    if (!place.move_to(edit.end) || !valid_utf8(edit.replacement)) return std::nullopt;
+    if (!begins || !place.move_to(edit.end) || !valid_utf8(edit.replacement))
+      fail(record.where(), ": field ", json_string(key), ": no edit of the text's bytes ", edit.begin, " to ", edit.end,
+           " is possible: out of order, past the end, inside a character, or not UTF-8");
     const std::string replacement = json_string(edit.replacement);
     json.append(replacement, 1, replacement.size() - 2);
     kept = place.content();
@@ -172,13 +176,8 @@ static std::optional<std::string> edited_content(std::string_view content, std::
   return json;
 }
 
-static constexpr const char* impossible_edit =
-    ": an edit of the text is not possible: out of order, past the end, inside a character, or not UTF-8";
-
 void Record::splice(std::string_view key, std::span<const TextEdit> edits) {
-  const auto content = edited_content(content_of(required_json(key)).content, edits);
-  if (!content) fail(where(), ": field ", json_string(key), impossible_edit);
-  set(key, cat('"', *content, '"'));
+  set(key, '"' + edited_content(*this, key, content_of(required_json(key)).content, edits) + '"');
 }
 
 bool Record::splice_strings(std::string_view key,
@@ -190,10 +189,8 @@ bool Record::splice_strings(std::string_view key,
   each_json_string(value, [&](std::string_view content) {
     const std::vector<TextEdit> edits = edits_of(json_unescaped(content));
     if (edits.empty()) return;
-    const auto edited = edited_content(content, edits);
-    if (!edited) fail(where(), ": field ", json_string(key), impossible_edit);
     const auto at = static_cast<size_t>(content.data() - value.data());
-    json.append(value, kept, at - kept).append(*edited);
+    json.append(value, kept, at - kept).append(edited_content(*this, key, content, edits));
     kept = at + content.size();
     any = true;
   });
