@@ -28,7 +28,7 @@ struct Item {
   LineReader::Part part;  // more, last: part of a line over the limit
   Record record;          // of no use where `error` is not empty
   std::string error;
-  std::shared_ptr<void> result;
+  std::shared_ptr<void> result;  // let go when the item is used again: on any thread, not in the ordered half
 };
 
 struct Lines : Batch {
@@ -129,6 +129,7 @@ class Source {
 void parse_batch(Lines& batch, const Work& work) {
   const bool utf8 = batch.block.part == LineReader::Part::line && valid_utf8(batch.block.text);
   for (Item& item : batch.items) {
+    item.result.reset();
     if (!item.error.empty()) continue;
     try {
       item.record.refer({item.text, batch.block.file, item.number}, utf8);
@@ -328,7 +329,6 @@ void process_records(const StreamOptions& options, Report& report, const Work& w
         item.error = error.what();
       }
     }
-    item.result.reset();
     if (!item.error.empty())
       writer.bad(block, item);
     else if (verdict.kind == Verdict::Kind::keep)

@@ -34,14 +34,16 @@ class HashIndex {
   // Asks for the memory of a later find() or insert().
   void prefetch(uint32_t hash) const { __builtin_prefetch(slots() + home(hash)); }
 
-  void insert(const Slot& slot) {
+  // Puts the slot behind those of its hash, unless there are `most` of them already.
+  void insert(const Slot& slot, size_t most = SIZE_MAX) {
     if (used_ + 1 > count_ / 5 * 4) resize(count_ + count_ / 8);
     // Only where thousands of hashes are next to the largest one does a run reach the end; a larger table parts them.
-    for (int tries = 0; !place(slot); ++tries) {
+    Placed placed;
+    for (int tries = 0; (placed = place(slot, most)) == Placed::no_room; ++tries) {
       require(tries < 16, "a deduplication table has too many hashes at its end");
       resize(count_ + count_ / 8);
     }
-    ++used_;
+    used_ += placed == Placed::done;
   }
 
   uint64_t size() const { return used_; }
@@ -53,17 +55,20 @@ class HashIndex {
   Slot* slots() const { return reinterpret_cast<Slot*>(memory_.data()); }
   size_t home(uint32_t hash) const { return static_cast<size_t>((uint64_t{hash} * count_) >> 32); }
 
-  // False where the run reaches the end of the table.
-  bool place(const Slot& slot) {
+  enum class Placed : uint8_t { done, enough, no_room };
+
+  Placed place(const Slot& slot, size_t most) {
     Slot* const end = slots() + count_ + spill - 1;  // the last one stays free, so that runs end
     Slot* at = slots() + home(slot.hash);
-    while (at < end && at->value_plus_1 != 0 && at->hash <= slot.hash) ++at;
+    while (at < end && at->value_plus_1 != 0 && at->hash < slot.hash) ++at;
+    for (size_t same = 0; at < end && at->value_plus_1 != 0 && at->hash == slot.hash; ++at)
+      if (++same >= most) return Placed::enough;
     Slot* free = at;
     while (free < end && free->value_plus_1 != 0) ++free;
-    if (free == end) return false;
+    if (free == end) return Placed::no_room;
     std::memmove(at + 1, at, static_cast<size_t>(free - at) * sizeof(Slot));
     *at = slot;
-    return true;
+    return Placed::done;
   }
 
   // All slots move to the end of the larger table, then each to its place: the i-th of n goes to no later place than

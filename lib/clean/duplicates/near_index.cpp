@@ -192,7 +192,7 @@ void NearIndex::enter(const Document& document, const uint32_t* keys) {
     documents_.grow(documents_.size() + documents_.size() / 8 + sizeof(Document));
   reinterpret_cast<Document*>(documents_.data())[size_] = document;
   for (size_t band = 0; band < hasher_.shape().bands; ++band)
-    if (bands_.find(keys[band], [](const Slot&) {}) < most_of_a_key) bands_.insert({keys[band], size_ + 1});
+    bands_.insert({keys[band], size_ + 1}, most_of_a_key);
   ++size_;
 }
 
