@@ -90,6 +90,21 @@ static void need_file(uint32_t groups, SignalGroup group, bool given, const char
     throw UsageError(cat(what, " is needed by a filter or rule, and was not named"));
 }
 
+// What would drop every record, or redact none, by a slip.
+static void check_options(const CleanOptions& options, uint32_t groups) {
+  for (const std::string& code : options.languages) {
+    const bool plain = (code.size() == 2 || code.size() == 3) &&
+                       code.find_first_not_of("abcdefghijklmnopqrstuvwxyz") == std::string::npos;
+    if (!plain && options.language_model.empty())
+      throw UsageError(cat("--language takes ISO 639 codes such as en or zh, not '", code, "'"));
+  }
+  if (options.pii.empty() && options.pii_kinds != "all" && !has_group(groups, SignalGroup::pii))
+    throw UsageError("--pii-kinds has no use without --pii");
+  if (options.benchmarks.empty() &&
+      (!options.benchmark_fields.empty() || options.contamination != "0.5" || options.contamination_words != 13))
+    throw UsageError("--benchmark-field, --contamination and --contamination-words have no use without --benchmark");
+}
+
 void Measurer::Impl::read_models() {
   need_file(groups, SignalGroup::tokens, !options.tokenizer.empty(), "--tokenizer");
   need_file(groups, SignalGroup::toxicity_model, !options.toxicity_model.empty(), "--toxicity-model");
@@ -142,6 +157,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
              SignalGroup::answer;
     if (!options.tokenizer.empty()) groups = groups | SignalGroup::tokens;
   }
+  check_options(options, groups);
   read_models();
   if (!options.benchmarks.empty())
     decontaminator = std::make_unique<Decontaminator>(
