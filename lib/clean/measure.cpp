@@ -366,15 +366,24 @@ std::vector<std::string> Measurer::reasons() const {
 std::string Measurer::rules_json() const {
   JsonWriter w;
   w.open('{');
-  if (!impl_->options.languages.empty()) {
-    w.open('[', "language");
-    for (const std::string& language : impl_->options.languages) w.value(language);
+  const auto list = [&](const char* key, const std::vector<std::string>& values) {
+    if (values.empty()) return;
+    w.open('[', key);
+    for (const std::string& value : values) w.value(value);
     w.close();
-  }
+  };
+  list("url-list", impl_->options.url_lists);
+  list("language", impl_->options.languages);
   if (impl_->min_lang_score) w.field("min-lang-score", *impl_->min_lang_score);
   for (const Limit& limit : impl_->limits) w.field(limit.reason(), limit.value);
   if (impl_->decontaminator)
     w.field("contamination", share_option("--contamination", impl_->options.contamination, 0.5));
+  if (impl_->pii != PiiAction::off) w.field("pii", impl_->options.pii);
+  std::vector<std::string> names;
+  if (impl_->policy)
+    for (const Policy::Rule& rule : impl_->policy->rules) names.push_back(rule.reason);
+  list("policy", names);
+  if (impl_->c4_lines) w.field("c4-lines", true);
   return w.close().text;
 }
 
