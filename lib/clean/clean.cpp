@@ -233,6 +233,9 @@ void Cleaner::finish() {
   }
   if (measurer_->decontaminator()) results.emplace_back("contamination", measurer_->decontaminator()->summary());
   if (passages_.any()) results.emplace_back("passages", passages_.summary());
+  if (funnel_.kept == 0 && funnel_.records_in > 0 && (folder_ || !old_.empty()) &&
+      dropped_["exact-duplicate"].records + dropped_["near-duplicate"].records == funnel_.records_in)
+    warn("every record repeats one that was seen before: was this input added to the index already?");
   log_table(funnel_table(funnel_));
 }
 

@@ -98,14 +98,19 @@ static void need_file(uint32_t groups, SignalGroup group, bool given, const char
 
 // A code that no text can have would drop them all.
 static void check_language(const std::string& code, const std::optional<Classifier>& model) {
-  if (code == "un") return;
-  if (model ? model->find_label(code).has_value()
-            : (code.size() == 2 || code.size() == 3) &&
-                  std::ranges::all_of(code, [](char c) { return c >= 'a' && c <= 'z'; }))
-    return;
+  if (code == "un" || (model ? model->find_label(code).has_value() : is_language_code(code))) return;
   throw UsageError(
       cat("--language: '", code, "' is ",
-          model ? "no label of the language model" : "no code of ISO 639, expected two or three small letters"));
+          model ? "no label of the language model" : "no code that is found here: ISO 639-1, such as en or zh"));
+}
+
+// What would drop every record, or redact none, by a slip.
+static void check_options(const CleanOptions& options, uint32_t groups) {
+  if (options.pii.empty() && options.pii_kinds != "all" && !has_group(groups, SignalGroup::pii))
+    throw UsageError("--pii-kinds has no use without --pii");
+  if (options.benchmarks.empty() &&
+      (!options.benchmark_fields.empty() || options.contamination != "0.5" || options.contamination_words != 13))
+    throw UsageError("--benchmark-field, --contamination and --contamination-words have no use without --benchmark");
 }
 
 void Measurer::Impl::read_models() {
@@ -132,6 +137,18 @@ void Measurer::Impl::read_models() {
   if (!options.url_lists.empty()) urls.emplace(options.url_lists);
 }
 
+// The funnel counts by reason, so a rule must not take the name of a filter.
+static void check_rule_names(const Policy& policy, const std::string& file) {
+  std::vector<std::string_view> taken = {
+      "exact-duplicate", "near-duplicate",       "url-list",           "language", "contamination", "pii", "c4-lines",
+      "duplicate-lines", "duplicate-paragraphs", "duplicate-passages", "bad-line"};
+  for (const Filter& filter : filter_table) taken.push_back(std::string_view(filter.option).substr(2));
+  for (const Policy::Rule& rule : policy.rules)
+    if (std::find(taken.begin(), taken.end(), rule.reason) != taken.end())
+      throw UsageError(
+          cat(file, ": a rule is named '", rule.reason, "', which is the reason of a filter; name it otherwise"));
+}
+
 Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_words, Report& report)
     : options(options),
       keep_text(keep_text),
@@ -140,6 +157,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
   groups = groups_of(limits);
   if (!options.rules.empty()) {
     policy = read_policy(options.rules);
+    check_rule_names(*policy, options.rules);
     groups |= policy->groups;
   }
   if (!options.min_lang_score.empty()) min_lang_score = share_option("--min-lang-score", options.min_lang_score, 0);
@@ -162,6 +180,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
              SignalGroup::answer;
     if (!options.tokenizer.empty()) groups = groups | SignalGroup::tokens;
   }
+  check_options(options, groups);
   read_models();
   if (!options.benchmarks.empty())
     decontaminator = std::make_unique<Decontaminator>(
@@ -398,15 +417,24 @@ std::vector<std::string> Measurer::reasons() const {
 std::string Measurer::rules_json() const {
   JsonWriter w;
   w.open('{');
-  if (!impl_->options.languages.empty()) {
-    w.open('[', "language");
-    for (const std::string& language : impl_->options.languages) w.value(language);
+  const auto list = [&](const char* key, const std::vector<std::string>& values) {
+    if (values.empty()) return;
+    w.open('[', key);
+    for (const std::string& value : values) w.value(value);
     w.close();
-  }
+  };
+  list("url-list", impl_->options.url_lists);
+  list("language", impl_->options.languages);
   if (impl_->min_lang_score) w.field("min-lang-score", *impl_->min_lang_score);
   for (const Limit& limit : impl_->limits) w.field(limit.reason(), limit.value);
   if (impl_->decontaminator)
     w.field("contamination", share_option("--contamination", impl_->options.contamination, 0.5));
+  if (impl_->pii != PiiAction::off) w.field("pii", impl_->options.pii);
+  std::vector<std::string> names;
+  if (impl_->policy)
+    for (const Policy::Rule& rule : impl_->policy->rules) names.push_back(rule.reason);
+  list("policy", names);
+  if (impl_->c4_lines) w.field("c4-lines", true);
   return w.close().text;
 }
 

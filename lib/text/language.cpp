@@ -51,6 +51,12 @@ static std::string iso_code(std::string_view code) {
   return std::string(code);
 }
 
+bool is_language_code(std::string_view code) {
+  for (int i = 0; i < CLD2::NUM_LANGUAGES; ++i)
+    if (iso_code(CLD2::LanguageCode(static_cast<CLD2::Language>(i))) == code) return true;
+  return false;
+}
+
 Language detect_language(std::string_view text) {
   const std::string valid = interchange_valid(beginning(text));
   const CLD2::CLDHints no_hints{nullptr, nullptr, CLD2::UNKNOWN_ENCODING, CLD2::UNKNOWN_LANGUAGE};

@@ -23,6 +23,9 @@ constexpr size_t language_bytes = size_t{64} << 10;
 // separate words.
 Language detect_language(std::string_view text);
 
+// Whether that detect_language() can give this code.
+bool is_language_code(std::string_view code);
+
 // The most probable label of a language model and its probability, as the file has it; unknown at probability 0.
 Language detect_language(std::string_view text, const Classifier& model);
 

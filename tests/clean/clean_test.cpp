@@ -272,6 +272,15 @@ TEST_F(CleanTest, NearDuplicatesOfRealDocumentsAreThoseOfBruteForce) {
   }
 }
 
+TEST_F(CleanTest, ARuleMustNotTakeAFiltersName) {
+  for (const char* name : {"near-duplicate", "language", "min-words", "pii"}) {
+    std::ofstream(path("policy.toml")) << "[[rule]]\nname = \"" << name << "\"\ndrop_if = \"words < 3\"\n";
+    CleanOptions options;
+    options.rules = path("policy.toml");
+    EXPECT_THROW(run(options, write("in.jsonl", {record("a", "x")})), UsageError) << name;
+  }
+}
+
 double limit_of(const std::vector<Limit>& limits, const std::string& reason) {
   for (const Limit& limit : limits)
     if (limit.reason() == reason) return limit.value;

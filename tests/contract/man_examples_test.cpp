@@ -1,5 +1,5 @@
-// What ds-clean's page shows works: its EXAMPLES are run, in order and in one folder, with the policy of its RULES; and
-// it explains every signal.
+// What the pages show works: the EXAMPLES of ds-clean and ds-augment are run, in order and in one folder, with the
+// policy of ds-clean's RULES; and its page explains every signal.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -207,6 +207,22 @@ TEST(ManExamples, OfDsCleanWork) {
     }
   }
   for (size_t i = 0; i < checks.size(); ++i) EXPECT_TRUE(done[i]) << "no example begins with " << checks[i].begin;
+}
+
+TEST(ManExamples, OfDsAugmentWork) {
+  ASSERT_TRUE(exists("ds-augment"));
+  const Scratch scratch;
+  spill(scratch.path / "docs.jsonl", documents());
+  const auto shown = commands(section(slurp(fs::path(DS_SOURCE_DIR) / "man/ds-augment.1"), "EXAMPLES"));
+  ASSERT_GE(shown.size(), 3u);
+  for (const std::string& command : shown) {
+    const Result result =
+        run({.words = {"sh", "-e", "-c", command},
+             .directory = scratch.path,
+             .environment = {{"PATH", std::string(DS_BUILD_DIR) + ":" + std::getenv("PATH")}, {"LC_ALL", "C"}}});
+    EXPECT_EQ(result.exit, 0) << command << "\n" << result.err;
+  }
+  EXPECT_NE(slurp(scratch.path / "graded.jsonl"), "");
 }
 
 TEST(ManExamples, EverySignalIsExplained) {

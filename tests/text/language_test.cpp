@@ -131,5 +131,13 @@ TEST(Language, ByModel) {
   EXPECT_EQ(detect_language(longer + samples[0].text, model).score, detect_language("", model).score);
 }
 
+TEST(Language, KnowsTheCodesThatItGives) {
+  for (const char* code :
+       {"en", "zh", "he", "jv", "un", "haw", detect_language("Das ist ein deutscher Satz.").code.c_str()})
+    EXPECT_TRUE(is_language_code(code)) << code;
+  for (const char* code : {"", "eng", "cn", "jp", "EN", "english", "zh-Hant"})
+    EXPECT_FALSE(is_language_code(code)) << code;
+}
+
 }  // namespace
 }  // namespace ds

@@ -14,7 +14,7 @@ static void declare_records(Options& o, SignatureOptions& s) {
   o.bytes("--max-record-bytes", s.stream.max_record_bytes, "a longer line is a bad line");
   o.group("Near duplicates (the same in both halves)");
   o.option("--near", s.near, "the Jaccard index of near duplicates, above 0 and at most 1", "T");
-  o.option("--shingle", s.shingle, "what is compared: word:N or char:N", "KIND");
+  o.option("--shingle", s.shingle, "what is compared: word:N, unit:N or char:N", "KIND");
 }
 
 static void declare_halves(App& app, SignatureOptions& signatures, ClusterOptions& cluster_options) {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "io/json.h"
 
 namespace ds {
 
@@ -44,7 +45,11 @@ void Clusters::add(const Record& record, const Measured& measured, const DedupKe
   const bool inside = measured.reason.empty();
   double score = 0;
   if (keep_ == Keep::longest) score = static_cast<double>(measured.text.size());
-  if (keep_ == Keep::best) score = record.number(field_).value_or(-std::numeric_limits<double>::infinity());
+  if (keep_ == Keep::best) {
+    const auto number = record.number(field_);
+    scored_ = scored_ || number.has_value();
+    score = number.value_or(-std::numeric_limits<double>::infinity());
+  }
   const std::string name = inside ? record_id(record, options_.id_field) : "";
   const auto size = static_cast<uint32_t>(name.size());
   const uint64_t place = ids_.append({reinterpret_cast<const char*>(&size), sizeof size});
@@ -100,6 +105,8 @@ void Clusters::read(const StreamOptions& stream) {
         add(record, prepared.measured, prepared.keys);
         return Verdict{};
       });
+  if (keep_ == Keep::best && !scored_ && !members_.empty())
+    fail("--keep best:", field_, ": no record has a number in its field ", json_string(field_));
   choose();
 }
 

@@ -50,6 +50,7 @@ class Clusters {
   std::vector<uint32_t> winner_, size_;             // by root
   Spill ids_;
   uint32_t next_ = 0;
+  bool scored_ = false;  // best:FIELD was seen
 };
 
 }  // namespace ds

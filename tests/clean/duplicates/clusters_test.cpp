@@ -142,6 +142,7 @@ TEST_F(ClustersTest, WhatIsNoFileOrNoRuleIsRefused) {
   std::map<size_t, Json> dropped;
   EXPECT_THROW(run("shortest", dropped), UsageError);
   EXPECT_THROW(run("best:", dropped), UsageError);
+  EXPECT_THROW(run("best:nowhere", dropped), Error);  // no record has it
   CleanOptions options;
   options.exact = true;
   options.keep = "longest";
