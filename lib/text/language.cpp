@@ -52,6 +52,7 @@ static std::string iso_code(std::string_view code) {
 }
 
 bool is_language_code(std::string_view code) {
+  if (code.empty()) return false;  // CLD2 has languages without a code
   for (int i = 0; i < CLD2::NUM_LANGUAGES; ++i)
     if (iso_code(CLD2::LanguageCode(static_cast<CLD2::Language>(i))) == code) return true;
   return false;
