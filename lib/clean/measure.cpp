@@ -163,6 +163,7 @@ Measurer::Impl::Impl(const CleanOptions& options, bool keep_text, bool keep_word
   if (!options.min_lang_score.empty()) min_lang_score = share_option("--min-lang-score", options.min_lang_score, 0);
   if (min_lang_score || !options.languages.empty()) groups = groups | SignalGroup::language;
   const double contamination = share_option("--contamination", options.contamination, 0.5);
+  if (contamination == 0) throw UsageError("--contamination must be above 0");
   pii = pii_action(options.pii);
   pii_kinds = parse_pii_kinds("--pii-kinds", options.pii_kinds);
   if (pii != PiiAction::off) groups = groups | SignalGroup::pii;
