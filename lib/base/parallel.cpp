@@ -2,13 +2,14 @@
 
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
-#include <tbb/parallel_pipeline.h>
 #include <tbb/task_arena.h>
 
+#include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <thread>
+#include <vector>
 
 namespace ds {
 
@@ -50,49 +51,105 @@ void parallel_for(size_t count, size_t grain, const std::function<void(size_t, s
 }
 
 namespace {
-// The batches that are on their way. TBB forgets its tokens when an exception ends a pipeline.
-struct Live {
-  std::mutex mutex;
-  std::set<Batch*> batches;
-  ~Live() {
-    for (Batch* batch : batches) delete batch;
-  }
-  Batch* add(std::unique_ptr<Batch> batch) {
-    const std::lock_guard lock(mutex);
-    batches.insert(batch.get());
-    return batch.release();
-  }
-  void remove(Batch* batch) {
-    {
-      const std::lock_guard lock(mutex);
-      batches.erase(batch);
+
+// Threads take turns to produce, work side by side, and whoever finds the next batch in order ready consumes it and
+// those behind it. They sleep when there is nothing to do: spinning would take the processor from those that work.
+class Pipeline {
+ public:
+  Pipeline(const std::function<std::unique_ptr<Batch>()>& produce, const std::function<void(Batch&)>& work,
+           const std::function<void(Batch&)>& consume, size_t in_flight)
+      : produce_(produce), work_(work), consume_(consume), in_flight_(in_flight) {}
+
+  void run() {
+    take_part();
+    // A thread starts the next one as long as there are batches, so their number is known when the last has ended.
+    for (size_t i = 0;; ++i) {
+      std::thread next;
+      {
+        const std::lock_guard turn(producing_);
+        if (i == helpers_.size()) break;
+        next = std::move(helpers_[i]);
+      }
+      next.join();
     }
-    delete batch;
+    if (error_) std::rethrow_exception(error_);
   }
+
+ private:
+  void take_part() {
+    try {
+      uint64_t number = 0;
+      while (std::unique_ptr<Batch> batch = next(number)) {
+        work_(*batch);
+        hand_over(number, std::move(batch));
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+      ended_ = true;
+      room_.notify_all();
+    }
+  }
+
+  std::unique_ptr<Batch> next(uint64_t& number) {
+    const std::lock_guard turn(producing_);
+    {
+      std::unique_lock lock(mutex_);
+      room_.wait(lock, [&] { return live_ < in_flight_ || ended_; });
+      if (ended_) return nullptr;
+      ++live_;
+    }
+    std::unique_ptr<Batch> batch = produce_();
+    if (!batch) {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+      return nullptr;
+    }
+    number = produced_++;
+    if (helpers_.size() + 1 < threads()) helpers_.emplace_back([this] { take_part(); });
+    return batch;
+  }
+
+  void hand_over(uint64_t number, std::unique_ptr<Batch> batch) {
+    std::unique_lock lock(mutex_);
+    ready_.emplace(number, std::move(batch));
+    if (consuming_) return;  // whoever consumes sees it
+    consuming_ = true;
+    while (!error_ && !ready_.empty() && ready_.begin()->first == consumed_) {
+      std::unique_ptr<Batch> first = std::move(ready_.begin()->second);
+      ready_.erase(ready_.begin());
+      lock.unlock();
+      consume_(*first);
+      first.reset();
+      lock.lock();
+      ++consumed_;
+      --live_;
+      room_.notify_one();
+    }
+    consuming_ = false;
+  }
+
+  const std::function<std::unique_ptr<Batch>()>& produce_;
+  const std::function<void(Batch&)>&work_, &consume_;
+  const size_t in_flight_;
+  std::mutex producing_;  // held by the thread whose turn it is to produce; guards the next two
+  uint64_t produced_ = 0;
+  std::vector<std::thread> helpers_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable room_;
+  std::map<uint64_t, std::unique_ptr<Batch>> ready_;
+  uint64_t consumed_ = 0;
+  size_t live_ = 0;
+  bool consuming_ = false, ended_ = false;
+  std::exception_ptr error_;
 };
+
 }  // namespace
 
 void ordered_map(const std::function<std::unique_ptr<Batch>()>& produce, const std::function<void(Batch&)>& work,
                  const std::function<void(Batch&)>& consume, size_t in_flight) {
   if (in_flight == 0) in_flight = threads() * 4;
-  Live live;
-  const auto source = [&](tbb::flow_control& flow) -> Batch* {
-    auto batch = produce();
-    if (batch) return live.add(std::move(batch));
-    flow.stop();
-    return nullptr;
-  };
-  const auto map = [&](Batch* batch) {
-    work(*batch);
-    return batch;
-  };
-  const auto sink = [&](Batch* batch) {
-    consume(*batch);
-    live.remove(batch);
-  };
-  tbb::parallel_pipeline(in_flight, tbb::make_filter<void, Batch*>(tbb::filter_mode::serial_in_order, source) &
-                                        tbb::make_filter<Batch*, Batch*>(tbb::filter_mode::parallel, map) &
-                                        tbb::make_filter<Batch*, void>(tbb::filter_mode::serial_in_order, sink));
+  Pipeline(produce, work, consume, in_flight).run();
 }
 
 }  // namespace ds
