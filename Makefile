@@ -43,8 +43,15 @@ sanitize: setup
 	@cmake --build $(BUILD)-sanitize --target $(PARSER_TESTS) fuzz_targets -j $(JOBS)
 	@ctest --test-dir $(BUILD)-sanitize --output-on-failure -j $(JOBS) -R '^(base|io|text|clean|fuzz.*)$$'
 
+# What runs on several threads, under the thread sanitizer (some minutes; not part of the gate, as some kernels refuse it).
+THREAD_TESTS := base_test io_test clean_test
+sanitize-thread: setup
+	@cmake -S . -B $(BUILD)-tsan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DDS_SANITIZE=thread -DDS_CUDA=OFF
+	@cmake --build $(BUILD)-tsan --target $(THREAD_TESTS) -j $(JOBS)
+	@ctest --test-dir $(BUILD)-tsan --output-on-failure -R '^(base|io|clean)$$'
+
 install: tools
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-test $(BUILD)-sanitize $(BUILD)-bench
+	rm -rf $(BUILD) $(BUILD)-test $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-bench
