@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
-.PHONY: all demo test sanitize bench bench-clean install clean setup tools
+.PHONY: all demo test sanitize sanitize-thread bench bench-clean install clean setup tools
 
 all: tools
 
