@@ -132,8 +132,8 @@ TEST(Language, ByModel) {
 }
 
 TEST(Language, KnowsTheCodesThatItGives) {
-  for (const char* code :
-       {"en", "zh", "he", "jv", "un", "haw", detect_language("Das ist ein deutscher Satz.").code.c_str()})
+  const std::string german = detect_language("Das ist ein deutscher Satz.").code;
+  for (const std::string& code : std::vector<std::string>{"en", "zh", "he", "jv", "un", "haw", german})
     EXPECT_TRUE(is_language_code(code)) << code;
   for (const char* code : {"", "eng", "cn", "jp", "EN", "english", "zh-Hant"})
     EXPECT_FALSE(is_language_code(code)) << code;
