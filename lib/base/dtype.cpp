@@ -3,7 +3,7 @@
 namespace ds {
 
 std::string_view dtype_name(DType type) {
-  static constexpr std::string_view names[] = {"f32", "f16", "bf16", "i64", "i32", "i16", "i8", "u8", "bool", "f64", "f8_e4m3", "q4"};
+  static constexpr std::string_view names[] = {"f32", "f16", "bf16", "i64", "i32", "i16", "i8", "u8", "bool", "f64", "f8_e4m3", "q4", "q8"};
   return names[static_cast<int>(type)];
 }
 

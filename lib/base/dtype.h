@@ -6,8 +6,9 @@
 
 namespace ds {
 
-// q4: unsigned 4-bit with a scale and a zero point per group (AWQ); its tensors carry them (tensor/tensor.h).
-enum class DType : uint8_t { f32, f16, bf16, i64, i32, i16, i8, u8, boolean, f64, f8_e4m3, q4 };
+// q4, q8: unsigned 4-bit and signed 8-bit integers with a scale for each group of inputs; their tensors carry the scales
+// (tensor/tensor.h). f8_e4m3 weights have scales as well.
+enum class DType : uint8_t { f32, f16, bf16, i64, i32, i16, i8, u8, boolean, f64, f8_e4m3, q4, q8 };
 
 // Bits of one element.
 constexpr int dtype_bits(DType type) {

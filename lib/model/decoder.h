@@ -81,8 +81,11 @@ void save_model(const Config& config, Weights& weights, const std::string& folde
                 const std::map<std::string, std::string>& metadata, bool durable = false);
 
 // Rows of tokens, each with a sequence (an index into the pages' table) and a position in it.
+// `generated` says of each row whether its token was sampled by the model (1) or given (0); empty: all were given. Latent
+// attention computes the two in different forms, which round differently, so what a token is decides, never the schedule.
 struct TokenBatch {
   std::vector<int32_t> tokens, sequences, positions;
+  std::vector<uint8_t> generated;
 };
 
 // Keys and values of sequences, in pages of kKeyBlock positions, for every layer, and the tables of rotations. Training
