@@ -82,7 +82,8 @@ INSTANTIATE_TEST_SUITE_P(All, Fixture,
                                          Case{"deepseek_v2", true}, Case{"llama", false}, Case{"llama", true},
                                          Case{"llama_tied", false}, Case{"llama_tied", true}, Case{"llama_awq", false},
                                          Case{"llama_awq", true}, Case{"qwen2", true}, Case{"qwen3", false},
-                                         Case{"qwen3_moe", false}, Case{"mixtral", false}, Case{"olmoe", false}),
+                                         Case{"qwen3_moe", false}, Case{"mixtral", false}, Case{"olmoe", false},
+                                         Case{"gemma3", false}, Case{"gemma3", true}),
                          case_name);
 
 // The first values of dequantized weights, as AutoAWQ's formula gives them.
