@@ -22,7 +22,9 @@ inline std::string shared_folder() {
   if (const char* given = std::getenv("DS_SHARED")) return given;
   return DS_SOURCE_DIR "/../shared";
 }
-inline std::string fixture(const std::string& name) { return shared_folder() + "/fixtures/" + name; }
+inline std::string fixture(const std::string& name) {
+  return shared_folder() + (name == "stories260K" ? "/data/models/stories260K/hf" : "/fixtures/" + name);
+}
 #define DS_NEEDS_FIXTURE(name) \
   if (!std::filesystem::exists(fixture(name))) GTEST_SKIP() << "no fixture " << fixture(name) << " (set DS_SHARED)"
 
