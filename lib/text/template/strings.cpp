@@ -104,9 +104,15 @@ std::string slice(std::string_view text, std::optional<int64_t> start, std::opti
 size_t find_first(std::string_view text, std::string_view needle, size_t from) {
   if (from > text.size()) return npos;
   if (needle.empty()) return from;
-  if (text.empty()) return npos;
-  const void* const found = memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
-  return found == nullptr ? npos : static_cast<size_t>(static_cast<const char*>(found) - text.data());
+  if (needle.size() == 1) return text.find(needle[0], from);
+  // In windows that grow, so that a near match costs what it is far away also where memmem is checked by a sanitizer.
+  for (size_t window = 256 + 4 * needle.size(); text.size() - from >= needle.size(); window *= 2) {
+    const size_t span = std::min(window, text.size() - from);
+    const void* const found = memmem(text.data() + from, span, needle.data(), needle.size());
+    if (found != nullptr) return static_cast<size_t>(static_cast<const char*>(found) - text.data());
+    from += span - needle.size() + 1;
+  }
+  return npos;
 }
 
 size_t find_last(std::string_view text, std::string_view needle) {
