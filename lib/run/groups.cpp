@@ -36,12 +36,16 @@ std::string ids_json(std::span<const int32_t> ids) {
 
 void report_model(const RunOptions& options, Report& report) {
   namespace fs = std::filesystem;
+  static constexpr std::string_view kFiles[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+                                                "chat_template.jinja"};
   if (!options.hash_model) return;
   std::vector<std::string> files;
   if (!fs::is_directory(options.model)) files.push_back(options.model);
   else
     for (const auto& entry : fs::directory_iterator(options.model))
-      if (entry.is_regular_file() && (entry.path().extension() == ".json" || entry.path().extension() == ".safetensors"))
+      if (const std::string name = entry.path().filename().string();
+          name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") ||
+          std::find(std::begin(kFiles), std::end(kFiles), name) != std::end(kFiles))
         files.push_back(entry.path().string());
   std::sort(files.begin(), files.end());
   for (const std::string& file : files) {

@@ -1,12 +1,15 @@
 // ds-run: tokens, scores, embeddings and text out of a model.
+#include <iostream>
+
 #include "cli/app.h"
+#include "run/inspect.h"
 #include "run/records.h"
 
 using namespace ds;
 
-static void declare_records(Options& o, RunOptions& r, const char* model_help, const char* model_unit = "MODEL") {
+static void declare_records(Options& o, RunOptions& r, const char* model_help) {
   o.group("Model and records");
-  o.option("--model", r.model, model_help, model_unit).required();
+  o.option("--model", r.model, model_help, "DIR").required();
   o.option("FILE", r.stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
   o.option("-o,--output", r.stream.output, "the records with their results; NAME.zst is compressed", "FILE");
   o.option("--rejects", r.stream.rejects, "where bad records go, with the reason; without it the first one ends the run", "FILE");
@@ -62,9 +65,26 @@ static void declare_tokenize(Options o, RunOptions& r) {
   o.flag("--no-special-tokens", r.no_special_tokens, "add no BOS and the like to a text");
 }
 
+static void declare_inspect(App& app, InspectOptions& i) {
+  Options o = app.verb("inspect", "what a model consists of, needs, and what of it would be refused", {"ds-run inspect DIR"},
+                       [&i](const CommonOptions&, Report&) {
+                         const Inspection found = inspect(i);
+                         std::cout << describe(found, i);
+                         return found.refused.empty() ? 0 : 1;
+                       });
+  o.group("Model");
+  o.option("MODEL", i.model, "a model folder or a .gguf file", "DIR").required();
+  o.flag("--json", i.json, "JSON in place of a table");
+  o.group("Memory for");
+  o.option("--batch-sequences", i.batch_sequences, "sequences under way", "N").range(1, 1 << 16);
+  o.option("--context", i.context, "tokens of each; 0: as many as the model has positions", "TOKENS").range(0, 1 << 30);
+  o.option("--batch-tokens", i.batch_tokens, "rows of one forward pass", "TOKENS").range(1, 1 << 20);
+}
+
 int main(int argc, char** argv) {
   App app("ds-run", "Run a model over records: generate text, score likelihoods, embed, tokenize.");
   RunOptions options;
+  InspectOptions inspection;
   const auto action = [&options](void (*run)(const RunOptions&, Report&)) {
     return [&options, run](const CommonOptions& common, Report& report) {
       options.seed = common.seed;
@@ -89,5 +109,6 @@ int main(int argc, char** argv) {
   Options detokenize = app.verb("detokenize", "token ids to text", {"ds-run detokenize --model DIR ids.jsonl"}, action(run_detokenize));
   declare_records(detokenize, options, "a model folder, a tokenizer.json or a .gguf file");
   detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
+  declare_inspect(app, inspection);
   return app.run(argc, argv);
 }
