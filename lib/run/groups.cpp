@@ -16,7 +16,7 @@ std::vector<int32_t> ids_of(const Record& record, std::string_view key) {
   std::vector<int32_t> ids;
   ids.reserve(values->size());
   for (const int64_t value : *values) {
-    require(value >= 0 && value <= INT32_MAX, record.where(), ": ", value, " is not a token id");
+    if (value < 0 || value > INT32_MAX) fail(record.where(), ": ", value, " is not a token id");
     ids.push_back(static_cast<int32_t>(value));
   }
   return ids;

@@ -223,7 +223,7 @@ void run_embed(const RunOptions& options, Report& report) {
           records[i]->set("run", w.text);
         }
       });
-  if (cut) warn(cut, " texts were longer than ", longest, " tokens and were cut");
+  if (cut) warn("texts of more than ", longest, " tokens, which were cut: ", cut);
   JsonWriter w;
   w.open('{').field("cut", cut).field("max_length", longest).field("normalized", pooling.normalize).close();
   report.results.emplace_back("embed", w.text);
