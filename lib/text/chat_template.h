@@ -17,6 +17,9 @@ struct ChatContext {
   const Json* variables = nullptr;                               // further variables of the template (an object), or null
 };
 
+// A context with the special tokens of a model folder (tokenizer_config.json, special_tokens_map.json) or a .gguf file.
+ChatContext load_chat_context(const std::string& model);
+
 // A compiled template. Immutable; render may run on all threads at once.
 class ChatTemplate {
  public:
