@@ -156,10 +156,17 @@ std::string rope_kind(const RopeScaling& scaling) {
   switch (scaling.type) {
     case RopeScaling::Type::none: return "plain";
     case RopeScaling::Type::linear: return "linear";
+    case RopeScaling::Type::dynamic: return "dynamic";
     case RopeScaling::Type::llama3: return "llama3";
     case RopeScaling::Type::yarn: return "yarn";
   }
   return "unknown";
+}
+
+int64_t sliding_layers(const Config& c) {
+  int64_t count = 0;
+  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer) count += c.is_sliding(layer);
+  return count;
 }
 
 int64_t moe_layers(const Config& c) {
@@ -171,7 +178,7 @@ int64_t moe_layers(const Config& c) {
 void write_config(const Config& c, JsonWriter& w) {
   w.field("architecture", c.architecture).field("model_type", c.model_type);
   const int64_t sparse = moe_layers(c);
-  w.open('{', "layers").field("total", c.num_hidden_layers).field("dense", c.num_hidden_layers - sparse).field("moe", sparse).close();
+  w.open('{', "layers").field("total", c.num_hidden_layers).field("dense", c.num_hidden_layers - sparse).field("moe", sparse).field("sliding", sliding_layers(c)).close();
   w.field("hidden_size", c.hidden_size);
   w.open('{', "attention").field("kind", attention_kind(c)).field("heads", c.num_attention_heads).field("kv_heads", c.kv_heads());
   w.field("head_dim", c.head_dim).field("v_head_dim", c.v_head_dim).field("sliding_window", c.sliding_window).close();
@@ -237,7 +244,7 @@ void add_config(const Config& c, Table& t) {
   t.row("hidden size", c.hidden_size, ", feed-forward ", c.intermediate_size);
   t.row("attention", attention_kind(c), ", ", c.num_attention_heads, " heads of ", c.head_dim,
         c.is_mla() ? cat(", latent ", c.kv_lora_rank, " + ", c.qk_rope_head_dim) : cat(", ", c.num_key_value_heads, " of keys and values"),
-        c.sliding_window ? cat(", window ", c.sliding_window) : "");
+        sliding_layers(c) ? cat(", a window of ", c.sliding_window, " in ", sliding_layers(c), " layers") : "");
   if (sparse) t.row("experts", c.n_routed_experts, " of ", c.moe_intermediate_size, ", ", c.router.top_k, " a token, ", c.n_shared_experts, " shared");
   t.row("context", grouped(static_cast<uint64_t>(c.max_position_embeddings)), " tokens");
   t.row("rope", rope_kind(c.rope_scaling), ", theta ", grouped(static_cast<uint64_t>(c.rope_theta)),
