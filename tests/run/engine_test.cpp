@@ -65,7 +65,7 @@ TEST_P(EngineFixture, AnswersNeverDependOnNeighboursBatchesOrThreads) {
   set_threads(0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, EngineFixture, testing::Values("deepseek_v2", "deepseek_v3", "llama", "llama_tied", "llama_awq", "mixtral", "olmoe", "qwen2", "qwen3", "qwen3_moe"),
+INSTANTIATE_TEST_SUITE_P(Fixtures, EngineFixture, testing::Values("deepseek_v2", "deepseek_v3", "gemma3", "llama", "llama_tied", "llama_awq", "mixtral", "olmoe", "qwen2", "qwen3", "qwen3_moe"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
