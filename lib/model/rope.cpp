@@ -17,14 +17,34 @@ constexpr double kTwoPi = 2 * std::numbers::pi;
 
 // ---- config.json ----
 
+// longrope with one list for all lengths: llama.cpp's form of llama3 as well.
+static void parse_factors(const ConfigReader& keys, const Config& config, RopeScaling& rope) {
+  rope.type = RopeScaling::Type::factors;
+  const Json *list = keys.find("short_factor"), *other = keys.find("long_factor");
+  require(list && other && list->type == Json::Type::array && other->type == Json::Type::array, keys.at("short_factor"),
+          " and long_factor have to be lists for longrope");
+  require(list->items.size() == other->items.size(), keys.at("short_factor"), " and long_factor differ in length");
+  for (size_t i = 0; i < list->items.size(); ++i) {
+    const double factor = list->items[i].as_double(keys.at("short_factor"));
+    require(factor == other->items[i].as_double(keys.at("long_factor")), keys.at("short_factor"),
+            " and long_factor differ, which is not supported");
+    require(factor > 0 && factor < 1e9, keys.at("short_factor"), " has ", factor, "; factors are positive");
+    rope.factors.push_back(static_cast<float>(factor));
+  }
+  rope.attention_factor = keys.positive_or("attention_factor", 0);
+  require(rope.attention_factor > 0, keys.at("attention_factor"), " is missing, which is not supported for longrope");
+  rope.original_max_position_embeddings = keys.size_or("original_max_position_embeddings", config.max_position_embeddings);
+}
+
 static void parse_scaling(const ConfigReader& keys, Config& config) {
   RopeScaling& rope = config.rope_scaling;
   const std::string type = keys.string_or("rope_type", keys.string_or("type", "default"));
   if (type == "default") return;
+  if (type == "longrope") return parse_factors(keys, config, rope);
   if (type == "linear") rope.type = RopeScaling::Type::linear;
   else if (type == "llama3") rope.type = RopeScaling::Type::llama3;
   else if (type == "yarn") rope.type = RopeScaling::Type::yarn;
-  else fail(keys.at("rope_type"), " is \"", type, "\"; default, linear, llama3 and yarn are supported");
+  else fail(keys.at("rope_type"), " is \"", type, "\"; default, linear, llama3, yarn and longrope are supported");
 
   rope.original_max_position_embeddings = keys.size_or("original_max_position_embeddings", config.max_position_embeddings);
   double factor = 0;
@@ -65,6 +85,17 @@ void parse_rope(const ConfigReader& keys, double default_theta, Config& config) 
 static void write_scaling(const Config& config, JsonWriter& json) {
   const RopeScaling& rope = config.rope_scaling;
   using Type = RopeScaling::Type;
+  if (rope.type == Type::factors) {
+    json.field("rope_type", "longrope").field("type", "longrope");
+    json.field("original_max_position_embeddings", rope.original_max_position_embeddings);
+    write_real(json, "attention_factor", rope.attention_factor);
+    for (const char* list : {"short_factor", "long_factor"}) {
+      json.open('[', list);
+      for (const float factor : rope.factors) json.value(factor);
+      json.close();
+    }
+    return;
+  }
   const char* const name = rope.type == Type::linear ? "linear" : rope.type == Type::llama3 ? "llama3" : "yarn";
   json.field("rope_type", name).field("type", name);
   write_real(json, "factor", rope.factor);
@@ -121,6 +152,10 @@ static std::vector<double> inverse_frequencies(const Config& config, double* amp
       const double t = (length / wave - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
       f = wave > length / rope.low_freq_factor ? f / rope.factor : (1 - t) * f / rope.factor + t * f;
     }
+  } else if (rope.type == RopeScaling::Type::factors) {
+    require(rope.factors.size() == frequency.size(), "longrope has ", rope.factors.size(), " factors for heads of ", dim);
+    for (size_t i = 0; i < frequency.size(); ++i) frequency[i] /= static_cast<double>(rope.factors[i]);
+    *amplitude = rope.attention_factor;
   } else if (rope.type == RopeScaling::Type::yarn) {
     // The pair that turns `rotations` times within the original length.
     auto pair_of = [&](double rotations) {
