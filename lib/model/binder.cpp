@@ -5,6 +5,7 @@
 #include "base/edit_distance.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "model/architecture.h"
 
 namespace ds {
 
@@ -25,32 +26,35 @@ std::string near_names(const std::string& name, const std::vector<std::string>& 
   return count ? text : "none";
 }
 
-Binder::Binder(const std::string& folder) : folder_(folder), file_(folder), names_(file_.names()) {
-  static constexpr struct {
-    const char *model, *root;
-  } kPrefixes[] = {{"model.", ""}, {"language_model.model.", "language_model."}, {"model.language_model.", ""}, {"", ""}};
-  for (const auto& prefix : kPrefixes)
-    if (file_.find(cat(prefix.model, "embed_tokens.weight"))) {
-      model_ = prefix.model, root_ = prefix.root;
-      break;
-    }
+static std::string our_name(const Architecture& row, const std::string& stored, bool bare) {
+  for (const auto& [theirs, ours] : row.prefixes)
+    if (stored.starts_with(theirs)) return cat(ours, stored.substr(theirs.size()));
+  return bare && !stored.starts_with("lm_head.") ? "model." + stored : stored;
 }
 
-std::string Binder::stored_name(const std::string& name) const {
-  return name.starts_with("model.") ? model_ + name.substr(6) : root_ + name;
+Binder::Binder(const std::string& folder, const Config& config) : config_(config), folder_(folder), file_(folder) {
+  const Architecture& row = architecture_of(config);
+  const bool bare = file_.find("embed_tokens.weight") != nullptr;
+  for (const std::string& stored : file_.names()) {
+    const StoredTensor* t = file_.find(stored);
+    const auto [at, inserted] = tensors_.emplace(our_name(row, stored, bare), t);
+    require(inserted, folder, ": ", stored, " and ", at->second->name, " are the same weight");
+  }
 }
 
-bool Binder::has(const std::string& name) const { return file_.find(stored_name(name)) != nullptr; }
+bool Binder::has(const std::string& name) const { return tensors_.contains(name); }
 
 const StoredTensor* Binder::find(const std::string& name) {
-  const StoredTensor* found = file_.find(stored_name(name));
-  if (found) used_.insert(found->name);
-  return found;
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return nullptr;
+  used_.insert(name);
+  return found->second;
 }
 
 void Binder::fail_missing(const std::string& name) const {
-  const std::string stored = stored_name(name);
-  fail(folder_, ": the weight ", stored, " is missing; near names: ", near_names(stored, names_));
+  std::vector<std::string> names;
+  for (const auto& [other, t] : tensors_) names.push_back(other);
+  fail(folder_, ": the weight ", name, " is missing; near names: ", near_names(name, names));
 }
 
 const StoredTensor& Binder::need(const std::string& name, const std::vector<int64_t>& shape) {
@@ -72,35 +76,24 @@ const StoredTensor& Binder::need_float(const std::string& name, const std::vecto
   return t;
 }
 
-static bool is_prediction_layer(const Config& config, const std::string& name) {
-  for (int64_t i = 0; i < config.num_nextn_predict_layers; ++i)
-    if (name.starts_with(cat("model.layers.", config.num_hidden_layers + i, "."))) return true;
-  return false;
-}
-static bool is_zero(const StoredTensor& t) {
-  return std::all_of(t.data.begin(), t.data.end(), [](char c) { return c == 0; });
+bool Binder::may_be_left_over(const std::string& name, const StoredTensor& t, size_t& skipped) const {
+  if (config_.tie_word_embeddings && name == "lm_head.weight") return true;  // a copy of the embedding
+  if (name.ends_with(".rotary_emb.inv_freq")) return true;                   // computed, not learned
+  for (const std::string_view part : architecture_of(config_).ignored)       // of a multimodal model
+    if (t.name.starts_with(part)) return true;
+  for (int64_t i = 0; i < config_.num_nextn_predict_layers; ++i)
+    if (name.starts_with(cat("model.layers.", config_.num_hidden_layers + i, "."))) return ++skipped, true;
+  // Older tools for GPTQ write a bias for every layer, of zeros where the model has none.
+  return config_.quantization.format == Quantization::Format::gptq && name.ends_with(".bias") &&
+         std::all_of(t.data.begin(), t.data.end(), [](char c) { return c == 0; });
 }
 
-void Binder::check_left_over(const Config& config) const {
-  size_t skipped = 0, other_parts = 0;
-  for (const std::string& name : names_) {
-    if (used_.contains(name)) continue;
-    if (config.tie_word_embeddings && name == root_ + "lm_head.weight") continue;  // a copy of the embedding
-    if (name.ends_with(".rotary_emb.inv_freq")) continue;                          // computed, not learned
-    if (is_prediction_layer(config, name)) {
-      ++skipped;
-      continue;
-    }
-    if (model_.find("language_model.") != std::string::npos && name.find("language_model.") == std::string::npos) {
-      ++other_parts;  // the vision tower and what joins it to the decoder
-      continue;
-    }
-    // Older tools for GPTQ write a bias for every layer, of zeros where the model has none.
-    if (config.quantization.format == Quantization::Format::gptq && name.ends_with(".bias") && is_zero(*file_.find(name))) continue;
-    fail(folder_, ": the weight ", name, " does not belong to a ", config.architecture, " with this config.json");
-  }
+void Binder::check_left_over() const {
+  size_t skipped = 0;
+  for (const auto& [name, t] : tensors_)
+    require(used_.contains(name) || may_be_left_over(name, *t, skipped), folder_, ": the weight ", t->name, " does not belong to a ",
+            config_.architecture, " with this config.json");
   if (skipped) info(folder_, ": skipped ", skipped, " weights of multi-token-prediction layers");
-  if (other_parts) info(folder_, ": skipped ", other_parts, " weights that are no part of the language model");
 }
 
 }  // namespace ds

@@ -110,7 +110,9 @@ void write_experts(const Keys& keys, std::string_view count, JsonWriter& json) {
 
 void write_llama(const Keys& keys, JsonWriter& json) {
   const bool experts = keys.integer_or("expert_count", 0) > 0;
-  json.open('[', "architectures").value(experts ? "MixtralForCausalLM" : "LlamaForCausalLM").close();
+  const int64_t window = keys.integer_or("attention.sliding_window", 0);
+  json.open('[', "architectures").value(experts ? "MixtralForCausalLM" : window ? "MistralForCausalLM" : "LlamaForCausalLM").close();
+  if (window) json.field("sliding_window", window);
   json.field("intermediate_size", keys.need("feed_forward_length"));
   if (experts) write_experts(keys, "num_local_experts", json);
 }
@@ -202,7 +204,8 @@ Config gguf_config(const GgufFile& file) {
   JsonWriter json;
   json.open('{');
   json.field("vocab_size", vocabulary).field("hidden_size", keys.need("embedding_length"));
-  json.field("num_hidden_layers", keys.need("block_count") - prediction).field("num_nextn_predict_layers", prediction);
+  json.field("num_hidden_layers", keys.need("block_count") - prediction);
+  if (prediction) json.field("num_nextn_predict_layers", prediction);
   json.field("max_position_embeddings", context).field("num_attention_heads", heads);
   json.field("num_key_value_heads", latent ? heads : keys.integer_or("attention.head_count_kv", heads));
   json.field("rms_norm_eps", keys.real_or("attention.layer_norm_rms_epsilon", 1e-6));
@@ -213,7 +216,6 @@ Config gguf_config(const GgufFile& file) {
   }
   if (!latent && keys.has("rope.dimension_count") && heads > 0)
     keys.only("rope.dimension_count", keys.integer_or("attention.key_length", keys.need("embedding_length") / heads));
-  if (keys.arch == "llama") keys.only("attention.sliding_window", 0);
   if (keys.arch != "qwen2" && file.find("blk.0.attn_q.bias")) json.field("attention_bias", true);
   if (file.find("blk.0.ffn_gate.bias")) json.field("mlp_bias", true);
   write_token_ids(keys, vocabulary, json);

@@ -99,6 +99,7 @@ Model load_model(const std::string& path, const LoadOptions& options) {
   Loader loader(*source, model.config, options.pack, model.arena);
   for_each_weight(model.config, model.weights, [&](const WeightInfo& info, Tensor& t) { t = loader.load(info); });
   source->check_left_over();
+  if (options.pack) split_latent(model.config, model.weights, model.arena);
   model.metadata = source->metadata();
   return model;
 }

@@ -24,13 +24,11 @@ static std::vector<std::string> strings_of(const ConfigReader& keys, std::string
   return all;
 }
 
-// Error unless the key is absent, null, false or empty.
-static void only_empty(const ConfigReader& keys, std::string_view key) {
-  const Json* value = keys.find(key);
-  require(!value || (value->type == Json::Type::boolean && !value->boolean) ||
-              ((value->type == Json::Type::array || value->type == Json::Type::object) && value->items.empty() &&
-               value->members.empty()),
-          keys.at(key), " is set, which is not supported");
+// Marks keys that say how the weights were made, or which modules are quantized (the weights say that), and refuses all
+// others that are set and that nobody asked for.
+static void check_rest(const ConfigReader& keys, std::initializer_list<std::string_view> harmless) {
+  for (const std::string_view key : harmless) keys.ignore(key);
+  keys.check_all_read();
 }
 
 // ---- AWQ and GPTQ ----
@@ -44,6 +42,9 @@ static void parse_awq(const ConfigReader& keys, Quantization& q) {
   const std::string format = keys.string_or("version", keys.string_or("format", "gemm"));
   require(format == "gemm" || format == "GEMM", keys.at("version"), " is \"", format, "\"; only \"gemm\" is supported");
   q.modules_to_not_convert = strings_of(keys, "modules_to_not_convert");
+  check_rest(keys, {"quant_method", "bits", "w_bit", "group_size", "q_group_size", "format", "version", "backend", "do_fuse",
+                    "fuse_max_seq_len", "modules_to_fuse", "exllama_config", "lm_head", "desc_act", "sym", "meta", "true_sequential",
+                    "pack_dtype", "damp_percent", "checkpoint_format", "n_samples", "calib_data"});
 }
 
 static void parse_gptq(const ConfigReader& keys, Quantization& q) {
@@ -57,8 +58,12 @@ static void parse_gptq(const ConfigReader& keys, Quantization& q) {
   const std::string version = keys.string_or(key, "gptq");
   require(version == "gptq" || version == "gptq_v2", keys.at(key), " is \"", version, "\"; gptq and gptq_v2 are supported");
   q.zeros_less_one = version == "gptq";
-  only_empty(keys, "is_marlin_format");
-  only_empty(keys, "dynamic");
+  keys.only_text("pack_dtype", "int32");
+  check_rest(keys, {"quant_method", "format", "lm_head", "damp_percent", "damp_auto_increment", "true_sequential", "static_groups",
+                    "model_name_or_path", "model_file_base_name", "meta", "dataset", "tokenizer", "batch_size", "block_name_to_quantize",
+                    "module_name_preceding_first_block", "modules_in_block_to_quantize", "modules_to_not_convert", "cache_block_outputs",
+                    "model_seqlen", "max_input_length", "pad_token_id", "use_cuda_fp16", "use_exllama", "disable_exllama", "exllama_config",
+                    "use_exllama_v2", "backend", "group_aware", "act_group_aware", "mse", "hyb_act", "modules_to_convert"});
 }
 
 // ---- compressed-tensors ----
@@ -75,6 +80,7 @@ static bool has_dynamic_activations(const ConfigReader& group, const char* type)
   const Json* dynamic = keys.find("dynamic");
   require(dynamic && dynamic->type == Json::Type::boolean && dynamic->boolean, keys.at("dynamic"),
           " is not true: scales of activations that are fixed in the file (input_scale) are not supported");
+  check_rest(keys, {"strategy", "observer", "observer_kwargs", "group_size", "block_structure", "actorder", "scale_dtype", "zp_dtype"});
   return true;
 }
 
@@ -145,12 +151,12 @@ static void parse_compressed_tensors(const ConfigReader& keys, Quantization& q) 
   require(!q.reordered || q.format == Format::packed, weights.at("actorder"), " is not supported for ", format);
   const bool rounded = has_dynamic_activations(group, q.format == Format::f8_e4m3 ? "float" : "int");
   q.int8_activations = rounded && q.format != Format::f8_e4m3;
-  only_empty(group, "output_activations");
-  only_empty(keys, "kv_cache_scheme");
-  only_empty(keys, "transform_config");
   if (const Json* sparsity = keys.find("sparsity_config"); sparsity && !sparsity->members.empty())
     ConfigReader(*sparsity, keys.at("sparsity_config")).only_text("format", "dense");
   keys.only_text("quantization_status", "compressed");
+  check_rest(weights, {"observer", "observer_kwargs", "dynamic", "block_structure", "group_size", "scale_dtype", "zp_dtype"});
+  check_rest(group, {"targets", "format"});
+  check_rest(keys, {"quant_method", "format", "ignore", "global_compression_ratio", "version", "run_compressed"});
 }
 
 // ---- 8-bit floats ----
@@ -170,6 +176,7 @@ static void parse_fp8(const ConfigReader& keys, Quantization& q) {
     require(q.group_rows > 0 && q.group_size > 0 && q.group_rows <= (1 << 30) && q.group_size <= (1 << 30),
             keys.at("weight_block_size"), " has to be positive");
   }
+  check_rest(keys, {"quant_method", "scale_fmt", "modules_to_not_convert", "ignored_layers", "ignore", "dequantize"});
 }
 
 Quantization parse_quantization(const Json& json, const std::string& where, const std::string& method) {

@@ -60,7 +60,7 @@ namespace {
 
 class SafetensorsSource : public WeightSource {
  public:
-  SafetensorsSource(const std::string& folder, const Config& config) : config_(config), binder_(folder) {}
+  SafetensorsSource(const std::string& folder, const Config& config) : config_(config), binder_(folder, config) {}
 
   void read_vector(const WeightInfo& info, float* out) override {
     const StoredTensor& t = binder_.need_float(info.name, info.shape);
@@ -78,7 +78,7 @@ class SafetensorsSource : public WeightSource {
     out.data = t.data.data();
   }
 
-  void check_left_over() const override { binder_.check_left_over(config_); }
+  void check_left_over() const override { binder_.check_left_over(); }
   std::map<std::string, std::string> metadata() const override { return binder_.metadata(); }
 
  private:
