@@ -155,7 +155,9 @@ void write_deepseek2(const Keys& keys, JsonWriter& json) {
   const int64_t rope = keys.need("rope.dimension_count");
   const bool latent = keys.has("attention.key_length_mla");
   const int64_t head = keys.need(latent ? "attention.key_length_mla" : "attention.key_length");
-  if (const int64_t rank = keys.integer_or("attention.q_lora_rank", 0); rank != 0) json.field("q_lora_rank", rank);
+  json.key("q_lora_rank");
+  if (const int64_t rank = keys.integer_or("attention.q_lora_rank", 0); rank != 0) json.value(rank);
+  else json.null();
   json.field("kv_lora_rank", keys.need("attention.kv_lora_rank")).field("qk_rope_head_dim", rope).field("qk_nope_head_dim", head - rope);
   json.field("v_head_dim", keys.need(latent ? "attention.value_length_mla" : "attention.value_length"));
   json.field("intermediate_size", keys.need("feed_forward_length"));

@@ -194,6 +194,9 @@ static std::vector<double> inverse_frequencies(const RopeScaling& rope, double l
       const double t = (length / wave - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
       f = wave > length / rope.low_freq_factor ? f / rope.factor : (1 - t) * f / rope.factor + t * f;
     }
+  } else if (rope.type == RopeScaling::Type::factors) {
+    for (size_t i = 0; i < frequency.size(); ++i) frequency[i] /= static_cast<double>(rope.factors[i]);
+    *amplitude = rope.attention_factor;
   } else if (rope.type == RopeScaling::Type::yarn) {
     // The pair that turns `rotations` times within the original length.
     auto pair_of = [&](double rotations) {
