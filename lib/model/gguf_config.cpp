@@ -1,6 +1,7 @@
 // A GGUF file's metadata as a config.json, which parse_config reads: what a key means has one home.
 // https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "model/load_gguf.h"
@@ -17,20 +18,30 @@ class Keys {
   }
   std::string full(std::string_view key) const { return cat(arch, ".", key); }
   bool has(std::string_view key) const { return file.get(full(key)) != nullptr; }
-  // A number, or one for each layer, all alike.
+  // A number from 0 to 2^30, or one for each layer, all alike.
   int64_t integer_or(std::string_view key, int64_t fallback) const {
     const GgufValue* value = file.get(full(key));
-    if (!value || value->type != GgufValue::Type::integers) return file.integer_or(full(key), fallback);
-    const std::vector<int64_t>& all = value->integers;
-    require(!all.empty() && std::all_of(all.begin(), all.end(), [&](int64_t n) { return n == all[0]; }), file.path(), ": ",
-            full(key), " is not the same for all layers, which is not supported");
-    return all[0];
+    int64_t found = fallback;
+    if (value && value->type == GgufValue::Type::integers) {
+      const std::vector<int64_t>& all = value->integers;
+      require(!all.empty() && std::all_of(all.begin(), all.end(), [&](int64_t n) { return n == all[0]; }), file.path(), ": ",
+              full(key), " is not the same for all layers, which is not supported");
+      found = all[0];
+    } else {
+      found = file.integer_or(full(key), fallback);
+    }
+    require(found >= 0 && found <= (1 << 30), file.path(), ": ", full(key), " is ", found, "; it has to be from 0 to 2^30");
+    return found;
   }
   int64_t need(std::string_view key) const {
     require(has(key), file.path(), ": ", full(key), " is missing");
     return integer_or(key, 0);
   }
-  double real_or(std::string_view key, double fallback) const { return file.real_or(full(key), fallback); }
+  double real_or(std::string_view key, double fallback) const {
+    const double found = file.real_or(full(key), fallback);
+    require(std::isfinite(found), file.path(), ": ", full(key), " is not finite");
+    return found;
+  }
   std::string_view string_or(std::string_view key, std::string_view fallback) const { return file.string_or(full(key), fallback); }
   // Error where a key that changes the result is there and not what is supported.
   void only(std::string_view key, int64_t supported) const {
@@ -195,12 +206,12 @@ const ArchitectureRow& row_of(const Keys& keys) {
 Config gguf_config(const GgufFile& file) {
   const Keys keys(file);
   const ArchitectureRow& row = row_of(keys);
-  const int64_t parts = file.integer_or("split.count", 1);
+  const int64_t parts = file.integer_or("split.count", 1), prediction = keys.integer_or("nextn_predict_layers", 0);
   require(parts <= 1, file.path(), " is one of ", parts, " parts of a model: join them (llama-gguf-split --merge)");
   const GgufTensor* embedding = file.find("token_embd.weight");
   require(embedding && embedding->shape.size() == 2, file.path(), ": token_embd.weight is missing, or no matrix");
   const int64_t vocabulary = embedding->shape[0], context = keys.integer_or("context_length", 2048);
-  const int64_t prediction = keys.integer_or("nextn_predict_layers", 0), heads = keys.need("attention.head_count");
+  const int64_t heads = keys.need("attention.head_count");
   const bool latent = keys.arch == "deepseek2";
 
   JsonWriter json;

@@ -320,6 +320,8 @@ TEST(GgufModel, NamesWhatDoesNotFit) {
   EXPECT_TRUE(contains(with_keys([](GgufWriter& out) { out.integer("split.count", 3); }), "one of 3 parts"));
   EXPECT_TRUE(contains(with_keys([](GgufWriter& out) { out.floats("blk.0.mystery", {2}, {1, 2}); }), "blk.0.mystery does not belong"));
   EXPECT_TRUE(contains(with_keys([](GgufWriter& out) { out.floats("rope_freqs.weight", {2}, {1, 2}); }), "factors"));
+  EXPECT_TRUE(contains(with_keys([](GgufWriter& out) { out.key("llama.nextn_predict_layers", 5), GgufWriter::put<int32_t>(out.keys, -3); }), "is -3"));
+  EXPECT_TRUE(contains(with_keys([](GgufWriter& out) { out.real("llama.rope.scaling.factor", NAN), out.string("llama.rope.scaling.type", "linear"); }), "not finite"));
   GgufWriter mamba;
   mamba.string("general.architecture", "mamba");
   EXPECT_TRUE(contains(message(mamba.bytes()), "\"mamba\"; known are llama"));
