@@ -59,7 +59,7 @@ DS_OP_CPU(grouped_linear_backward_weight, dy, (const Tensor& dy, const Tensor& o
 
 // ---- Embedding ----
 
-// y[T, H] = w[tokens[T]]; an id outside [0, V) is an Error.
+// y[T, H] = w[tokens[T]], from rows or panels of any dtype; an id outside [0, V) is an Error.
 DS_OP_CPU(embedding, w, (const Tensor& w, const Tensor& tokens, const Tensor& y), (w, tokens, y))
 // dw[tokens[t]] += dy[t], in the order of t.
 DS_OP_CPU(embedding_backward, dy, (const Tensor& dy, const Tensor& tokens, const Tensor& dw), (dy, tokens, dw))
@@ -184,7 +184,11 @@ DS_OP(adamw, p, (const Tensor& p, const Tensor& g, const Tensor& m, const Tensor
 // ---- Packing ----
 
 // A weight [N, K] (or experts [E, N, K]) repacked once as panels for repeated products on the CPU; the memory is the
-// arena's. f32, f16, bf16 and q4 keep their dtype. linear and grouped_linear take either layout and give the same bits.
+// arena's. f32, f16 and bf16 keep their dtype. linear and grouped_linear take either layout and give the same bits.
 Tensor pack(const Tensor& w, Arena& arena);
+// The same in two steps: a weight [n, k] in panels, or [experts, n, k] where experts > 0, its memory from the arena and
+// unset; and filling it, or an item of it, from rows that lie one after the other at `from`, not aligned (in a file).
+Tensor make_panels(Arena& arena, DType dtype, int64_t experts, int64_t n, int64_t k);
+void set_panels(const Tensor& w, const void* from);
 
 }  // namespace ds
