@@ -145,7 +145,7 @@ int main(int argc, char** argv) {
         if (m == 512 && n == 32000 && f.name != "q8 row") continue;
         Arena arena;
         // Few rows wait for memory: weights in turn, so many that no cache holds them.
-        const int64_t count = m >= 16 ? 1 : std::max<int64_t>(1, static_cast<int64_t>(200e6 / weight_bytes(f, n, k)));
+        const int64_t count = m >= 16 ? 1 : std::max<int64_t>(1, static_cast<int64_t>(atof(getenv("ROT")) / weight_bytes(f, n, k)));
         std::vector<Tensor> weights;
         for (int64_t i = 0; i < count; ++i) weights.push_back(random_weight(arena, f, n, k, static_cast<uint64_t>(i)));
         std::vector<float> x(static_cast<size_t>(m * k)), y(static_cast<size_t>(m * n));

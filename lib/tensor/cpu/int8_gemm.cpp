@@ -44,8 +44,7 @@ namespace int8 {
 
 // The register block: 24 sums of 32 registers (AVX-512), or 8 of 16. One or two rows wait for memory: more panels.
 constexpr bool kWide = kParts == 1;
-constexpr int kPanels = kWide ? 2 : 1, kPanelsOfFew = kWide ? 4 : 2;
-constexpr int kFewRows = 2;
+constexpr int kPanels = kWide ? 2 : 1, kPanelsOfTwo = kWide ? 4 : 2, kPanelsOfOne = 4;
 constexpr int kRows = kWide ? 12 : 4;
 
 // Calls run with the rows of a block, of those that are compiled, that holds `rows`.
@@ -170,7 +169,7 @@ void run_block(const Int8Work& w, int64_t tile, int64_t panel) {
 
 template <class Format, int MR>
 void compute_part(const Int8Part& part) {
-  constexpr int NP = MR <= kFewRows ? kPanelsOfFew : kPanels;
+  constexpr int NP = MR == 1 ? kPanelsOfOne : MR == 2 ? kPanelsOfTwo : kPanels;
   for (int64_t panel = part.p0; panel < part.p1; panel += NP)
     for (int64_t tile = part.t0; tile < part.t1; ++tile) run_block<Format, MR, NP>(*part.work, tile, panel);
 }

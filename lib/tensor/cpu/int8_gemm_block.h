@@ -203,6 +203,7 @@ HWY_INLINE void block(const Tensor& w, const Panels<NP>& panels, int64_t steps, 
       shift[v] = Format::shift_of(load_zeros(w, at));
     }
     for (const int64_t end = std::min(steps, step + group_steps); step < end; ++step) {
+      HWY_UNROLL(4) for (int j = 0; j < NP; ++j) __builtin_prefetch(panels.values[j] + (step + NP * steps) * 64, 0, 2);
       typename Format::Weights b[NV];
       HWY_UNROLL(16) for (int v = 0; v < NV; ++v)
         b[v] = Format::weights(panels.values[v / kParts] + step * 64 + v % kParts * kWidth * 4, shift[v]);
