@@ -17,6 +17,7 @@
 #include "base/rng.h"
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/int8_gemm.h"
+#include "tensor/quantized.h"
 
 namespace {
 using namespace ds;
@@ -96,26 +97,14 @@ struct Format {
 };
 
 Tensor random_weight(Arena& arena, const Format& f, int64_t n, int64_t k, uint64_t stream) {
-  const bool q4 = f.dtype == DType::q4;
-  const int64_t group = f.group_size ? f.group_size : k, panels = (n + 15) / 16, groups = (k + group - 1) / group;
-  const auto bytes = static_cast<size_t>(panels * (q4 ? (k + 7) / 8 : (k + 3) / 4) * 64), count = static_cast<size_t>(panels * groups * 16);
-  Tensor w = make_tensor(arena.allocate(bytes), f.dtype, {n, k});
-  w.layout = Layout::panels, w.group_size = static_cast<int>(group), w.scale_dtype = DType::f32;
+  const Tensor w = make_quantized(arena, 0, n, k, {f.dtype, f.group_size ? f.group_size : k, DType::f32, f.zeros, f.mins});
   const Rng rng{3, stream};
-  for (size_t i = 0; i < bytes / 8; ++i) w.as<uint64_t>()[i] = rng.bits(i);
-  float* const scales = static_cast<float*>(arena.allocate(count * 4));
-  std::fill_n(scales, count, 0.01f);
-  w.scales = scales;
-  if (f.zeros) {
-    uint8_t* const zeros = static_cast<uint8_t*>(arena.allocate(count));
-    std::fill_n(zeros, count, uint8_t{8});
-    w.zeros = zeros;
-  }
-  if (f.mins) {
-    float* const mins = static_cast<float*>(arena.allocate(count * 4));
-    std::fill_n(mins, count, 0.1f);
-    w.mins = mins;
-  }
+  std::vector<uint8_t> values(static_cast<size_t>(n * k));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint8_t>(rng.bits(i) & (f.dtype == DType::q4 ? 15 : 255));
+  const auto groups = static_cast<size_t>(n * cpu::groups_of(w));
+  const std::vector<float> scales(groups, 0.01f), mins(f.mins ? groups : 0, 0.1f);
+  const std::vector<uint8_t> zeros(f.zeros ? groups : 0, 8);
+  set_quantized(w, {values, scales, zeros, mins});
   return w;
 }
 
@@ -145,7 +134,7 @@ int main(int argc, char** argv) {
         if (m == 512 && n == 32000 && f.name != "q8 row") continue;
         Arena arena;
         // Few rows wait for memory: weights in turn, so many that no cache holds them.
-        const int64_t count = m >= 16 ? 1 : std::max<int64_t>(1, static_cast<int64_t>(atof(getenv("ROT")) / weight_bytes(f, n, k)));
+        const int64_t count = m >= 16 ? 1 : std::max<int64_t>(1, static_cast<int64_t>(200e6 / weight_bytes(f, n, k)));
         std::vector<Tensor> weights;
         for (int64_t i = 0; i < count; ++i) weights.push_back(random_weight(arena, f, n, k, static_cast<uint64_t>(i)));
         std::vector<float> x(static_cast<size_t>(m * k)), y(static_cast<size_t>(m * n));
@@ -153,7 +142,7 @@ int main(int argc, char** argv) {
         for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(rng.normal(i));
         const double seconds = best_seconds(budget, [&] {
           for (const Tensor& w : weights) {
-            const cpu::Int8Product product{m, x.data(), k, w, y.data(), n, false};
+            const cpu::Product product{.m = m, .n = n, .k = k, .a = x.data(), .a_row = k, .b = w, .c = y.data(), .c_row = n};
             cpu::multiply_int8({&product, 1});
           }
         }) / static_cast<double>(count);

@@ -20,13 +20,14 @@
 namespace ds::cpu {
 // A product and its rounded activations: tiles of `mr` rows, the last one filled up with zeros.
 struct Int8Work {
-  const Int8Product* product = nullptr;
+  const Product* product = nullptr;
   int64_t k = 0, panels = 0, groups = 0;
   int64_t group_size = 0;            // at most k
   int64_t steps = 0, group_steps = 0;  // of k, kSteps of the format at a time
   int64_t mr = 0, tiles = 0, tile_bytes = 0;
   int8_t* x = nullptr;               // [tiles][steps][mr][kBytes]
-  int32_t* sums = nullptr;           // [tiles][groups][mr]
+  int32_t* offsets = nullptr;        // [tiles][groups][mr]: sums of the activations, as the register block takes them
+  float* sums = nullptr;
   float* scales = nullptr;           // [tiles][mr]
   bool vnni = false;
 };
@@ -64,7 +65,7 @@ void with_rows(int64_t rows, const Run& run) {
 
 template <class Run>
 void with_format(const Int8Work& work, const Run& run) {
-  const bool q4 = work.product->w.dtype == DType::q4;
+  const bool q4 = work.product->b.dtype == DType::q4;
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
   if (work.vnni) return q4 ? run(Q4<true>()) : run(Q8<true>());
 #endif
@@ -111,12 +112,13 @@ void round_tile_of(const Int8Work& w, int64_t tile) {
   constexpr int64_t kChunk = 1024;  // a multiple of every kSteps
   alignas(64) int8_t q[kChunk + kLanes];
   int8_t* const x = w.x + tile * w.tile_bytes;
-  int32_t* const sums = w.sums + tile * w.groups * w.mr;
+  const int64_t first_sum = tile * w.groups * w.mr;
+  int32_t* const sums = w.offsets + first_sum;
   std::fill_n(sums, w.groups * w.mr, 0);
-  const Int8Product& p = *w.product;
+  const Product& p = *w.product;
   for (int64_t i = 0; i < w.mr; ++i) {
     const int64_t m = tile * w.mr + i;
-    const float* const row = p.x + m * p.x_row;
+    const float* const row = p.a + m * p.a_row;
     float scale = 0, inverse = 0;
     if (m < p.m) row_scale(row, w.k, scale, inverse);
     w.scales[tile * w.mr + i] = scale;
@@ -134,31 +136,35 @@ void round_tile_of(const Int8Work& w, int64_t tile) {
       }
     }
   }
+  for (int64_t i = 0; i < w.groups * w.mr; ++i) {
+    w.sums[first_sum + i] = static_cast<float>(sums[i]);
+    sums[i] *= -Format::kOffset;
+  }
 }
 
 // ---- Products ----
 
 template <class Format, int MR, int NP>
 void run_block(const Int8Work& w, int64_t tile, int64_t panel) {
-  const Int8Product& p = *w.product;
+  const Product& p = *w.product;
   Panels<NP> panels;
   for (int j = 0; j < NP; ++j) {
     const int64_t at = std::min(panel + j, w.panels - 1);  // past the last one: again, and not stored
-    panels.values[j] = p.w.as<const uint8_t>() + at * w.steps * 64;
+    panels.values[j] = p.b.as<const uint8_t>() + at * w.steps * 64;
     panels.group[j] = at * w.groups;
   }
   hn::Vec<FloatTag> total[MR][NP * kParts];
-  block<Format, MR, NP>(p.w, panels, w.steps, w.group_steps, w.x + tile * w.tile_bytes, w.sums + tile * w.groups * MR, total);
-  const int64_t n = p.w.shape[0];
+  block<Format, MR, NP>(p.b, panels, w.steps, w.group_steps, w.x + tile * w.tile_bytes, w.offsets + tile * w.groups * MR,
+                        w.sums + tile * w.groups * MR, total);
   HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
     const int64_t m = tile * MR + i;
     if (m >= p.m) break;
     const F32x16 scale = w.scales[m];
     HWY_UNROLL(4) for (int j = 0; j < NP; ++j) {
       const int64_t first = (panel + j) * static_cast<int64_t>(kLanes);
-      if (first >= n) break;
-      float* const y = p.y + m * p.y_row + first;
-      const auto count = static_cast<size_t>(n - first);
+      if (first >= p.n) break;
+      float* const y = p.c + m * p.c_row + first;
+      const auto count = static_cast<size_t>(p.n - first);
       F32x16 value;
       HWY_UNROLL(4) for (size_t part = 0; part < kParts; ++part) value.v[part] = total[i][j * kParts + part];
       value = value * scale;
@@ -223,19 +229,18 @@ bool use_vnni(bool use) {
   return use && processor_has_vnni() && simd_width() == "avx512";
 }
 
-static Int8Work work_of(const Int8Product& p) {
-  const Tensor& w = p.w;
-  require((w.dtype == DType::q4 || w.dtype == DType::q8) && w.layout == Layout::panels && w.rank == 2,
+static Int8Work work_of(const Product& p) {
+  const Tensor& w = p.b;
+  require((w.dtype == DType::q4 || (w.dtype == DType::q8 && !w.zeros)) && w.layout == Layout::panels && w.rank == 2 && w.scales,
           "8-bit activations take a q4 or q8 weight [N, K] in panels, not ", describe(w));
-  const int64_t k = w.shape[1], group_size = std::min<int64_t>(w.group_size, k), unit = w.dtype == DType::q4 ? 8 : 4;
-  require(w.scales && group_size > 0 && (group_size == k || group_size % unit == 0), describe(w),
-          ": its scales are for groups of ", w.group_size, ", where a multiple of ", unit, " or all inputs are expected");
-  const int64_t longest = w.dtype == DType::q8 && w.zeros ? kLongestGroup / 4 : kLongestGroup;
-  require(group_size <= longest, describe(w), ": with 8-bit activations a group has at most ", longest, " inputs, not ",
-          group_size);
+  const int64_t group_size = std::min<int64_t>(w.group_size, p.k), unit = steps_per_word(w.dtype);
+  require(group_size > 0 && (group_size == p.k || group_size % unit == 0), describe(w), " has groups of ", w.group_size,
+          ", where a multiple of ", unit, " or all inputs are expected");
+  require(group_size <= kLongestGroup, describe(w), ": with 8-bit activations a group has at most ", kLongestGroup,
+          " inputs, not ", group_size);
   Int8Work work;
-  work.product = &p, work.k = k, work.group_size = group_size;
-  work.panels = panel_rows(w.shape[0]) / kPanel, work.groups = (k + group_size - 1) / group_size;
+  work.product = &p, work.k = p.k, work.group_size = group_size;
+  work.panels = panel_rows(p.n) / kPanel, work.groups = (p.k + group_size - 1) / group_size;
   work.vnni = vnni_wanted && processor_has_vnni();
   return work;
 }
@@ -247,7 +252,8 @@ static void allocate(std::span<Int8Work> works) {
   const auto each_array = [&](const auto& body) {
     for (Int8Work& w : works) {
       body(w.x, w.tiles * w.tile_bytes);
-      body(w.sums, w.tiles * w.groups * w.mr * static_cast<int64_t>(sizeof(int32_t)));
+      body(w.offsets, w.tiles * w.groups * w.mr * static_cast<int64_t>(sizeof(int32_t)));
+      body(w.sums, w.tiles * w.groups * w.mr * static_cast<int64_t>(sizeof(float)));
       body(w.scales, w.tiles * w.mr * static_cast<int64_t>(sizeof(float)));
     }
   };
@@ -282,11 +288,11 @@ static void cut(const Int8Work& w, std::vector<Int8Part>& parts) {
       parts.push_back({&w, t, std::min(w.tiles, t + tiles), panel, std::min(w.panels, panel + width)});
 }
 
-void multiply_int8(std::span<const Int8Product> products) {
+void multiply_int8(std::span<const Product> products) {
   std::vector<Int8Work> works;
   works.reserve(products.size());
-  for (const Int8Product& p : products) {
-    if (p.m == 0) continue;
+  for (const Product& p : products) {
+    if (p.m == 0 || p.n == 0) continue;
     works.push_back(work_of(p));
     DS_SIMD_DISPATCH(plan)(works.back());
   }

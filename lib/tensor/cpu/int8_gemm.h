@@ -11,28 +11,17 @@
 //
 // (W8A8 checkpoints of compressed-tensors divide by 127.5 and keep -128; q differs from theirs by rounding only.)
 #pragma once
-#include <cstdint>
 #include <span>
 
-#include "tensor/tensor.h"
+#include "tensor/cpu/gemm.h"
 
 namespace ds::cpu {
 
-// y[m, n] (+)= x[m, k] w[n, k]^T.
-struct Int8Product {
-  int64_t m = 0;
-  const float* x = nullptr;
-  int64_t x_row = 0;
-  Tensor w;                          // 2-d, q4 or q8 in panels (tensor/quantized.h)
-  float* y = nullptr;
-  int64_t y_row = 0;
-  bool accumulate = false;
-};
-
-// Computes the products on all threads. They must not overlap in y. A group of more than kLongestGroup inputs (a quarter
-// of it where a q8 weight has zeros) is an Error: its sum may not fit 32 bits.
+// Computes products by a weight (Form::weight, a_step 1), q4 or q8 in panels, on all threads. They must not overlap in c.
+// Weights that are something else, and groups of more than kLongestGroup inputs, whose sums may not fit 32 bits, are an
+// Error.
 constexpr int64_t kLongestGroup = 1 << 17;
-void multiply_int8(std::span<const Int8Product> products);
+void multiply_int8(std::span<const Product> products);
 
 // Whether the VNNI instructions are used where the processor has them (they are unless this says no), so that tests and
 // benchmarks reach the path without. Returns whether they are in use at the widest vectors. Not to be called while

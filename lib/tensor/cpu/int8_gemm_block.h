@@ -162,47 +162,41 @@ HWY_INLINE Words load_zeros(const Tensor& w, int64_t at) {
 
 // total += the group's dot products in f32, scaled. Loops over registers and not lambdas (simd.h) here and in block():
 // with those the compiler keeps the sums in memory.
-template <class Format, int MR, int NP>
-HWY_INLINE void add_group(const Tensor& w, const Panels<NP>& panels, int64_t g, const int32_t* sums,
-                          Words (&dot)[MR][NP * kParts], hn::Vec<FloatTag> (&total)[MR][NP * kParts]) {
+template <int MR, int NP>
+HWY_INLINE void add_group(const Tensor& w, const Panels<NP>& panels, int64_t g, const float* sums,
+                          const Words (&dot)[MR][NP * kParts], hn::Vec<FloatTag> (&total)[MR][NP * kParts]) {
   HWY_UNROLL(16) for (int v = 0; v < NP * static_cast<int>(kParts); ++v) {
     const int64_t at = (panels.group[v / kParts] + g) * static_cast<int64_t>(kLanes) + v % kParts * kWidth;
-    if constexpr (Format::kSteps == 4) {  // q4 has its zeros in the bytes
-      if (w.zeros) {
-        const Words zero = load_zeros(w, at);
-        HWY_UNROLL(16) for (int i = 0; i < MR; ++i) dot[i][v] = hn::Sub(dot[i][v], hn::Mul(zero, hn::Set(IntTag(), sums[i])));
-      }
-    }
     const auto scale = load_scales(w, at);
     HWY_UNROLL(16) for (int i = 0; i < MR; ++i)
       total[i][v] = hn::MulAdd(hn::ConvertTo(FloatTag(), dot[i][v]), scale, total[i][v]);
     if (w.mins) {
       const auto min = hn::LoadU(FloatTag(), w.mins + at);
       HWY_UNROLL(16) for (int i = 0; i < MR; ++i)
-        total[i][v] = hn::NegMulAdd(hn::Set(FloatTag(), static_cast<float>(sums[i])), min, total[i][v]);
+        total[i][v] = hn::NegMulAdd(hn::Set(FloatTag(), sums[i]), min, total[i][v]);
     }
   }
 }
 
-// total[MR][NP panels] = activations x[steps][MR][kBytes] times NP panels, without the activations' scale.
-// sums[groups][MR] are the sums of the activations.
+// total[MR][NP panels] = activations x[steps][MR][kBytes] times NP panels, without the activations' scale. offsets and
+// sums, [groups][MR]: the sums of the activations, as they are and times -kOffset.
 template <class Format, int MR, int NP>
 HWY_INLINE void block(const Tensor& w, const Panels<NP>& panels, int64_t steps, int64_t group_steps,
-                      const int8_t* HWY_RESTRICT x, const int32_t* HWY_RESTRICT sums, hn::Vec<FloatTag> (&total)[MR][NP * kParts]) {
+                      const int8_t* HWY_RESTRICT x, const int32_t* HWY_RESTRICT offsets, const float* HWY_RESTRICT sums,
+                      hn::Vec<FloatTag> (&total)[MR][NP * kParts]) {
   constexpr int NV = NP * kParts;
   HWY_UNROLL(16) for (int i = 0; i < MR; ++i)
     HWY_UNROLL(16) for (int v = 0; v < NV; ++v) total[i][v] = hn::Zero(FloatTag());
-  for (int64_t g = 0, step = 0; step < steps; ++g, sums += MR) {
+  for (int64_t g = 0, step = 0; step < steps; ++g, offsets += MR, sums += MR) {
     Words dot[MR][NV], shift[NV];
-    HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
-      const Words offset = hn::Set(IntTag(), static_cast<int32_t>(0u - Format::kOffset * static_cast<uint32_t>(sums[i])));
-      HWY_UNROLL(16) for (int v = 0; v < NV; ++v) dot[i][v] = offset;
-    }
+    HWY_UNROLL(16) for (int i = 0; i < MR; ++i)
+      HWY_UNROLL(16) for (int v = 0; v < NV; ++v) dot[i][v] = hn::Set(IntTag(), offsets[i]);
     HWY_UNROLL(16) for (int v = 0; v < NV; ++v) {
       const int64_t at = (panels.group[v / kParts] + g) * static_cast<int64_t>(kLanes) + v % kParts * kWidth;
       shift[v] = Format::shift_of(load_zeros(w, at));
     }
     for (const int64_t end = std::min(steps, step + group_steps); step < end; ++step) {
+      // The panels after these: they begin before the processor could see a pattern.
       HWY_UNROLL(4) for (int j = 0; j < NP; ++j) __builtin_prefetch(panels.values[j] + (step + NP * steps) * 64, 0, 2);
       typename Format::Weights b[NV];
       HWY_UNROLL(16) for (int v = 0; v < NV; ++v)
@@ -213,7 +207,7 @@ HWY_INLINE void block(const Tensor& w, const Panels<NP>& panels, int64_t steps, 
       }
       x += MR * Format::kBytes;
     }
-    add_group<Format, MR, NP>(w, panels, g, sums, dot, total);
+    add_group<MR, NP>(w, panels, g, sums, dot, total);
   }
 }
 
