@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "tensor/cpu/arguments.h"
 #include "tensor/cpu/gemm.h"
+#include "tensor/cpu/int8_gemm.h"
 #include "tensor/ops.h"
 
 namespace ds::cpu {
@@ -23,7 +24,8 @@ static void check_weight(const char* op, const Tensor& w, int rank) {
   require(known || quantized(w.dtype), op, ": a weight is f32, f16, bf16, q4, q8 or f8_e4m3, not ", describe(w));
   require(known || (w.layout == Layout::panels && w.scales && w.group_size > 0), op, ": ", describe(w),
           " was not made by make_quantized");
-  require(!w.int8_activations, op, ": products with 8-bit activations are not computed in f32");
+  require(!w.int8_activations || w.dtype == DType::q4 || w.dtype == DType::q8, op, ": 8-bit activations are for q4 and q8, not ",
+          describe(w));
 }
 
 static void check_f32_rows(const char* op, const Tensor& w, int rank) {
@@ -72,13 +74,19 @@ static Product backward_weight(const Tensor& dy, const Tensor& x, const Tensor& 
           .form = Form::steps, .b = x, .c = dw.f32(), .c_row = dw.row_stride, .accumulate = true};
 }
 
+// Products with weights that are alike but for their numbers.
+static void multiply_as_weights_say(std::span<const Product> products) {
+  if (!products.empty() && products[0].b.int8_activations) return multiply_int8(products);
+  multiply(products);
+}
+
 void linear(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
   check_weight("linear", w, 2);
   check_activation("linear", "x", x, x.shape[0], w.shape[1]);
   check_activation("linear", "y", y, x.shape[0], w.shape[0]);
   std::vector<float> gathered;
   const Product product = forward(in_order_of(w, x, gathered), w, y, accumulate);
-  multiply({&product, 1});
+  multiply_as_weights_say({&product, 1});
 }
 
 void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate) {
@@ -108,7 +116,7 @@ static void grouped(const Tensor& offsets, int64_t experts, const Make& make) {
     const int64_t begin = offsets.i32()[e], count = offsets.i32()[e + 1] - begin;
     if (count > 0) products.push_back(make(e, begin, count));
   }
-  multiply(products);
+  multiply_as_weights_say(products);
 }
 
 void grouped_linear(const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y) {
