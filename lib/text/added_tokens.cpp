@@ -76,20 +76,20 @@ void AddedTokens::split(std::string_view text, std::vector<Part>& parts) const {
     if (token->single_word && ((begin > 0 && is_word16(code_at(text, previous_start(text, begin)))) ||
                                (end < text.size() && is_word16(code_at(text, end)))))
       continue;
-    if (token->lstrip)
-      while (begin > done) {
+    if (token->lstrip) {
+      while (begin > 0) {
         const size_t before = previous_start(text, begin);
         if (!is_space(code_at(text, before))) break;
         begin = before;
       }
+      begin = std::min(std::max(begin, done), end);
+    }
     if (token->rstrip)
       while (end < text.size() && is_space(code_at(text, end))) end += utf8_length(text[end]);
-    begin = std::max(begin, done);
-    end = std::max(end, begin);
+    // A token within what the one before stripped is found all the same, and the text goes on behind it.
     if (done < begin) parts.push_back({done, begin, -1});
     parts.push_back({begin, end, token->id});
     done = end;
-    at = std::max(at, end);
   }
   if (done < text.size()) parts.push_back({done, text.size(), -1});
 }

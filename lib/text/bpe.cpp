@@ -100,17 +100,20 @@ void Bpe::note_joins(const std::vector<TokenMerge>& merges) {
     if (left.empty() || right.empty()) return;
     joins_[join_hash(last_character(left), decode_utf8(right, at))] = true;
   }
+  const bool whole = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1) == std::end(byte_ids_);
+  may_vanish_ = options_.unk_token.empty() && !(options_.byte_fallback && whole);
   may_cut_ = true;
 }
 
-// The parts of a piece that no merge crosses. An unknown character stays with the one before it, with which it may fuse.
+// The parts of a piece that no merge crosses. An unknown character stays with the one before it, with which it may fuse, and if it
+// may vanish with the one after it, which then has another neighbour.
 void Bpe::cut(std::string_view piece, std::vector<TextRange>& parts) const {
   size_t begin = 0, at = 0;
   char32_t previous = decode_utf8(piece, at);
   while (at < piece.size()) {
     const size_t here = at;
     const char32_t c = decode_utf8(piece, at);
-    if (!joins_[join_hash(previous, c)] && character_id(c) >= 0) {
+    if (!joins_[join_hash(previous, c)] && character_id(c) >= 0 && (!may_vanish_ || character_id(previous) >= 0)) {
       parts.push_back({begin, here});
       begin = here;
     }

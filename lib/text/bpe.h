@@ -72,7 +72,7 @@ class Bpe {
   std::vector<int32_t> basic_ids_;     // of characters below U+10000; -1 where missing
   FlatMap<int32_t> other_ids_;         // of those above
   std::vector<bool> joins_;            // by hash of two characters: some merge may join what ends and begins with them
-  bool may_cut_ = false;
+  bool may_cut_ = false, may_vanish_ = false;
   int32_t unk_id_ = -1;
   uint32_t owner_;
 };

@@ -14,7 +14,8 @@ constexpr std::string_view space =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view no_space =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
-constexpr std::string_view word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+constexpr std::string_view word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";  // in a class
+constexpr std::string_view single_word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";  // by itself
 constexpr std::string_view hexadecimal = "0-9a-fA-F";
 constexpr int many = 1000, most_choices = 8;
 
@@ -26,6 +27,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 10> posix_cl
 constexpr std::array<std::pair<std::string_view, std::string_view>, 7> property_names = {{
     {"letter", "L"}, {"mark", "M"}, {"number", "N"}, {"punctuation", "P"}, {"symbol", "S"}, {"separator", "Z"}, {"other", "C"},
 }};
+
+constexpr std::array<std::string_view, 12> binary_properties = {
+    "any", "alphabetic", "uppercase", "lowercase", "white_space", "emoji", "emoji_presentation", "extended_pictographic", "ideographic",
+    "math", "dash", "hex_digit"};
 
 struct Translator {
   std::string_view in, where;
@@ -58,7 +63,9 @@ struct Translator {
       if (lower == theirs) name = ours;
     for (const auto& [theirs, members] : posix_classes)
       if (lower == theirs) return cat(negated ? "[^" : "[", members, "]");
-    return cat(negated ? "\\P{" : "\\p{", name, "}");
+    // What is no category and no such property is a script; PCRE2 would take its extensions, too.
+    const bool script = name.size() > 2 && std::find(binary_properties.begin(), binary_properties.end(), lower) == binary_properties.end();
+    return cat(negated ? "\\P{" : "\\p{", script ? "sc:" : "", name, "}");
   }
 
   // One escape, `at` behind the backslash. Members of a class go to `members`, what only a class of its own can say is
@@ -74,8 +81,8 @@ struct Translator {
     switch (c) {
       case 's': return set(space);
       case 'S': return set(no_space);
-      case 'w': return set(word);
-      case 'W': return cat("[^", word, "]");
+      case 'w': return set(members ? word : single_word);
+      case 'W': return cat("[^", members ? word : single_word, "]");
       case 'h': return set(hexadecimal);
       case 'H': return cat("[^", hexadecimal, "]");
       case 'p': case 'P': {
@@ -92,8 +99,11 @@ struct Translator {
           if (c == 'B') refuse("\\B in a class");
           return set("\\x{8}");
         }
-        return c == 'b' ? cat("(?:(?<=[", word, "])(?![", word, "])|(?<![", word, "])(?=[", word, "]))")
-                        : cat("(?:(?<=[", word, "])(?=[", word, "])|(?<![", word, "])(?![", word, "]))");
+        {
+          const std::string in_word = cat("[", single_word, "]");
+          return c == 'b' ? cat("(?:(?<=", in_word, ")(?!", in_word, ")|(?<!", in_word, ")(?=", in_word, "))")
+                          : cat("(?:(?<=", in_word, ")(?=", in_word, ")|(?<!", in_word, ")(?!", in_word, "))");
+        }
       case 'Q': case 'E': case 'N': case 'C': case 'K': case 'M': case 'c': case 'y': case 'Y': case 'O':
         refuse(cat("\\", std::string(1, c)));
       default: break;

@@ -116,7 +116,7 @@ Pretokenizer::Pretokenizer(Pretokenizer&&) noexcept = default;
 
 void Pretokenizer::use_scanners() {
   for (size_t i = 0; i < steps_.size(); ++i) {
-    const auto is = [&](size_t at, size_t pattern) { return at < steps_.size() && steps_[at]->pattern == deepseek3_patterns[pattern]; };
+    const auto is = [&](size_t at, size_t pattern) { return at < steps_.size() && same_pattern(steps_[at]->pattern, deepseek3_patterns[pattern]); };
     if (is(i, 0) && is(i + 1, 1) && is(i + 2, 2)) {
       steps_[i]->scanner = scan_deepseek3;
       steps_.erase(steps_.begin() + static_cast<ptrdiff_t>(i) + 1, steps_.begin() + static_cast<ptrdiff_t>(i) + 3);

@@ -1,6 +1,7 @@
 #include "text/scanners.h"
 
 #include <cstdint>
+#include <string>
 
 #include "text/character_classes.h"
 
@@ -229,11 +230,20 @@ void scan_deepseek3(std::string_view text, TextRange range, std::vector<TextRang
   }
 }
 
+bool same_pattern(std::string_view one, std::string_view two) {
+  const auto spelled = [](std::string_view pattern) {
+    std::string out;
+    for (const char c : pattern) c == '\r' ? out += "\\r" : c == '\n' ? out += "\\n" : out += c;
+    return out;
+  };
+  return spelled(one) == spelled(two);
+}
+
 Scanner scanner_of(std::string_view pattern) {
-  if (pattern == gpt2_pattern) return scan_gpt2;
-  if (pattern == llama3_pattern) return scan_llama3<3>;
-  if (pattern == qwen2_pattern) return scan_llama3<1>;
-  if (pattern == deepseek3_patterns[2]) return scan_deepseek3_rest;
+  if (same_pattern(pattern, gpt2_pattern)) return scan_gpt2;
+  if (same_pattern(pattern, llama3_pattern)) return scan_llama3<3>;
+  if (same_pattern(pattern, qwen2_pattern)) return scan_llama3<1>;
+  if (same_pattern(pattern, deepseek3_patterns[2])) return scan_deepseek3_rest;
   return nullptr;
 }
 

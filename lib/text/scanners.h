@@ -26,6 +26,8 @@ constexpr std::string_view deepseek3_patterns[] = {
     R"(\p{N}{1,3})", "[一-龥\u3040-ゟ゠-ヿ]+",
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 
+// Whether two patterns differ at most in line ends written as themselves or as \r and \n.
+bool same_pattern(std::string_view one, std::string_view two);
 // The scanner of an isolated Split at one of the first three, null for other patterns.
 Scanner scanner_of(std::string_view pattern);
 // The scanner of the three Splits in a row.

@@ -66,9 +66,12 @@ struct Tokenizer::Impl {
       put(token, id, model);
     }
     for (const AddedToken& token : parts.added) {
-      put(found_as(token), token.id, token.special ? special_added : plain_added);
+      put(found_as(token), token.id, plain_added);
       added_ids[token.content] = token.id;
     }
+    // Decoding skips the texts of special tokens: not the token whose normalised text is another.
+    for (const AddedToken& token : parts.added)
+      if (token.special && found_as(token) == token.content) kinds[static_cast<size_t>(token.id)] = special_added;
     for (const auto* ids : {&parts.special.before, &parts.special.after})
       for (const int32_t id : *ids) require(id <= highest, file, ": the post_processor's id ", id, " is no token");
   }

@@ -1,4 +1,5 @@
 // tokenizer.json, the file format of Hugging Face tokenizers.
+#include <iterator>
 #include <limits>
 
 #include "base/error.h"
@@ -83,6 +84,34 @@ Bpe read_bpe(const Json& model, bool byte_level, const std::string& where) {
   return Bpe(std::move(vocabulary), merges, {}, options, where);
 }
 
+// A score as the reader of Hugging Face tokenizers rounds it, which may be one bit from the nearest: equal sums of scores
+// decide between cuts. The digits make an integer, which is divided by a power of ten.
+double score_of(const Json& json, const std::string& where) {
+  const double nearest = json.as_double(where);
+  uint64_t digits = 0;
+  int decimals = 0;
+  bool point = false;
+  for (const char c : json.text) {
+    if (c == '-') continue;
+    if (c == '.') {
+      point = true;
+      continue;
+    }
+    if (c < '0' || c > '9') return nearest;  // an exponent: scores have none
+    const auto digit = static_cast<uint64_t>(c - '0');
+    if (digits > (std::numeric_limits<uint64_t>::max() - digit) / 10) {
+      if (!point) return nearest;
+      break;
+    }
+    digits = digits * 10 + digit;
+    decimals += point;
+  }
+  static constexpr double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+  if (decimals >= static_cast<int>(std::size(powers))) return nearest;
+  const double value = static_cast<double>(digits) / powers[decimals];
+  return json.text.starts_with('-') ? -value : value;
+}
+
 Unigram read_unigram(const Json& model, const std::string& where) {
   const Json *vocab = present(model, "vocab"), *unk = present(model, "unk_id");
   require(vocab && vocab->type == Json::Type::array, where, ": vocab is missing or no array");
@@ -90,7 +119,7 @@ Unigram read_unigram(const Json& model, const std::string& where) {
   tokens.reserve(vocab->items.size());
   for (const Json& item : vocab->items) {
     require(item.type == Json::Type::array && item.items.size() == 2, where, ": vocab: entry ", tokens.size(), " is no pair of token and score");
-    tokens.emplace_back(item.items[0].as_string(where + ": vocab"), item.items[1].as_double(where + ": vocab"));
+    tokens.emplace_back(item.items[0].as_string(where + ": vocab"), score_of(item.items[1], where + ": vocab"));
   }
   return Unigram(tokens, unk ? token_id(*unk, where + ": unk_id") : -1, flag(model, "byte_fallback", false, where), where);
 }

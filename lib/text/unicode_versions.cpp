@@ -127,8 +127,11 @@ const Entry* entry_of(std::span<const Entry> table, char32_t c) {
 
 bool in(std::span<const Range> table, char32_t c) { return entry_of(table, c) != nullptr; }
 
+bool is_after14(char32_t c) { return c >= after14[0].first && entry_of<Assigned>(after14, c); }
+
+// The installed utf8proc may be newer than Unicode 14.
 Category category14(char32_t c) {
-  return c > 0x10ffff ? Cn : static_cast<Category>(utf8proc_category(static_cast<utf8proc_int32_t>(c)));
+  return c > 0x10ffff || is_after14(c) ? Cn : static_cast<Category>(utf8proc_category(static_cast<utf8proc_int32_t>(c)));
 }
 
 bool is_ascii_punctuation(char32_t c) {
@@ -163,10 +166,8 @@ char32_t stand_in(char32_t c, Category category) {
 }  // namespace
 
 Category category16(char32_t c) {
-  const Category category = category14(c);
-  if (category != Cn) return category;
   const Assigned* entry = entry_of<Assigned>(after14, c);
-  return entry ? entry->category : Cn;
+  return entry ? entry->category : category14(c);
 }
 
 bool is_word16(char32_t c) {
@@ -190,7 +191,6 @@ std::string_view as_unicode14(std::string_view text, std::string& scratch) {
     const char32_t c = decode_utf8(text, at);
     // Below U+20000 ideographs and syllables, which most text outside ASCII is, have no gaps.
     if ((c >= 0x3400 && c < 0xa000) || (c >= 0xac00 && c < 0xd7a4)) continue;
-    if (c < 0x897 || category14(c) != Cn) continue;
     const Assigned* entry = entry_of<Assigned>(after14, c);
     if (!entry) continue;
     if (!copied) scratch.assign(text);
@@ -232,6 +232,6 @@ bool is_combining9(char32_t c) {
   return c == 0x1cf2 || c == 0x1cf3 || (is_mark(category14(c)) && !in(no_combining9, c));
 }
 
-bool is_inert9(char32_t c) { return c >= 0x7fd && in(inert9, c); }
+bool is_inert9(char32_t c) { return c >= inert9[0].first && (in(inert9, c) || is_after14(c)); }
 
 }  // namespace ds

@@ -1,8 +1,8 @@
 // Properties of characters by version of Unicode. The parts of Hugging Face tokenizers (0.23) follow different versions, and
 // the ids of a text depend on them: regular expressions follow Unicode 16 (Oniguruma 6.9.10), Digits and Lowercase
 // 17 (Rust's standard library), Punctuation and BertNormalizer 8 (unicode_categories), normalization forms and
-// StripAccents 9 or so (unicode-normalization-alignments). utf8proc gives Unicode 14; the tables of what differs were
-// read off that library, code point by code point.
+// StripAccents 9 or so (unicode-normalization-alignments). utf8proc gives Unicode 14 to 16; the tables of what
+// differs were read off that library, code point by code point.
 #pragma once
 #include <cstdint>
 #include <string>
