@@ -76,7 +76,7 @@ const Value* Render::find(int symbol, const ScopePtr& scope) const {
 Value Render::evaluate_name(const Expression& node, const ScopePtr& scope) {
   if (const Value* const value = find(node.symbol, scope)) return *value;
   const std::string& name = program_.symbols[static_cast<size_t>(node.symbol)];
-  require(name != "lipsum" && name != "cycler" && name != "joiner", "the function '", name, "' is not supported");
+  require(name != "self" && name != "lipsum" && name != "cycler" && name != "joiner", "'", name, "' is not supported");
   return undefined(budget_, cat("'", name, "' is undefined"));
 }
 

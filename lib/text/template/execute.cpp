@@ -278,7 +278,7 @@ Value Render::call_macro(const Statement& statement, const ScopePtr& scope, Argu
   const std::string what = cat("macro '", statement.text, "'");
   const ScopePtr body = inner(scope);
   auto& variables = body->variables;
-  std::vector<bool> used(arguments.named.size());
+  std::vector<bool> used(arguments.named.size()), is_given;
   const auto named = [&](std::string_view name) -> const Value* {
     for (size_t i = 0; i < arguments.named.size(); ++i)
       if (arguments.named[i].first == name) return used[i] = true, &arguments.named[i].second;
@@ -287,14 +287,13 @@ Value Render::call_macro(const Statement& statement, const ScopePtr& scope, Argu
   for (size_t i = 0; i < statement.parameters.size(); ++i) {
     const Parameter& parameter = statement.parameters[i];
     const Value* const given = i < arguments.positional.size() ? &arguments.positional[i] : named(parameter.name);
-    if (given != nullptr) variables.emplace_back(parameter.symbol, *given);
+    is_given.push_back(given != nullptr);
+    variables.emplace_back(parameter.symbol, given != nullptr ? *given : undefined(budget_, cat("parameter '", parameter.name, "' was not provided")));
   }
   for (size_t i = 0; i < statement.parameters.size(); ++i) {
-    const Parameter& parameter = statement.parameters[i];
-    if (std::ranges::find(variables, parameter.symbol, &std::pair<int, Value>::first) != variables.end()) continue;
-    Value value = parameter.otherwise ? evaluate(*parameter.otherwise, body)
-                                      : undefined(budget_, cat("parameter '", parameter.name, "' was not provided"));
-    variables.emplace_back(parameter.symbol, std::move(value));
+    if (is_given[i] || !statement.parameters[i].otherwise) continue;
+    Value value = evaluate(*statement.parameters[i].otherwise, body);
+    variables[i].second = std::move(value);
   }
   if (statement.takes_caller) {
     const Value* const given = named("caller");

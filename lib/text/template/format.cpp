@@ -150,7 +150,7 @@ bool is_real_type(char type) { return std::string_view("eEfFgG%").find(type) != 
 std::string format_value(Render& render, const Value& value, std::string_view text) {
   if (text.empty()) return str(render.budget(), value);
   const Spec spec = parse_spec(text);
-  if (value.is(Kind::integer) || (value.is(Kind::boolean) && spec.type != '\0' && spec.type != 's')) {
+  if (value.is(Kind::integer) || value.is(Kind::boolean)) {
     if (is_real_type(spec.type)) return format_real(spec, real_of(value));
     require(spec.type == '\0' || std::string_view("dxXob").find(spec.type) != std::string_view::npos, "the format '", text,
             "' does not go with int");
@@ -222,6 +222,10 @@ class Braces {
     Value value;
     size_t end = 0;
     const int64_t place = name.empty() ? next_++ : read_number(name, end, -1);
+    if (name.empty() || end == name.size()) {
+      has_given_places_ = has_given_places_ || !name.empty();
+      require(!has_given_places_ || next_ == 0, "a format with both '{}' and '{0}'");
+    }
     if (place >= 0 && end == name.size()) {
       require(static_cast<size_t>(place) < arguments_.positional.size(), "a format with more places than there are values");
       value = arguments_.positional[static_cast<size_t>(place)];
@@ -248,6 +252,7 @@ class Braces {
   Render& render_;
   const Arguments& arguments_;
   int64_t next_ = 0;
+  bool has_given_places_ = false;
 };
 
 int64_t whole_number(const Value& value, char type) {

@@ -48,8 +48,9 @@ bool is_python_space(char32_t code) { return is_space(code) || (code >= 0x1c && 
 bool is_identifier(std::string_view text) {
   bool first = true;
   for (size_t at = 0; at < text.size(); first = false) {
+    const size_t begin = at;
     const char32_t code = decode_utf8(text, at);
-    if (code != '_' && !is_letter(code) && (first || !(is_number(code) || is_mark(code)))) return false;
+    if (code != '_' && !is_letter(code) && (first || !(is_decimal(text.substr(begin, at - begin)) || is_mark(code)))) return false;
   }
   return !first;
 }
@@ -156,14 +157,13 @@ std::vector<std::string_view> split(std::string_view text, std::optional<std::st
     }
     parts.push_back(text.substr(0, at));
   }
-  if (!text.empty()) parts.push_back(limit < 0 ? text : strip(text, {}, false, true));
+  if (!text.empty()) parts.push_back(text);
   return parts;
 }
 
 std::vector<std::string_view> split_from_right(std::string_view text, std::optional<std::string_view> separator, int64_t limit) {
-  if (limit < 0) return split(text, separator, limit);
   std::vector<std::string_view> parts;
-  const auto more = [&] { return static_cast<int64_t>(parts.size()) < limit; };
+  const auto more = [&] { return limit < 0 || static_cast<int64_t>(parts.size()) < limit; };
   if (separator) {
     const std::string back(text.rbegin(), text.rend()), reversed(separator->rbegin(), separator->rend());
     for (size_t at = 0; more();) {
