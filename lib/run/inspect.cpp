@@ -159,6 +159,7 @@ std::string rope_kind(const RopeScaling& scaling) {
     case RopeScaling::Type::dynamic: return "dynamic";
     case RopeScaling::Type::llama3: return "llama3";
     case RopeScaling::Type::yarn: return "yarn";
+    case RopeScaling::Type::factors: return "given factors";
   }
   return "unknown";
 }
