@@ -95,5 +95,46 @@ TEST(ParallelFor, CoversEachIndexOnceInWholeGrains) {
   set_threads(0);
 }
 
+TEST(ParallelFor, RethrowsAnExceptionAndGoesOn) {
+  for (const size_t threads : {1u, 2u, 5u}) {
+    set_threads(threads);
+    for (int round = 0; round < 50; ++round) {
+      try {
+        parallel_for(64, 1, [](size_t begin, size_t end) {
+          if (begin <= 40 && 40 < end) throw std::runtime_error("at 40");
+        });
+        FAIL();
+      } catch (const std::runtime_error& error) {
+        EXPECT_STREQ(error.what(), "at 40");
+      }
+      std::atomic<size_t> sum{0};
+      parallel_for(64, 1, [&](size_t begin, size_t end) { sum += end - begin; });
+      ASSERT_EQ(sum, 64u);
+    }
+  }
+  set_threads(0);
+}
+
+// Loops one after the other with pauses (helpers fall asleep and wake), inside one another, and from several threads.
+TEST(ParallelFor, ManySmallLoopsFromSeveralThreads) {
+  set_threads(4);
+  std::vector<std::thread> callers;
+  std::atomic<size_t> total{0};
+  for (size_t c = 0; c < 3; ++c)
+    callers.emplace_back([&, c] {
+      for (size_t i = 0; i < 300; ++i) {
+        size_t sums[8] = {};
+        parallel_for(8, 1, [&](size_t begin, size_t end) {
+          for (size_t j = begin; j < end; ++j) parallel_for(5, 1, [&](size_t from, size_t to) { sums[j] += to - from; });
+        });
+        for (const size_t sum : sums) total += sum;
+        if (i % 50 == c) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+  for (auto& caller : callers) caller.join();
+  EXPECT_EQ(total, 3u * 300 * 40);
+  set_threads(0);
+}
+
 }  // namespace
 }  // namespace ds

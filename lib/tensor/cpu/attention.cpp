@@ -14,7 +14,7 @@
 #define DS_TENSOR_CPU_ATTENTION_TILE_
 namespace ds::cpu {
 
-constexpr size_t kTileItems = 32, kSpanBlocks = 4, kSpanKeys = kSpanBlocks * kKeyBlock, kSectionKeys = 1024;
+constexpr size_t kTileItems = 48, kSpanBlocks = 4, kSpanKeys = kSpanBlocks * kKeyBlock, kSectionKeys = 1024;
 
 struct AttentionItem {
   size_t first_key, position;  // it sees the keys first_key .. position

@@ -26,25 +26,26 @@ template <size_t R, size_t C>
 HWY_NOINLINE void score_vectors(const AttentionSpan& span, size_t head_dim, const float* q, float* scores, size_t first, bool fetching) {
   const float *keys[C], *next[C];
   F32x16 sum[R][C];
-  for (size_t j = 0; j < C; ++j) {
+  HWY_UNROLL(16) for (size_t j = 0; j < C; ++j) {
     const size_t block = (first + j) / kBlockVectors, at = (first + j) % kBlockVectors * kLanes;
     keys[j] = span.keys[block] + at;
     next[j] = span.next_keys[block] + at;
-    for (size_t r = 0; r < R; ++r) sum[r][j] = 0.0f;
+    HWY_UNROLL(16) for (size_t r = 0; r < R; ++r) sum[r][j] = 0.0f;
   }
   for (size_t k = 0; k < head_dim; ++k) {
     F32x16 x[C];
-    for (size_t j = 0; j < C; ++j) {
+    HWY_UNROLL(16) for (size_t j = 0; j < C; ++j) {
       x[j] = load(keys[j] + k * kKeyBlock);
       if (fetching) fetch(next[j] + k * kKeyBlock);
     }
-    for (size_t r = 0; r < R; ++r) {
-      const F32x16 a = q[r * head_dim + k];
-      for (size_t j = 0; j < C; ++j) sum[r][j] = mul_add(a, x[j], sum[r][j]);
+    const float* row = q + k;
+    HWY_UNROLL(16) for (size_t r = 0; r < R; ++r, row += head_dim) {
+      const F32x16 a = *row;
+      HWY_UNROLL(16) for (size_t j = 0; j < C; ++j) sum[r][j] = mul_add(a, x[j], sum[r][j]);
     }
   }
-  for (size_t r = 0; r < R; ++r)
-    for (size_t j = 0; j < C; ++j) store(sum[r][j], scores + r * kSpanKeys + (first + j) * kLanes);
+  HWY_UNROLL(16) for (size_t r = 0; r < R; ++r)
+    HWY_UNROLL(16) for (size_t j = 0; j < C; ++j) store(sum[r][j], scores + r * kSpanKeys + (first + j) * kLanes);
 }
 
 template <size_t R, size_t C>
@@ -58,7 +59,7 @@ HWY_INLINE void score_rows(const AttentionSpan& span, size_t head_dim, const flo
 // of 32 with AVX-512, 12 of 16 with AVX2 (where a vector is two).
 HWY_INLINE void score_items(const AttentionSpan& span, size_t head_dim, const float* q, float* scores, size_t count, size_t blocks) {
   constexpr bool wide = kParts == 1;
-  constexpr size_t kMany = wide ? 8 : 6, kSome = wide ? 4 : 3;
+  constexpr size_t kMany = wide ? 12 : 6, kSome = wide ? 4 : 3;
   size_t r = 0;
   for (; r + kMany <= count; r += kMany)
     score_rows<kMany, wide ? 2 : 1>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, r == 0);
@@ -75,8 +76,8 @@ HWY_NOINLINE void add_value_vectors(const AttentionSpan& span, size_t v_dim, con
                                     size_t end, size_t lanes, bool fetching) {
   F32x16 sum[R][C];
   const auto load_at = [&](const float* p, size_t j) HWY_ATTR { return C == 1 ? load(p, lanes) : load(p + j * kLanes); };
-  for (size_t r = 0; r < R; ++r)
-    for (size_t j = 0; j < C; ++j) sum[r][j] = load_at(out + r * v_dim + col, j);
+  HWY_UNROLL(16) for (size_t r = 0; r < R; ++r)
+    HWY_UNROLL(16) for (size_t j = 0; j < C; ++j) sum[r][j] = load_at(out + r * v_dim + col, j);
   for (size_t key = begin; key < end;) {
     const size_t block = key / kKeyBlock, stop = std::min(end, (block + 1) * kKeyBlock);
     const float* const values = span.values[block] + col;
@@ -84,18 +85,18 @@ HWY_NOINLINE void add_value_vectors(const AttentionSpan& span, size_t v_dim, con
     for (; key < stop; ++key) {
       const size_t row = key % kKeyBlock * v_dim;
       F32x16 x[C];
-      for (size_t j = 0; j < C; ++j) {
+      HWY_UNROLL(16) for (size_t j = 0; j < C; ++j) {
         x[j] = load_at(values + row, j);
         if (fetching) fetch(next + row + j * kLanes);
       }
-      for (size_t r = 0; r < R; ++r) {
+      HWY_UNROLL(16) for (size_t r = 0; r < R; ++r) {
         const F32x16 a = weights[r * kSpanKeys + key];
-        for (size_t j = 0; j < C; ++j) sum[r][j] = mul_add(a, x[j], sum[r][j]);
+        HWY_UNROLL(16) for (size_t j = 0; j < C; ++j) sum[r][j] = mul_add(a, x[j], sum[r][j]);
       }
     }
   }
-  for (size_t r = 0; r < R; ++r)
-    for (size_t j = 0; j < C; ++j) {
+  HWY_UNROLL(16) for (size_t r = 0; r < R; ++r)
+    HWY_UNROLL(16) for (size_t j = 0; j < C; ++j) {
       float* const to = out + r * v_dim + col + j * kLanes;
       if constexpr (C == 1)
         store(sum[r][j], to, lanes);
@@ -136,7 +137,7 @@ HWY_INLINE void add_value_items(const AttentionSpan& span, size_t v_dim, const A
 HWY_INLINE void add_values(const AttentionSpan& span, size_t v_dim, const AttentionItem* items, size_t count, const float* weights,
                            float* out) {
   constexpr bool wide = kParts == 1;
-  constexpr size_t kMany = wide ? 8 : 6, kSome = wide ? 4 : 3;
+  constexpr size_t kMany = wide ? 12 : 6, kSome = wide ? 4 : 3;
   size_t r = 0;
   for (; r + kMany <= count; r += kMany)
     add_value_items<kMany, wide ? 2 : 1>(span, v_dim, items + r, weights + r * kSpanKeys, out + r * v_dim, r == 0);
