@@ -1,6 +1,7 @@
 # Third-party libraries, each in the one room that wraps it (headers of other rooms never see them).
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
+find_package(TBB REQUIRED)
 
 # Highway: kernels are compiled for AVX2 (the baseline, whose x86-64-v3 lacks the AES instructions that Highway would ask
 # for) and AVX-512; on ARM for NEON only, whose 16 bytes are fixed.
@@ -25,7 +26,7 @@ ds_pkg(re2 re2)
 ds_pkg(fasttext fasttext)
 find_library(CLD2_LIBRARY cld2 REQUIRED)
 
-ds_links(base Threads::Threads PkgConfig::xxhash)
+ds_links(base TBB::tbb Threads::Threads PkgConfig::xxhash)
 ds_links(io PkgConfig::zstd PkgConfig::zlib PkgConfig::simdjson PkgConfig::tomlplusplus PkgConfig::hwy)
 ds_links(tensor PkgConfig::hwy)
 ds_links(text PkgConfig::hwy PkgConfig::pcre2 PkgConfig::utf8proc PkgConfig::re2 PkgConfig::fasttext ${CLD2_LIBRARY})

@@ -1,18 +1,25 @@
 #include "base/parallel.h"
 
-#include <atomic>
-#include <chrono>
+#include <tbb/global_control.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 namespace ds {
 
+static std::optional<tbb::global_control> control;
 static size_t thread_count = 0;
 
-void set_threads(size_t count) { thread_count = count == 0 ? std::max(1u, std::thread::hardware_concurrency()) : count; }
+void set_threads(size_t count) {
+  thread_count = count == 0 ? std::thread::hardware_concurrency() : count;
+  control.emplace(tbb::global_control::max_allowed_parallelism, thread_count);
+}
 
 size_t threads() {
   if (thread_count == 0) set_threads(0);
@@ -20,107 +27,6 @@ size_t threads() {
 }
 
 static thread_local bool inside = false;
-
-namespace {
-
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-// Waits until `done`, for about 50 microseconds at most: longer than what lies between two loops of a decoder, shorter
-// than what anybody would miss.
-template <class Done>
-bool spin(const Done& done) {
-  using Clock = std::chrono::steady_clock;
-  for (const auto end = Clock::now() + std::chrono::microseconds(50);;) {
-    for (int i = 0; i < 32; ++i, pause())
-      if (done()) return true;
-    if (Clock::now() > end) return false;
-  }
-}
-
-// The threads that help with a loop. A decoder runs a hundred loops of some microseconds for a token, so a helper that
-// has just worked looks out for the next loop a while before it sleeps (waking it takes longer than such a loop), and
-// nothing is allocated or locked on the way. One loop at a time; it is never destroyed, as helpers may outlive main.
-class Team {
- public:
-  // Runs task(0) .. task(tasks - 1) on this thread and at most `helpers` more; false if the team is at work already.
-  bool run(size_t tasks, size_t helpers, const std::function<void(size_t)>& task) {
-    const std::unique_lock turn(turn_, std::try_to_lock);
-    if (!turn) return false;
-    for (; started_ < helpers; ++started_) std::thread([this] { help(); }).detach();
-    task_ = &task;
-    tasks_ = tasks;
-    next_.store(0, std::memory_order_relaxed);
-    error_ = nullptr;
-    const uint64_t loop = (state_.load(std::memory_order_relaxed) / kLoop + 1) * kLoop;
-    state_.store(loop | (kOpen + kRoom * helpers));
-    wake();
-    work();
-    state_.fetch_and(~kOpen);  // nobody may join from here on, and those who did are at their last task
-    wait([&] { return (state_.load() & kCount) == 0; });
-    if (error_) std::rethrow_exception(error_);
-    return true;
-  }
-
- private:
-  // state_: the loop's number, how many more may join, whether it is open, and how many have joined and not left.
-  static constexpr uint64_t kCount = 0xffff, kOpen = 0x10000, kRoom = 0x20000, kLoop = kRoom << 16;
-
-  void work() {
-    inside = true;
-    try {
-      for (size_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) (*task_)(i);
-    } catch (...) {
-      const std::lock_guard lock(error_mutex_);
-      if (!error_) error_ = std::current_exception();
-      next_.store(tasks_, std::memory_order_relaxed);
-    }
-    inside = false;
-  }
-
-  void help() {
-    for (uint64_t seen = 0, now = 0;; seen = now / kLoop) {
-      wait([&] { return (now = state_.load()) / kLoop != seen; });
-      bool joined = false;
-      while (!joined && (now & kOpen) && (now / kRoom & kCount)) joined = state_.compare_exchange_weak(now, now - kRoom + 1);
-      if (!joined) continue;
-      work();
-      if (((state_.fetch_sub(1) - 1) & (kOpen | kCount)) == 0) wake();
-    }
-  }
-
-  template <class Done>
-  void wait(const Done& done) {
-    if (spin(done)) return;
-    std::unique_lock lock(sleep_mutex_);
-    ++sleeping_;
-    changed_.wait(lock, done);
-    --sleeping_;
-  }
-  // After a change of state_: either a sleeper saw it, or is seen here.
-  void wake() {
-    if (sleeping_.load() == 0) return;
-    const std::lock_guard lock(sleep_mutex_);
-    changed_.notify_all();
-  }
-
-  std::mutex turn_, error_mutex_, sleep_mutex_;
-  std::condition_variable changed_;
-  size_t started_ = 0;
-  std::atomic<uint64_t> state_{0};
-  std::atomic<size_t> next_{0};
-  std::atomic<int> sleeping_{0};
-  const std::function<void(size_t)>* task_ = nullptr;
-  size_t tasks_ = 0;
-  std::exception_ptr error_;
-};
-
-}  // namespace
 
 void parallel_for(size_t count, size_t grain, const std::function<void(size_t, size_t)>& body) {
   if (count == 0) return;
@@ -130,12 +36,18 @@ void parallel_for(size_t count, size_t grain, const std::function<void(size_t, s
   // A few ranges a thread: even shares when the cores are ours, and something left to take when one of them is slow.
   const size_t per_task = std::max<size_t>(1, blocks / (threads() * 4));
   const size_t tasks = (blocks + per_task - 1) / per_task;
-  static Team& team = *new Team;
-  const bool ran = team.run(tasks, std::min(tasks, threads()) - 1, [&](size_t task) {
-    const size_t begin = task * per_task * grain;
-    body(begin, std::min(count, begin + per_task * grain));
-  });
-  if (!ran) body(0, count);
+  tbb::parallel_for(
+      size_t{0}, tasks,
+      [&](size_t task) {
+        struct Inside {
+          bool before = inside;
+          Inside() { inside = true; }
+          ~Inside() { inside = before; }
+        } mark;
+        const size_t begin = task * per_task * grain;
+        body(begin, std::min(count, begin + per_task * grain));
+      },
+      tbb::simple_partitioner());
 }
 
 namespace {

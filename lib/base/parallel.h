@@ -11,8 +11,8 @@ void set_threads(size_t count);
 size_t threads();
 
 // Calls body(begin, end) on disjoint ranges that cover [0, count), on all threads. Ranges start at multiples of
-// `grain`, so a caller can rely on blocks of that size staying whole. Runs inline where one range is enough, when called
-// from inside another parallel_for, and while another thread's is under way. An exception in body is rethrown here.
+// `grain`, so a caller can rely on blocks of that size staying whole. Runs inline where one range is enough or when
+// called from inside another parallel_for. An exception in body is rethrown here.
 void parallel_for(size_t count, size_t grain, const std::function<void(size_t begin, size_t end)>& body);
 
 // An ordered pipeline with bounded memory: `produce` (called by one thread at a time) returns the next batch or null at

@@ -1,7 +1,5 @@
 #include "tensor/device.h"
 
-#include <sys/mman.h>
-
 #include <cstdlib>
 #include <cstring>
 
@@ -31,14 +29,8 @@ void* device_allocate(Device device, size_t bytes) {
 #else
   if (device == Device::cuda) no_cuda("memory");
 #endif
-  // Large blocks in pages of 2 MiB where the system has them: weights and caches are read from end to end.
-  constexpr size_t kHugePage = size_t{1} << 21;
-  const size_t align = bytes >= 4 * kHugePage ? kHugePage : 64;
-  void* const data = std::aligned_alloc(align, round_up(bytes, align));
+  void* const data = std::aligned_alloc(64, round_up(bytes, 64));
   require(data != nullptr, "out of memory: ", format_bytes(bytes), " were asked for");
-#ifdef MADV_HUGEPAGE
-  if (align == kHugePage) madvise(data, round_up(bytes, align), MADV_HUGEPAGE);  // a wish: refusing it is no error
-#endif
   return data;
 }
 
