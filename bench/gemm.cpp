@@ -15,6 +15,7 @@
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/gemm.h"
 #include "tensor/ops.h"
+#include "tensor/quantized.h"
 
 namespace {
 using namespace ds;
@@ -70,7 +71,7 @@ void bench_packed(int64_t m, int64_t n, int64_t k, DType dtype, double budget) {
   if (dtype == DType::f32) {
     packed = pack(w, arena);
   } else if (dtype == DType::q4) {
-    packed = cpu::make_q4_panels(arena, 0, n, k, 64);
+    packed = make_quantized(arena, 0, n, k, {DType::q4, 64, DType::f16, true, false});
   } else {
     const Tensor half = arena.make(dtype, {n, k});
     for (int64_t i = 0; i < n * k; ++i) half.as<uint16_t>()[i] = f32_to_bf16(w.f32()[i]);

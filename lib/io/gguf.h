@@ -73,4 +73,10 @@ bool is_gguf(const std::string& path);
 // Values [begin, begin + count) of a tensor as f32, exactly as the format defines them; both are multiples of the block.
 void dequantize_gguf(const GgufTensor& tensor, int64_t begin, int64_t count, float* out);
 
+// The same of a quantized type as integers with a scale and a minimum a group: value = q * scale - min. q lies in -8..7
+// (Q4_0), 0..15 (Q4_1, Q4_K), -16..15 (Q5_0), 0..31 (Q5_1, Q5_K), -128..127 (Q8_0), 0..3 (Q2_K), -4..3 (Q3_K), -32..31 (Q6_K).
+int64_t gguf_group_values(GgufType type);          // 16 or 32; f32, f16, bf16: 0
+bool gguf_has_mins(GgufType type);                 // else every minimum is zero
+void split_gguf(const GgufTensor& tensor, int64_t begin, int64_t count, int8_t* q, float* scales, float* mins);
+
 }  // namespace ds

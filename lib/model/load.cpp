@@ -11,7 +11,7 @@
 #include "io/safetensors.h"
 #include "model/architecture.h"
 #include "model/decoder.h"
-#include "tensor/cpu/gemm.h"
+#include "tensor/quantized.h"
 
 namespace ds {
 
@@ -109,11 +109,11 @@ void widen(const char* from, DType dtype, float* to, int64_t count) {
   });
 }
 
-// A matrix in AutoAWQ's GEMM layout as plain arrays: q and zeros u8, [N, K] and [N, K / G], scales f16 [N, K / G].
+// A matrix in AutoAWQ's GEMM layout as plain arrays: q and zeros u8, [N, K] and [N, K / G], scales [N, K / G].
 struct AwqMatrix {
   int64_t n = 0, k = 0, group = 0;
   std::vector<uint8_t> q, zeros;
-  std::vector<uint16_t> scales;
+  std::vector<float> scales;
 };
 
 // Eight 4-bit values in a word of the file: nibble i is output 8c + kAwqOrder[i]. Transposes [rows, N / 8] to [N, rows].
@@ -142,7 +142,11 @@ AwqMatrix read_awq(Binder& binder, const std::string& module, int64_t n, int64_t
   const StoredTensor& scales = binder.need(module + ".scales", {groups, n}, DType::f16);
   m.scales.resize(static_cast<size_t>(groups * n));
   for (int64_t g = 0; g < groups; ++g)
-    for (int64_t i = 0; i < n; ++i) std::memcpy(&m.scales[static_cast<size_t>(i * groups + g)], scales.data.data() + (g * n + i) * 2, 2);
+    for (int64_t i = 0; i < n; ++i) {
+      uint16_t half;
+      std::memcpy(&half, scales.data.data() + (g * n + i) * 2, 2);
+      m.scales[static_cast<size_t>(i * groups + g)] = f16_to_f32(half);
+    }
   return m;
 }
 
@@ -152,7 +156,7 @@ void dequantize(const AwqMatrix& m, float* out) {
     for (int64_t i = static_cast<int64_t>(begin); i < static_cast<int64_t>(end); ++i)
       for (int64_t k = 0; k < m.k; ++k) {
         const int64_t g = i * groups + k / m.group;
-        out[i * m.k + k] = static_cast<float>(m.q[i * m.k + k] - m.zeros[g]) * f16_to_f32(m.scales[g]);
+        out[i * m.k + k] = static_cast<float>(m.q[i * m.k + k] - m.zeros[g]) * m.scales[g];
       }
   });
 }
@@ -238,8 +242,8 @@ class Loader {
       module.resize(module.size() - std::string_view(".weight").size());
       const AwqMatrix m = read_awq(binder_, module, n, k, group);
       if (packed_) {
-        if (e == 0) t = cpu::make_q4_panels(arena_, experts, n, k, static_cast<int>(group));
-        cpu::set_q4_panels(experts ? item(t, e) : t, m.q, m.zeros, m.scales);
+        if (e == 0) t = make_quantized(arena_, experts, n, k, {DType::q4, group, DType::f16, true, false});
+        set_quantized(experts ? item(t, e) : t, {m.q, m.scales, m.zeros, {}});
       } else {
         if (e == 0)
           t = experts ? arena_.make_uninitialized(DType::f32, {experts, n, k}) : arena_.make_uninitialized(DType::f32, {n, k});
@@ -269,6 +273,7 @@ Model load_model(const std::string& folder, const LoadOptions& options) {
   binder.check_left_over(model.config);
   if (model.config.tie_word_embeddings)
     model.weights.lm_head = options.pack ? pack(model.weights.embed_tokens, model.arena) : model.weights.embed_tokens;
+  if (options.pack) split_latent(model.config, model.weights, model.arena);
   model.metadata = binder.metadata();
   return model;
 }

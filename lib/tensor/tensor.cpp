@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/sizes.h"
+#include "tensor/cpu/gemm.h"
 #include "tensor/device.h"
 
 namespace ds {
@@ -33,7 +34,7 @@ static void* advance(const Tensor& t, int64_t elements) {
 Tensor rows(const Tensor& t, int64_t begin, int64_t count) {
   require(t.rank >= 1 && begin >= 0 && count >= 0 && begin + count <= t.shape[0], "rows ", begin, " to ", begin + count,
           " are not in ", describe(t));
-  require(t.layout == Layout::rows && !t.scales, "a packed or 4-bit weight has no range of rows: ", describe(t));
+  require(t.layout == Layout::rows, "a packed weight has no range of rows: ", describe(t));
   Tensor view = t;
   const int64_t stride = t.rank == 2 ? t.row_stride : (t.shape[0] ? t.elements() / t.shape[0] : 0);
   view.data = advance(t, begin * stride);
@@ -56,15 +57,16 @@ Tensor item(const Tensor& t, int64_t index) {
   int64_t stride = t.rank == 2 ? t.row_stride : t.elements() / t.shape[0];
   if (t.layout == Layout::panels) {
     require(t.rank == 3, "item of a packed weight takes [E, N, K], not ", describe(t));
-    stride = static_cast<int64_t>(round_up(static_cast<size_t>(t.shape[1]), 16)) * t.shape[2];
+    stride = cpu::panel_rows(t.shape[1]) * cpu::panel_steps(t.dtype, t.shape[2]);
   }
   view.data = advance(t, index * stride);
-  if (t.scales) {  // a quantized expert: its own f16 scales and u8 zeros, as many for each expert
-    require(t.rank == 3 && t.group_size > 0, "item of a quantized tensor takes [E, N, K], not ", describe(t));
-    const int64_t groups = stride / t.group_size;
-    view.scales = static_cast<const uint16_t*>(t.scales) + index * groups;
-    view.zeros = static_cast<const uint8_t*>(t.zeros) + index * groups;
+  if (t.scales) {  // each expert has its own
+    const int64_t first = index * cpu::panel_rows(t.shape[1]) * cpu::groups_of(t);
+    view.scales = static_cast<const char*>(t.scales) + first * dtype_bits(t.scale_dtype) / 8;
+    if (t.zeros) view.zeros = static_cast<const uint8_t*>(t.zeros) + first;
+    if (t.mins) view.mins = t.mins + first;
   }
+  if (t.k_order) view.k_order = t.k_order + index * t.cols();
   view.rank = t.rank - 1;
   for (int i = 0; i < view.rank; ++i) view.shape[i] = t.shape[i + 1];
   view.shape[view.rank] = 0;

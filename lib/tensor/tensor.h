@@ -32,13 +32,13 @@ struct Tensor {
   // Quantized weights only (q4, q8, f8_e4m3; [N, K], or experts [E, N, K]): each output n and group of group_size inputs
   // has a scale, and q4 a zero point or a minimum besides:
   //   w[n, k] = (value - zero) * scale, or value * scale - min (one fused operation), in f32.
-  // The arrays lie as layout says (cpu/gemm.h); a last group may be shorter. Unused ones are null.
+  // The arrays lie as quantized.h says; a last group may be shorter. Unused ones are null.
   const void* scales = nullptr;
   DType scale_dtype = DType::f16;    // f16 or f32
   const void* zeros = nullptr;       // u8
   const float* mins = nullptr;
   int group_size = 0;
-  const int32_t* k_order = nullptr;  // GPTQ's desc_act: column k of the weight is input k_order[k]; null: in order
+  const int32_t* k_order = nullptr;  // [K] or [E, K], GPTQ's desc_act: column k of the weight is input k_order[k]; null: in order
   bool int8_activations = false;     // products round each row of x to 8 bits first, with a scale of its own (q4, q8)
 
   explicit operator bool() const { return data != nullptr; }

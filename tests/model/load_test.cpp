@@ -194,9 +194,9 @@ TEST(LoadModel, ReadsJoinedExperts) {
 
 // A DeepSeek-V3 whose linear layers are 4-bit in AutoAWQ's layout, from random numbers; its weights by the formula.
 TEST(Awq, ReadsExpertsAsTheFormulaSays) {
-  const std::string json = tiny_deepseek(R"(, "num_attention_heads": 4, "num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 12,
-    "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8, "intermediate_size": 32, "moe_intermediate_size": 16,
-    "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 4, "zero_point": true, "version": "gemm"})");
+  const std::string json = tiny_deepseek(R"(, "num_attention_heads": 4, "num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8, "intermediate_size": 32, "moe_intermediate_size": 16,
+    "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 8, "zero_point": true, "version": "gemm"})");
   Tiny m(json);
   Scratch folder;
   const std::string at = folder / "m";
@@ -212,7 +212,7 @@ TEST(Awq, ReadsExpertsAsTheFormulaSays) {
       out.push_back(t);
       continue;
     }
-    const int64_t n = t.shape[0], k = t.shape[1], groups = k / 4;
+    const int64_t n = t.shape[0], k = t.shape[1], groups = k / 8;
     const Rng rng{8, std::hash<std::string>{}(t.name)};
     std::vector<int> q(n * k), z(n * groups);
     std::vector<uint16_t> scales(groups * n);
@@ -229,7 +229,7 @@ TEST(Awq, ReadsExpertsAsTheFormulaSays) {
     std::vector<float>& w = want[t.name];
     for (int64_t j = 0; j < n; ++j)
       for (int64_t i = 0; i < k; ++i)
-        w.push_back(static_cast<float>(q[j * k + i] - z[j * groups + i / 4]) * f16_to_f32(scales[i / 4 * n + j]));
+        w.push_back(static_cast<float>(q[j * k + i] - z[j * groups + i / 8]) * f16_to_f32(scales[i / 8 * n + j]));
     const std::string base = t.name.substr(0, t.name.size() - 7);
     const auto raw = [](const auto& v) { return std::string(reinterpret_cast<const char*>(v.data()), v.size() * sizeof(v[0])); };
     out.push_back({base + ".qweight", DType::i32, {k, n / 8}, raw(qweight)});
@@ -239,7 +239,7 @@ TEST(Awq, ReadsExpertsAsTheFormulaSays) {
   write_all(at, out);
 
   Model rows = load_model(at), panels = load_model(at, {Device::cpu, true});
-  EXPECT_EQ(rows.config.quantization.group_size, 4);
+  EXPECT_EQ(rows.config.quantization.group_size, 8);
   size_t seen = 0;
   for_each_weight(rows.config, rows.weights, [&](const WeightInfo& info, Tensor& t) {
     if (!info.linear) return;

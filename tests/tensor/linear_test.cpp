@@ -26,22 +26,27 @@ Tensor dequantized(Arena& arena, const Tensor& w) {
 
 struct Format {
   DType dtype;
-  Layout layout;
+  Layout layout = Layout::panels;
+  QuantizedFormat quantized = {};
 };
+
+Tensor random_weight(Arena& arena, const Format& f, int64_t experts, int64_t n, int64_t k, uint64_t stream) {
+  return cpu::quantized(f.dtype) ? random_weight(arena, f.quantized, experts, n, k, stream)
+                                 : random_weight(arena, f.dtype, f.layout, experts, n, k, stream);
+}
 
 class WeightFormat : public testing::TestWithParam<Format> {};
 
-// A product with a 16- or 4-bit weight is, bit for bit, the product with its values in f32; panels are rows.
+// A product with a 16-, 8- or 4-bit weight is, bit for bit, the product with its values in f32; panels are rows.
 TEST_P(WeightFormat, ProductIsThatOfTheDequantizedWeight) {
-  const auto [dtype, layout] = GetParam();
   for (const char* const width : {"", "avx2"}) {
 #if defined(__x86_64__)
     cpu::set_simd(width);
 #endif
     for (const int64_t m : {0, 1, 2, 3, 17, 40}) {
-      for (const auto& [n, k] : {std::pair<int64_t, int64_t>{16, 32}, {37, 288}, {81, 640}, {5, 32}, {100, 96}}) {
+      for (const auto& [n, k] : {std::pair<int64_t, int64_t>{16, 32}, {37, 290}, {81, 640}, {5, 3}, {100, 93}}) {
         Arena arena;
-        const Tensor w = random_weight(arena, dtype, layout, 0, n, k, 32, 9);
+        const Tensor w = random_weight(arena, GetParam(), 0, n, k, 9);
         const Tensor plain = dequantized(arena, w);
         auto x = random_values(m * k, 1), y = random_values(m * n, 2), expected = y;
         const Tensor tx = make_tensor(x.data(), DType::f32, {m, k});
@@ -55,12 +60,11 @@ TEST_P(WeightFormat, ProductIsThatOfTheDequantizedWeight) {
 }
 
 TEST_P(WeightFormat, ExpertsAreProductsOfTheirRows) {
-  const auto [dtype, layout] = GetParam();
   const int64_t experts = 7, n = 40, k = 64;
   std::vector<int32_t> offsets = {0, 0, 3, 4, 4, 40, 53, 53};  // empty ones at both ends and within
   const int64_t rows_total = offsets.back();
   Arena arena;
-  const Tensor w = random_weight(arena, dtype, layout, experts, n, k, 16, 4);
+  const Tensor w = random_weight(arena, GetParam(), experts, n, k, 4);
   auto x = random_values(rows_total * k, 1);
   std::vector<float> y(static_cast<size_t>(rows_total * n)), expected = y;
   const Tensor tx = view(x, rows_total, k), ty = view(y, rows_total, n), te = view(expected, rows_total, n);
@@ -74,14 +78,24 @@ TEST_P(WeightFormat, ExpertsAreProductsOfTheirRows) {
   EXPECT_TRUE(same_bits(y, expected));
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, WeightFormat,
-                         testing::Values(Format{DType::f32, Layout::rows}, Format{DType::f32, Layout::panels},
-                                         Format{DType::f16, Layout::rows}, Format{DType::f16, Layout::panels},
-                                         Format{DType::bf16, Layout::rows}, Format{DType::bf16, Layout::panels},
-                                         Format{DType::q4, Layout::rows}, Format{DType::q4, Layout::panels}),
-                         [](const auto& info) {
-                           return cat(dtype_name(info.param.dtype), info.param.layout == Layout::rows ? "Rows" : "Panels");
-                         });
+Format quantized(DType dtype, int64_t group, DType scales, bool zeros, bool mins) {
+  return {dtype, Layout::panels, {dtype, group, scales, zeros, mins}};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Formats, WeightFormat,
+    testing::Values(Format{DType::f32, Layout::rows}, Format{DType::f32}, Format{DType::f16, Layout::rows}, Format{DType::f16},
+                    Format{DType::bf16, Layout::rows}, Format{DType::bf16}, quantized(DType::q4, 128, DType::f16, true, false),
+                    quantized(DType::q4, 24, DType::f32, true, false), quantized(DType::q4, 32, DType::f32, false, true),
+                    quantized(DType::q4, 8, DType::f16, false, true), quantized(DType::q8, 1 << 20, DType::f32, false, false),
+                    quantized(DType::q8, 12, DType::f16, false, false), quantized(DType::q8, 16, DType::f32, false, true),
+                    quantized(DType::f8_e4m3, 128, DType::f32, false, false)),
+    [](const auto& info) {
+      const Format& f = info.param;
+      if (!cpu::quantized(f.dtype)) return cat(dtype_name(f.dtype), f.layout == Layout::rows ? "Rows" : "Panels");
+      const QuantizedFormat& q = f.quantized;
+      return cat(dtype_name(q.dtype), "Groups", q.group_size, dtype_name(q.scale_dtype), q.zeros ? "Zeros" : q.mins ? "Mins" : "");
+    });
 
 struct Experts {
   std::vector<int32_t> offsets = {0, 0, 13, 14, 14, 90, 100};
@@ -92,7 +106,7 @@ struct Experts {
 TEST(GroupedLinear, BackwardInputIsThatOfEachExpert) {
   Experts g;
   Arena arena;
-  const Tensor w = random_weight(arena, DType::f32, Layout::rows, g.count, g.n, g.k, 0, 4);
+  const Tensor w = random_weight(arena, DType::f32, Layout::rows, g.count, g.n, g.k, 4);
   auto dy = random_values(g.rows * g.n, 1), dx = random_values(g.rows * g.k, 2), expected = dx;
   const Tensor tdy = view(dy, g.rows, g.n), tdx = view(dx, g.rows, g.k), te = view(expected, g.rows, g.k);
   for (const bool accumulate : {false, true}) {
@@ -136,6 +150,30 @@ TEST(Linear, RowsMayLieApart) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < wide; ++j)
       EXPECT_EQ(y[i * wide + j], j >= 3 && j < 3 + n ? py[i * n + j - 3] : before[i * wide + j]);
+}
+
+// A weight whose columns are permuted, and said to be, is the weight.
+TEST(Linear, TheOrderOfInputsIsFollowed) {
+  const int64_t m = 5, n = 20, k = 48, experts = 2;
+  std::vector<int32_t> order, offsets = {0, 2, m};
+  for (int64_t e = 0; e < experts; ++e)
+    for (int64_t i = 0; i < k; ++i) order.push_back(static_cast<int32_t>((i * (5 + 2 * e) + e) % k));
+  Arena arena;
+  Tensor w = random_weight(arena, {DType::q4, 16, DType::f16, true, false}, experts, n, k, 3);
+  auto x = random_values(m * k, 1), y = random_values(m * n, 2), expected = y, gathered = x;
+  const Tensor tx = view(x, m, k), ty = view(y, m, n), te = view(expected, m, n), at = make_tensor(offsets.data(), DType::i32, {3});
+  for (int64_t t = 0; t < m; ++t)
+    for (int64_t i = 0; i < k; ++i) gathered[t * k + i] = x[t * k + order[(t < 2 ? 0 : k) + i]];
+  grouped_linear(view(gathered, m, k), at, w, te);
+  w.k_order = order.data();
+  grouped_linear(tx, at, w, ty);
+  EXPECT_TRUE(same_bits(y, expected));
+  std::fill(y.begin(), y.end(), 0.0f);
+  for (int64_t e = 0; e < experts; ++e)
+    linear(rows(tx, offsets[e], offsets[e + 1] - offsets[e]), item(w, e), rows(ty, offsets[e], offsets[e + 1] - offsets[e]));
+  EXPECT_TRUE(same_bits(y, expected));
+  order[7] = static_cast<int32_t>(k);
+  EXPECT_THROW(linear(tx, item(w, 0), ty), Error);
 }
 
 TEST(Linear, NoInputsGiveZeros) {

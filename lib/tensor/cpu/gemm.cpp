@@ -214,15 +214,8 @@ void few_rows(const Part& part, int64_t panel) {
   const bool panels = p.form == Product::Form::weight && p.b.layout == Layout::panels;
   alignas(64) float buffer[NP * kKBlock * kPanel];
   for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
-    const int64_t at = (panel * p.k + k0) * kPanel, next = p.k * kPanel;
-    if (panels && p.b.dtype == DType::f32) {
-      few_rows_of<NP>(part, panel, k0, FromF32{p.b.as<const float>() + at, next});
-    } else if (panels && p.b.dtype == DType::bf16) {
-      few_rows_of<NP>(part, panel, k0, From16<true>{p.b.as<const uint16_t>() + at, next});
-    } else if (panels && p.b.dtype == DType::f16) {
-      few_rows_of<NP>(part, panel, k0, From16<false>{p.b.as<const uint16_t>() + at, next});
-    } else if (panels) {
-      few_rows_of<NP>(part, panel, k0, FromQ4<NP>(p.b, panel, k0));
+    if (panels) {
+      with_source<NP>(p.b, panel, k0, [&](const auto& from) { few_rows_of<NP>(part, panel, k0, from); });
     } else {
       for (int64_t i = 0; i < NP; ++i) load_block(p, panel + i, k0, std::min(kKBlock, p.k - k0), buffer + i * kKBlock * kPanel);
       few_rows_of<NP>(part, panel, k0, FromF32{buffer, kKBlock * kPanel});

@@ -2,7 +2,7 @@
 //
 // Each element of the result is a chain of fused multiply-adds in the order of k within blocks of kKBlock, and the sums
 // of the blocks are added in order. Its bits depend on its row, its column and K alone: not on M, N, threads, vector
-// width, layout, or on whether a 16- or 4-bit weight was widened before or inside the product.
+// width, layout, or on whether a 16-, 8- or 4-bit weight was widened before or inside the product.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -15,20 +15,28 @@ constexpr int64_t kPanel = 16;    // outputs (rows of a weight) side by side in 
 constexpr int64_t kKBlock = 256;  // products summed in one chain
 
 // Layout::panels of a weight [N, K]: panel p holds rows 16p .. 16p+15 (zeros past N), k by k: element (n, k) is at
-// (n / 16 * K + k) * 16 + n % 16. Experts follow one another.
-// q4: a step k of a panel is 8 bytes, of which byte j holds row j in its low and row j + 8 in its high half; scales
-// (f16) and zeros (u8) of row n and group g are at (n / 16 * (K / group_size) + g) * 16 + n % 16.
-// q4 as rows: two k a byte, the even one in the low half (K is even); scales f16[N, K / G], zeros u8[N, K / G].
+// (n / 16 * K + k) * 16 + n % 16. Experts follow one another. Those of quantized weights: tensor/quantized.h.
 constexpr int64_t panel_rows(int64_t n) { return (n + kPanel - 1) / kPanel * kPanel; }
+// Steps of k that share a 32-bit word of a panel; K is rounded up to them.
+constexpr int64_t steps_per_word(DType dtype) {
+  return dtype == DType::q4 ? 8 : dtype == DType::q8 || dtype == DType::f8_e4m3 ? 4 : 1;
+}
+constexpr int64_t panel_steps(DType dtype, int64_t k) {
+  return (k + steps_per_word(dtype) - 1) / steps_per_word(dtype) * steps_per_word(dtype);
+}
+constexpr bool quantized(DType dtype) { return steps_per_word(dtype) > 1; }
+// How a quantized weight becomes a number: value * scale, (value - zero) * scale, or value * scale - subtract, fused, where
+// subtract is the group's min, or zero * scale if that has no rounding (an f16 scale has 11 bits, a zero 5).
+enum class Offset : uint8_t { none, zero, subtract };
+inline Offset offset_of(const Tensor& w) {
+  if (w.mins || (w.zeros && w.scale_dtype == DType::f16)) return Offset::subtract;
+  return w.zeros ? Offset::zero : Offset::none;
+}
+// Groups along K of a quantized weight [N, K].
+inline int64_t groups_of(const Tensor& w) { return (w.cols() + w.group_size - 1) / w.group_size; }
 
-// A q4 weight [N, K], or [E, N, K] with experts > 0, in panels, its memory from the arena; all zero until
-// set_q4_panels fills item e (or the whole of a 2-d one) from plain arrays: q u8[N, K] (0..15), zeros u8[N, K / G],
-// scales f16[N, K / G], so that w[n, k] = (q - zero) * scale. Sizes that do not fit and values above 15 are an Error.
-Tensor make_q4_panels(Arena& arena, int64_t experts, int64_t n, int64_t k, int group_size);
-void set_q4_panels(const Tensor& w, std::span<const uint8_t> q, std::span<const uint8_t> zeros,
-                   std::span<const uint16_t> scales);
-
-// Row n of a weight [N, K] of any dtype and layout as f32[K]: what the products multiply with.
+// Row n of a weight [N, K] of any dtype and layout as f32[K]: what the products multiply with (where it has a k_order, in
+// that order).
 void dequantize_row(const Tensor& w, int64_t n, float* out);
 
 // c[m, n] (+)= a[m, k] b[k, n].

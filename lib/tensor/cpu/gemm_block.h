@@ -11,6 +11,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <type_traits>
 
 #include "tensor/cpu/gemm.h"
 
@@ -35,89 +36,167 @@ HWY_INLINE F32 widen_bf16(const uint16_t* p) {
 HWY_INLINE F32 widen_f16(const uint16_t* p) {
   return hn::PromoteTo(FloatTag(), hn::BitCast(Float16Tag(), hn::LoadU(HalfTag(), p)));
 }
-HWY_INLINE F32 widen_bytes(hn::Vec<ByteTag> bytes) { return hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), bytes)); }
+
+// Calls op with 0 .. N-1 as constants.
+template <int N, int I = 0, class Op>
+HWY_INLINE void each(const Op& op) {
+  if constexpr (I < N) {
+    op(std::integral_constant<int, I>());
+    each<N, I + 1>(op);
+  }
+}
 
 // ---- Where the register block reads b: element (k, register j of its panels) as f32 ----
 
-// A source says with enter(k, end) up to which k its state holds, and gives registers with load(k, j).
+// A source says with enter(k, end) up to which k its state holds; read(k) takes kSteps steps of k from there on, of which
+// value<s>(j) gives registers.
 struct FromF32 {
+  static constexpr int kSteps = 1;
   const float* p;
   int64_t panel;  // elements from one panel to the next
+  const float* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
-  HWY_INLINE F32 load(int64_t k, int j) const {
-    return hn::Load(FloatTag(), p + (j / kParts) * panel + k * kPanel + (j % kParts) * kWidth);
+  HWY_INLINE void read(int64_t k) { at = p + k * kPanel; }
+  template <int>
+  HWY_INLINE F32 value(int j) const {
+    return hn::Load(FloatTag(), at + (j / kParts) * panel + (j % kParts) * kWidth);
   }
 };
 // Rows of an f32 matrix as they lie; the panels are next to one another.
 struct FromSteps {
+  static constexpr int kSteps = 1;
   const float* p;
   int64_t stride;
+  const float* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
-  HWY_INLINE F32 load(int64_t k, int j) const { return hn::LoadU(FloatTag(), p + k * stride + j * kWidth); }
+  HWY_INLINE void read(int64_t k) { at = p + k * stride; }
+  template <int>
+  HWY_INLINE F32 value(int j) const { return hn::LoadU(FloatTag(), at + j * kWidth); }
 };
 template <bool bf16>
 struct From16 {
+  static constexpr int kSteps = 1;
   const uint16_t* p;
   int64_t panel;
+  const uint16_t* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
-  HWY_INLINE F32 load(int64_t k, int j) const {
-    const uint16_t* const at = p + (j / kParts) * panel + k * kPanel + (j % kParts) * kWidth;
-    return bf16 ? widen_bf16(at) : widen_f16(at);
+  HWY_INLINE void read(int64_t k) { at = p + k * kPanel; }
+  template <int>
+  HWY_INLINE F32 value(int j) const {
+    const uint16_t* const from = at + (j / kParts) * panel + (j % kParts) * kWidth;
+    return bf16 ? widen_bf16(from) : widen_f16(from);
   }
 };
-// Register `part` of 16 nibbles: rows 0..7 of a panel are the low halves of its 8 bytes, rows 8..15 the high ones.
-template <class D>
-HWY_INLINE hn::Vec<D> nibbles(D d, const uint8_t* p, int part) {
-  constexpr size_t kBytes = HWY_MIN(8, hn::MaxLanes(D()));
-  const hn::FixedTag<uint8_t, kBytes> loaded;
-  const hn::Repartition<uint16_t, decltype(loaded)> words;
-  const int first = part * kWidth;
-  const auto x = hn::LoadU(loaded, p + first % 8);
-  const auto upper = hn::BitCast(loaded, hn::ShiftRight<4>(hn::BitCast(words, x)));
-  const auto low_bits = hn::Set(d, 15);
-  if constexpr (kBytes < hn::MaxLanes(D())) {
-    return hn::And(hn::Combine(d, upper, x), low_bits);
+
+// The value at step s of words of a quantized panel.
+template <DType dtype, int s>
+HWY_INLINE F32 decode(hn::Vec<WordTag> words) {
+  const IntTag di;
+  if constexpr (dtype == DType::q4) {
+    const auto low = hn::ShiftRight<s % 4 * 8 + s / 4 * 4>(words);
+#if HWY_TARGET <= HWY_AVX3
+    alignas(64) static constexpr float kValues[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    // The lookup reads the low 4 bits of an index only.
+    return hn::Vec<FloatTag>{_mm512_permutexvar_ps(low.raw, hn::Load(FloatTag(), kValues).raw)};
+#else
+    return hn::ConvertTo(FloatTag(), hn::BitCast(di, hn::And(low, hn::Set(WordTag(), 15))));
+#endif
   } else {
-    return hn::And(first < 8 ? x : upper, low_bits);
+    const auto top = hn::BitCast(di, hn::ShiftLeft<24 - 8 * s>(words));
+    if constexpr (dtype == DType::q8) return hn::ConvertTo(FloatTag(), hn::ShiftRight<24>(top));
+    // f8_e4m3: as f32 with the same fields it is 2^-120 of what it is.
+    const auto fields = hn::And(hn::ShiftRight<4>(top), hn::Set(di, static_cast<int32_t>(0x87f00000)));
+    return hn::Mul(hn::BitCast(FloatTag(), fields), hn::Set(FloatTag(), 0x1p120f));
   }
 }
-template <int NP>
-struct FromQ4 {
-  const uint8_t* p;       // of the first panel, at k0
-  const uint16_t* scales;  // of the first panel, group 0
-  const uint8_t* zeros;
-  int64_t panel, groups, group_size, k0;
-  F32 scale[NP * kParts], zero[NP * kParts];
 
-  FromQ4(const Tensor& w, int64_t first, int64_t k_begin) {
-    const int64_t k = w.shape[1];
-    groups = k / w.group_size, group_size = w.group_size, k0 = k_begin, panel = k * kPanel / 2;
-    p = w.as<const uint8_t>() + first * panel + k0 * (kPanel / 2);
-    scales = static_cast<const uint16_t*>(w.scales) + first * groups * kPanel;
-    zeros = static_cast<const uint8_t*>(w.zeros) + first * groups * kPanel;
+// NP panels of a quantized weight.
+template <int NP, DType dtype, Offset offset>
+struct FromQuantized {
+  static constexpr int kSteps = static_cast<int>(steps_per_word(dtype));
+  static constexpr int NV = NP * kParts;
+  const Tensor* w;
+  const uint32_t* p;  // of the first panel, at k0
+  int64_t panel, groups, first, k0;
+  hn::Vec<WordTag> words[NV];
+  F32 scale[NV], minus[NV];
+
+  FromQuantized(const Tensor& weight, int64_t first_panel, int64_t k_begin) : w(&weight), k0(k_begin) {
+    groups = groups_of(weight), first = first_panel * groups * kPanel;
+    panel = panel_steps(dtype, weight.cols()) / kSteps * kPanel;
+    p = weight.as<const uint32_t>() + first_panel * panel + k0 / kSteps * kPanel;
   }
   HWY_INLINE int64_t enter(int64_t k, int64_t end) {
-    const int64_t group = (k0 + k) / group_size;
-    HWY_UNROLL(16) for (int j = 0; j < NP * kParts; ++j) {
-      const int64_t at = ((j / kParts) * groups + group) * kPanel + (j % kParts) * kWidth;
-      scale[j] = widen_f16(scales + at);
-      zero[j] = widen_bytes(hn::LoadU(ByteTag(), zeros + at));
+    const int64_t group = (k0 + k) / w->group_size;
+    HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+      const int64_t at = first + ((j / kParts) * groups + group) * kPanel + (j % kParts) * kWidth;
+      scale[j] = w->scale_dtype == DType::f16 ? widen_f16(static_cast<const uint16_t*>(w->scales) + at)
+                                              : hn::LoadU(FloatTag(), static_cast<const float*>(w->scales) + at);
+      if constexpr (offset == Offset::none) continue;
+      if (w->mins) {
+        minus[j] = hn::LoadU(FloatTag(), w->mins + at);
+      } else {
+        const auto bytes = hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w->zeros) + at);
+        minus[j] = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), bytes));
+        if constexpr (offset == Offset::subtract) minus[j] = hn::Mul(minus[j], scale[j]);
+      }
     }
-    return std::min(end, (group + 1) * group_size - k0);
+    return std::min(end, (group + 1) * w->group_size - k0);
   }
-  HWY_INLINE F32 load(int64_t k, int j) const {
-    return value(nibbles(ByteTag(), p + (j / kParts) * panel + k * (kPanel / 2), j % kParts), j);
+  HWY_INLINE void read(int64_t k) {
+    HWY_UNROLL(16) for (int j = 0; j < NV; ++j)
+      words[j] = hn::LoadU(WordTag(), p + (j / kParts) * panel + k / kSteps * kPanel + (j % kParts) * kWidth);
   }
-  HWY_INLINE F32 value(hn::Vec<ByteTag> q, int j) const { return hn::Mul(hn::Sub(widen_bytes(q), zero[j]), scale[j]); }
+  template <int s>
+  HWY_INLINE F32 value(int j) const {
+    const F32 v = decode<dtype, s>(words[j]);
+    if constexpr (offset == Offset::none) return hn::Mul(v, scale[j]);
+    if constexpr (offset == Offset::zero) return hn::Mul(hn::Sub(v, minus[j]), scale[j]);
+    return hn::MulSub(v, scale[j], minus[j]);
+  }
 };
+
+// Calls use with the source for NP panels of a weight in panels, from (panel, k0) on.
+template <int NP, class Use>
+HWY_INLINE void with_source(const Tensor& w, int64_t panel, int64_t k0, const Use& use) {
+  const int64_t k = w.cols(), at = (panel * k + k0) * kPanel;
+  switch (w.dtype) {
+    case DType::f32: return use(FromF32{w.as<const float>() + at, k * kPanel});
+    case DType::bf16: return use(From16<true>{w.as<const uint16_t>() + at, k * kPanel});
+    case DType::f16: return use(From16<false>{w.as<const uint16_t>() + at, k * kPanel});
+    case DType::f8_e4m3: return use(FromQuantized<NP, DType::f8_e4m3, Offset::none>(w, panel, k0));
+    case DType::q8:
+      if (offset_of(w) == Offset::none) return use(FromQuantized<NP, DType::q8, Offset::none>(w, panel, k0));
+      return use(FromQuantized<NP, DType::q8, Offset::subtract>(w, panel, k0));
+    default:
+      if (offset_of(w) == Offset::zero) return use(FromQuantized<NP, DType::q4, Offset::zero>(w, panel, k0));
+      return use(FromQuantized<NP, DType::q4, Offset::subtract>(w, panel, k0));
+  }
+}
 
 // ---- Blocks of b: [kc][16] f32, widened or transposed as needed ----
 
+// What a source reads at once, as [kSteps][NV registers].
+template <int NV, class Source>
+HWY_INLINE void read_steps(Source& b, int64_t k, float* HWY_RESTRICT out) {
+  b.read(k);
+  each<Source::kSteps>([&](auto s) HWY_ATTR {
+    HWY_UNROLL(16) for (int j = 0; j < NV; ++j) hn::Store(b.template value<s>(j), FloatTag(), out + (s * NV + j) * kWidth);
+  });
+}
+
 template <class Source>
 HWY_INLINE void widen(Source from, int64_t kc, float* HWY_RESTRICT out) {
+  constexpr int kSteps = Source::kSteps;
   for (int64_t k = 0; k < kc;) {
-    for (const int64_t end = from.enter(k, kc); k < end; ++k)
-      for (int j = 0; j < kParts; ++j) hn::Store(from.load(k, j), FloatTag(), out + k * kPanel + j * kWidth);
+    const int64_t end = from.enter(k, kc);
+    for (; k + kSteps <= end; k += kSteps) read_steps<kParts>(from, k, out + k * kPanel);
+    if (k < end) {
+      alignas(64) float rest[kSteps * kPanel];
+      read_steps<kParts>(from, k, rest);
+      std::copy_n(rest, (end - k) * kPanel, out + k * kPanel);
+      k = end;
+    }
   }
 }
 
@@ -159,18 +238,8 @@ HWY_INLINE void transpose16(const float* const* rows, int64_t kc, float* HWY_RES
     for (int j = 0; j < kPanel; ++j) out[k * kPanel + j] = rows[j][k];
 }
 
-// Row n of a weight in rows, elements [k0, k0 + kc), as f32.
+// Row n of a 16-bit weight in rows, elements [k0, k0 + kc), as f32.
 HWY_INLINE void widen_row(const Tensor& w, int64_t n, int64_t k0, int64_t kc, float* HWY_RESTRICT out) {
-  if (w.dtype == DType::q4) {
-    const int64_t k = w.shape[1], groups = k / w.group_size;
-    for (int64_t i = 0; i < kc; ++i) {
-      const int64_t at = n * k + k0 + i, of = n * groups + (k0 + i) / w.group_size;
-      const int q = w.as<const uint8_t>()[at / 2] >> (at % 2 * 4) & 15;
-      out[i] = static_cast<float>(q - static_cast<const uint8_t*>(w.zeros)[of]) *
-               f16_to_f32(static_cast<const uint16_t*>(w.scales)[of]);
-    }
-    return;
-  }
   const uint16_t* const row = w.as<const uint16_t>() + n * w.row_stride + k0;
   const bool bf16 = w.dtype == DType::bf16;
   int64_t i = 0;
@@ -212,10 +281,7 @@ inline void copy_steps(const Tensor& b, int64_t panel, int64_t k0, int64_t kc, f
 inline void load_block(const Product& p, int64_t panel, int64_t k0, int64_t kc, float* HWY_RESTRICT out) {
   if (p.form == Product::Form::steps) return copy_steps(p.b, panel, k0, kc, out);
   if (p.b.layout == Layout::rows) return transpose_rows(p.b, panel, k0, kc, out);
-  if (p.b.dtype == DType::q4) return widen(FromQ4<1>(p.b, panel, k0), kc, out);
-  const uint16_t* const from = p.b.as<const uint16_t>() + (panel * p.k + k0) * kPanel;
-  if (p.b.dtype == DType::bf16) return widen(From16<true>{from, 0}, kc, out);
-  widen(From16<false>{from, 0}, kc, out);
+  with_source<1>(p.b, panel, k0, [&](const auto& from) HWY_ATTR { widen(from, kc, out); });
 }
 
 // ---- The register block ----
@@ -231,17 +297,33 @@ HWY_INLINE void block(int64_t kc, const float* HWY_RESTRICT a, int64_t a_row, in
     HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::Zero(d);
     HWY_UNROLL(16) for (int j = 0; j < NP; ++j) hwy::Prefetch(c + i * c_row + j * kPanel);
   }
+  const auto multiply = [&](const F32 (&bv)[NV]) HWY_ATTR {
+    const float* row = a;
+    HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
+      const F32 av = hn::Set(d, *row);
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
+      row += a_row;
+    }
+    a += a_step;
+  };
+  constexpr int kSteps = Source::kSteps;
+  F32 bv[NV];
   for (int64_t k = 0; k < kc;) {
-    for (const int64_t end = b.enter(k, kc); k < end; ++k) {
-      F32 bv[NV];
-      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = b.load(k, j);
-      const float* row = a;
-      HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
-        const F32 av = hn::Set(d, *row);
-        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
-        row += a_row;
+    const int64_t end = b.enter(k, kc);
+    for (; k + kSteps <= end; k += kSteps) {
+      b.read(k);
+      each<kSteps>([&](auto s) HWY_ATTR {
+        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = b.template value<s>(j);
+        multiply(bv);
+      });
+    }
+    if (kSteps > 1 && k < end) {
+      alignas(64) float rest[kSteps * NV * kWidth];
+      read_steps<NV>(b, k, rest);
+      for (const float* at = rest; k < end; ++k, at += NV * kWidth) {
+        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = hn::Load(d, at + j * kWidth);
+        multiply(bv);
       }
-      a += a_step;
     }
   }
   HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {

@@ -1,6 +1,8 @@
 // The linear operations of ops.h: their shapes checked, and put as products.
 #include <vector>
 
+#include "base/parallel.h"
+#include "tensor/cpu/arguments.h"
 #include "tensor/cpu/gemm.h"
 #include "tensor/ops.h"
 
@@ -18,9 +20,10 @@ static void check_weight(const char* op, const Tensor& w, int rank) {
   require(w.rank == rank && w.device == Device::cpu, op, ": the weight must have ", rank, " dimensions on the CPU, not ",
           describe(w));
   const bool known = w.dtype == DType::f32 || w.dtype == DType::f16 || w.dtype == DType::bf16;
-  require(known || w.dtype == DType::q4, op, ": a weight is f32, f16, bf16 or q4, not ", describe(w));
-  require(known || (w.scales && w.zeros && w.group_size > 0 && w.cols() % w.group_size == 0 && w.cols() % 2 == 0), op,
-          ": ", describe(w), " has no scales and zeros for groups of ", w.group_size);
+  require(known || quantized(w.dtype), op, ": a weight is f32, f16, bf16, q4, q8 or f8_e4m3, not ", describe(w));
+  require(known || (w.layout == Layout::panels && w.scales && w.group_size > 0), op, ": ", describe(w),
+          " was not made by make_quantized");
+  require(!w.int8_activations, op, ": products with 8-bit activations are not computed in f32");
 }
 
 static void check_f32_rows(const char* op, const Tensor& w, int rank) {
@@ -45,6 +48,20 @@ static Product forward(const Tensor& x, const Tensor& w, const Tensor& y, bool a
           .c_row = y.row_stride, .accumulate = accumulate};
 }
 
+// The columns of x, which are w's inputs, in the order of w's columns, in memory of `gathered`. (GPTQ's desc_act)
+static Tensor in_order_of(const Tensor& w, const Tensor& x, std::vector<float>& gathered) {
+  if (!w.k_order) return x;
+  const int64_t k = w.cols();
+  for (int64_t i = 0; i < k; ++i)
+    require(w.k_order[i] >= 0 && w.k_order[i] < k, "the order of inputs of ", describe(w), " has ", w.k_order[i], " at ", i);
+  gathered.resize(static_cast<size_t>(x.rows() * k));
+  parallel_for(static_cast<size_t>(x.rows()), row_grain(static_cast<size_t>(k)), [&](size_t begin, size_t end) {
+    for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t)
+      for (int64_t i = 0; i < k; ++i) gathered[static_cast<size_t>(t * k + i)] = x.f32()[t * x.row_stride + w.k_order[i]];
+  });
+  return make_tensor(gathered.data(), DType::f32, {x.rows(), k});
+}
+
 static Product backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate) {
   return {.m = dy.shape[0], .n = w.shape[1], .k = w.shape[0], .a = dy.f32(), .a_row = dy.row_stride,
           .form = Form::steps, .b = w, .c = dx.f32(), .c_row = dx.row_stride, .accumulate = accumulate};
@@ -59,7 +76,8 @@ void linear(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) 
   check_weight("linear", w, 2);
   check_activation("linear", "x", x, x.shape[0], w.shape[1]);
   check_activation("linear", "y", y, x.shape[0], w.shape[0]);
-  const Product product = forward(x, w, y, accumulate);
+  std::vector<float> gathered;
+  const Product product = forward(in_order_of(w, x, gathered), w, y, accumulate);
   multiply({&product, 1});
 }
 
@@ -99,8 +117,11 @@ void grouped_linear(const Tensor& x, const Tensor& offsets, const Tensor& w, con
   check_activation(op, "x", x, x.shape[0], w.shape[2]);
   check_activation(op, "y", y, x.shape[0], w.shape[1]);
   check_offsets(op, offsets, w.shape[0], x.shape[0]);
+  std::vector<std::vector<float>> gathered(w.k_order ? static_cast<size_t>(w.shape[0]) : 0);
+  std::vector<float> none;
   grouped(offsets, w.shape[0], [&](int64_t e, int64_t begin, int64_t count) {
-    return forward(rows(x, begin, count), item(w, e), rows(y, begin, count), false);
+    const Tensor one = item(w, e), of = in_order_of(one, rows(x, begin, count), w.k_order ? gathered[static_cast<size_t>(e)] : none);
+    return forward(of, one, rows(y, begin, count), false);
   });
 }
 
