@@ -115,26 +115,5 @@ TEST(ParallelFor, RethrowsAnExceptionAndGoesOn) {
   set_threads(0);
 }
 
-// Loops one after the other with pauses (helpers fall asleep and wake), inside one another, and from several threads.
-TEST(ParallelFor, ManySmallLoopsFromSeveralThreads) {
-  set_threads(4);
-  std::vector<std::thread> callers;
-  std::atomic<size_t> total{0};
-  for (size_t c = 0; c < 3; ++c)
-    callers.emplace_back([&, c] {
-      for (size_t i = 0; i < 300; ++i) {
-        size_t sums[8] = {};
-        parallel_for(8, 1, [&](size_t begin, size_t end) {
-          for (size_t j = begin; j < end; ++j) parallel_for(5, 1, [&](size_t from, size_t to) { sums[j] += to - from; });
-        });
-        for (const size_t sum : sums) total += sum;
-        if (i % 50 == c) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      }
-    });
-  for (auto& caller : callers) caller.join();
-  EXPECT_EQ(total, 3u * 300 * 40);
-  set_threads(0);
-}
-
 }  // namespace
 }  // namespace ds
