@@ -179,7 +179,7 @@ def median(runs, key):
 def row(args, job, tool, tools, limits):
     done = [one for one in tool.runs if isinstance(one, dict)]
     if not done:
-        return [job, tool.kind, tool.model, "", "", "", "", "", str(tool.runs[0])[:60]]
+        return [job, tool.kind, tool.model, "", "", str(tool.prompt), " ".join(tool.runs[0])[-100:]]
     prompt, token, start = (median(done, key) for key in ("prompt_seconds", "token_seconds", "start_seconds"))
     shares = []
     if token and limits.get("bandwidth"):
