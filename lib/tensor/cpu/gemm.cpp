@@ -247,11 +247,12 @@ static void clear(const Product& p) {
 
 constexpr int64_t kPartRows = 504;   // a multiple of every kRows; with a block of k it fits a second-level cache
 constexpr double kPartWork = 1 << 20;  // multiply-adds that are worth a thread
+constexpr int64_t kMemoryRows = 16;    // with fewer rows, a weight takes as long to read as so many rows take to compute
 
 // Cuts a product into parts: by rows where there are many, then by panels. With one thread, as few as the cache allows.
 static void cut(const Product& p, std::vector<Part>& parts) {
   const int64_t panels = panel_rows(p.n) / kPanel;
-  const double work = static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
+  const double work = static_cast<double>(std::max(p.m, kMemoryRows)) * static_cast<double>(p.n) * static_cast<double>(p.k);
   const double most = threads() == 1 ? 1 : static_cast<double>(threads() * 4);
   const auto wanted = static_cast<int64_t>(std::clamp(work / kPartWork, 1.0, most));
   const int64_t row_parts = (p.m + kPartRows - 1) / kPartRows, rows = ((p.m + row_parts - 1) / row_parts + 11) / 12 * 12;
