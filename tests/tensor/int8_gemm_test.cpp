@@ -65,7 +65,8 @@ Row round_row(const float* x, int64_t k) {
 }
 
 // y[m, n] = x[m, k] w^T, or experts' rows of x, by the definition.
-std::vector<float> product(const QuantizedFormat& f, const QuantizedArrays& w, const std::vector<float>& x, int64_t m, int64_t n, int64_t k) {
+std::vector<float> product(const QuantizedFormat& f, const QuantizedArrays& w, const std::vector<float>& x, int64_t m,
+                           int64_t n, int64_t k) {
   const int64_t groups = (k + f.group_size - 1) / f.group_size;
   std::vector<float> y;
   for (int64_t i = 0; i < m; ++i) {
@@ -95,7 +96,8 @@ void expect_bits(const std::vector<float>& got, const std::vector<float>& want) 
     if (std::isnan(want[i])) {
       ASSERT_TRUE(std::isnan(got[i])) << i;
     } else {
-      ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(want[i])) << i << ": " << got[i] << ", not " << want[i];
+      ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(want[i]))
+          << i << ": " << got[i] << ", not " << want[i];
     }
   }
 }
@@ -107,8 +109,12 @@ Tensor weight_of(Arena& arena, const QuantizedFormat& f, const QuantizedArrays& 
   return w;
 }
 
-void check(const QuantizedFormat& f, const QuantizedArrays& arrays, std::vector<float> x, int64_t m, int64_t n, int64_t k) {
-  SCOPED_TRACE(cat(m, "x", n, "x", k, " ", dtype_name(f.dtype), " groups of ", f.group_size, f.zeros ? " zeros" : f.mins ? " mins" : "",
+void check(const QuantizedFormat& f, const QuantizedArrays& arrays, std::vector<float> x, int64_t m, int64_t n,
+           int64_t k) {
+  SCOPED_TRACE(cat(m, "x", n, "x", k, " ", dtype_name(f.dtype), " groups of ", f.group_size,
+                   f.zeros  ? " zeros"
+                   : f.mins ? " mins"
+                            : "",
                    f.scale_dtype == DType::f16 ? " f16" : " f32"));
   Arena arena;
   const Tensor w = weight_of(arena, f, arrays, n, k);
@@ -121,15 +127,18 @@ void check(const QuantizedFormat& f, const QuantizedArrays& arrays, std::vector<
 }
 
 std::vector<QuantizedFormat> formats(int64_t k) {
-  return {{DType::q8, k, DType::f32, false, false},  {DType::q8, 32, DType::f16, false, false}, {DType::q8, 4, DType::f32, false, true},
-          {DType::q8, 60, DType::f32, false, true},  {DType::q4, 128, DType::f16, true, false}, {DType::q4, 8, DType::f32, true, false},
+  return {{DType::q8, k, DType::f32, false, false},  {DType::q8, 32, DType::f16, false, false},
+          {DType::q8, 4, DType::f32, false, true},   {DType::q8, 60, DType::f32, false, true},
+          {DType::q4, 128, DType::f16, true, false}, {DType::q4, 8, DType::f32, true, false},
           {DType::q4, 32, DType::f32, false, true},  {DType::q4, k, DType::f16, true, false}};
 }
 
 TEST(Int8Gemm, IsTheStatedArithmetic) {
-  const int64_t sizes[][3] = {{1, 1, 1}, {1, 16, 8}, {2, 17, 7}, {3, 40, 33}, {5, 33, 130}, {7, 100, 257}, {13, 65, 64}, {30, 20, 301}, {1, 150, 1030}, {2, 70, 96}};
+  const int64_t sizes[][3] = {{1, 1, 1},     {1, 16, 8},   {2, 17, 7},    {3, 40, 33},    {5, 33, 130},
+                              {7, 100, 257}, {13, 65, 64}, {30, 20, 301}, {1, 150, 1030}, {2, 70, 96}};
   for (const auto& [m, n, k] : sizes)
-    for (const QuantizedFormat& f : formats(k)) check(f, random_quantized(n, k, f, 3), random_values(m * k, 9), m, n, k);
+    for (const QuantizedFormat& f : formats(k))
+      check(f, random_quantized(n, k, f, 3), random_values(m * k, 9), m, n, k);
 }
 
 // More parts, tiles and threads than one.
@@ -142,13 +151,16 @@ TEST(Int8Gemm, IsTheStatedArithmeticInParts) {
 TEST(Int8Gemm, NothingSaturates) {
   for (const int64_t k : {64, 20000}) {
     const int64_t m = 5, n = 24;
-    for (const QuantizedFormat& f : {QuantizedFormat{DType::q8, k, DType::f32, false, false}, QuantizedFormat{DType::q8, 128, DType::f32, false, true},
-                                     QuantizedFormat{DType::q4, k, DType::f16, true, false}, QuantizedFormat{DType::q4, 128, DType::f32, true, false}}) {
+    for (const QuantizedFormat& f : {QuantizedFormat{DType::q8, k, DType::f32, false, false},
+                                     QuantizedFormat{DType::q8, 128, DType::f32, false, true},
+                                     QuantizedFormat{DType::q4, k, DType::f16, true, false},
+                                     QuantizedFormat{DType::q4, 128, DType::f32, true, false}}) {
       QuantizedArrays arrays = random_quantized(n, k, f, 3);
       for (int64_t j = 0; j < n; ++j) {
         for (int64_t c = 0; c < k; ++c) {
           const bool low = j % 4 == 0 || (j % 4 == 1 && c % 2) || (j % 4 == 2 && c % 3);
-          arrays.values[static_cast<size_t>(j * k + c)] = f.dtype == DType::q4 ? (low ? 0 : 15) : static_cast<uint8_t>(low ? -128 : 127);
+          arrays.values[static_cast<size_t>(j * k + c)] =
+              f.dtype == DType::q4 ? (low ? 0 : 15) : static_cast<uint8_t>(low ? -128 : 127);
         }
       }
       for (size_t i = 0; i < arrays.zeros.size(); ++i) arrays.zeros[i] = i % 3 ? (i % 3 == 1 ? 0 : 16) : 15;
@@ -199,7 +211,8 @@ TEST(Int8Gemm, ARowIsTheSameAloneAndAmongOthersAndIsAdded) {
       for (size_t i = 0; i < want.size(); ++i) want[i] += all[i];
       const Tensor wide_x = strided(arena, view(x, m, k)), wide_y = strided(arena, view(sum, m, n));
       linear(wide_x, w, wide_y, true);
-      for (int64_t i = 0; i < m; ++i) std::memcpy(sum.data() + i * n, wide_y.f32() + i * wide_y.row_stride, static_cast<size_t>(n) * 4);
+      for (int64_t i = 0; i < m; ++i)
+        std::memcpy(sum.data() + i * n, wide_y.f32() + i * wide_y.row_stride, static_cast<size_t>(n) * 4);
       expect_bits(sum, want);
     });
   }
@@ -215,7 +228,8 @@ TEST(Int8Gemm, ExpertsAreTheirProducts) {
     std::vector<float> x = random_values(24 * k, 9), want;
     for (int64_t e = 0; e < experts; ++e) {
       const std::vector<float> part(x.begin() + offsets[e] * k, x.begin() + offsets[e + 1] * k);
-      const auto y = product(f, random_quantized(n, k, f, 5 + static_cast<uint64_t>(e)), part, offsets[e + 1] - offsets[e], n, k);
+      const auto y =
+          product(f, random_quantized(n, k, f, 5 + static_cast<uint64_t>(e)), part, offsets[e + 1] - offsets[e], n, k);
       want.insert(want.end(), y.begin(), y.end());
     }
     on_each_path([&] {
@@ -238,7 +252,8 @@ TEST(Int8Gemm, InputsInAnotherOrder) {
   w.k_order = order.data();
   std::vector<float> x = random_values(m * k, 9), gathered = x, y(m * n);
   for (int64_t i = 0; i < m; ++i)
-    for (int64_t c = 0; c < k; ++c) gathered[static_cast<size_t>(i * k + c)] = x[static_cast<size_t>(i * k + order[static_cast<size_t>(c)])];
+    for (int64_t c = 0; c < k; ++c)
+      gathered[static_cast<size_t>(i * k + c)] = x[static_cast<size_t>(i * k + order[static_cast<size_t>(c)])];
   linear(view(x, m, k), w, view(y, m, n));
   expect_bits(y, product(f, arrays, gathered, m, n, k));
 }

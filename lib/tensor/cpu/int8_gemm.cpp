@@ -22,13 +22,13 @@ namespace ds::cpu {
 struct Int8Work {
   const Product* product = nullptr;
   int64_t k = 0, panels = 0, groups = 0;
-  int64_t group_size = 0;            // at most k
+  int64_t group_size = 0;              // at most k
   int64_t steps = 0, group_steps = 0;  // of k, kSteps of the format at a time
   int64_t mr = 0, tiles = 0, tile_bytes = 0;
-  int8_t* x = nullptr;               // [tiles][steps][mr][kBytes]
-  int32_t* offsets = nullptr;        // [tiles][groups][mr]: sums of the activations, as the register block takes them
+  int8_t* x = nullptr;         // [tiles][steps][mr][kBytes]
+  int32_t* offsets = nullptr;  // [tiles][groups][mr]: sums of the activations, as the register block takes them
   float* sums = nullptr;
-  float* scales = nullptr;           // [tiles][mr]
+  float* scales = nullptr;  // [tiles][mr]
   bool vnni = false;
 };
 // What one thread computes: tiles [t0, t1) and panels [p0, p1).
@@ -123,7 +123,8 @@ void round_tile_of(const Int8Work& w, int64_t tile) {
     if (m < p.m) row_scale(row, w.k, scale, inverse);
     w.scales[tile * w.mr + i] = scale;
     for (int64_t k0 = 0; k0 < w.k; k0 += kChunk) {
-      const int64_t count = std::min(kChunk, w.k - k0), whole = (count + Format::kSteps - 1) / Format::kSteps * Format::kSteps;
+      const int64_t count = std::min(kChunk, w.k - k0),
+                    whole = (count + Format::kSteps - 1) / Format::kSteps * Format::kSteps;
       round_row(row + k0, count, inverse, q);
       std::fill(q + count, q + whole, int8_t{0});
       int8_t* out = x + (k0 / Format::kSteps * w.mr + i) * Format::kBytes;
@@ -154,8 +155,8 @@ void run_block(const Int8Work& w, int64_t tile, int64_t panel) {
     panels.group[j] = at * w.groups;
   }
   hn::Vec<FloatTag> total[MR][NP * kParts];
-  block<Format, MR, NP>(p.b, panels, w.steps, w.group_steps, w.x + tile * w.tile_bytes, w.offsets + tile * w.groups * MR,
-                        w.sums + tile * w.groups * MR, total);
+  block<Format, MR, NP>(p.b, panels, w.steps, w.group_steps, w.x + tile * w.tile_bytes,
+                        w.offsets + tile * w.groups * MR, w.sums + tile * w.groups * MR, total);
   HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
     const int64_t m = tile * MR + i;
     if (m >= p.m) break;
@@ -231,7 +232,8 @@ bool use_vnni(bool use) {
 
 static Int8Work work_of(const Product& p) {
   const Tensor& w = p.b;
-  require((w.dtype == DType::q4 || (w.dtype == DType::q8 && !w.zeros)) && w.layout == Layout::panels && w.rank == 2 && w.scales,
+  require((w.dtype == DType::q4 || (w.dtype == DType::q8 && !w.zeros)) && w.layout == Layout::panels && w.rank == 2 &&
+              w.scales,
           "8-bit activations take a q4 or q8 weight [N, K] in panels, not ", describe(w));
   const int64_t group_size = std::min<int64_t>(w.group_size, p.k), unit = steps_per_word(w.dtype);
   require(group_size > 0 && (group_size == p.k || group_size % unit == 0), describe(w), " has groups of ", w.group_size,
@@ -274,11 +276,12 @@ static void allocate(std::span<Int8Work> works) {
   });
 }
 
-constexpr int64_t kPartRows = 504;    // whose activations stay in the second-level cache
+constexpr int64_t kPartRows = 504;     // whose activations stay in the second-level cache
 constexpr double kPartWork = 1 << 18;  // bytes of a weight that are worth a thread, if each meets one row
 
 static void cut(const Int8Work& w, std::vector<Int8Part>& parts) {
-  const double work = static_cast<double>(w.panels) * kPanel * static_cast<double>(w.k) * (1 + static_cast<double>(w.product->m) / 8);
+  const double work =
+      static_cast<double>(w.panels) * kPanel * static_cast<double>(w.k) * (1 + static_cast<double>(w.product->m) / 8);
   const auto wanted = static_cast<int64_t>(std::clamp(work / kPartWork, 1.0, threads() == 1 ? 1.0 : threads() * 4.0));
   const int64_t row_parts = (w.product->m + kPartRows - 1) / kPartRows, tiles = (w.tiles + row_parts - 1) / row_parts;
   const int64_t column_parts = std::clamp<int64_t>((wanted + row_parts - 1) / row_parts, 1, (w.panels + 3) / 4);

@@ -9,7 +9,8 @@
 // and y = acc * (a / 127). These are the same bits in any number of rows and threads and at any vector width, with the
 // instructions for 8-bit dot products (AVX-512 VNNI) and without: in no path does an integer saturate.
 //
-// (W8A8 checkpoints of compressed-tensors divide by 127.5 and keep -128; q differs from theirs by rounding only.)
+// (vLLM rounds the activations of W8A8 checkpoints like this. The compressed-tensors library divides by 127.5 and keeps
+// -128: as coarse, but other integers.)
 #pragma once
 #include <span>
 
