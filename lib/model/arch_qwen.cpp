@@ -70,7 +70,8 @@ static void parse_qwen3_moe(const ConfigReader& keys, Config& config) {
   config.router.norm_topk_prob = keys.flag_or("norm_topk_prob", false);
   config.decoder_sparse_step = keys.size_or("decoder_sparse_step", 1);
   if (const Json* dense = keys.find("mlp_only_layers")) {
-    require(dense->type == Json::Type::array, keys.at("mlp_only_layers"), " is not a list");
+    require(dense->type == Json::Type::array && dense->items.size() <= static_cast<size_t>(config.num_hidden_layers),
+            keys.at("mlp_only_layers"), " has to be a list of at most num_hidden_layers numbers");
     for (const Json& layer : dense->items) {
       const int64_t index = layer.as_int(keys.at("mlp_only_layers"));
       require(index >= 0 && index < config.num_hidden_layers, keys.at("mlp_only_layers"), " has ", index, ", and there are ",

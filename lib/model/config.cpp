@@ -191,7 +191,7 @@ static Config parse_text_model(const Architecture& row, const ConfigReader& keys
 }
 
 // A multimodal file: text_config, and what the outer keys say of the text model.
-static Config parse_multimodal(const Architecture& row, const ConfigReader& keys, const std::string& where) {
+static Config parse_multimodal(const Architecture& row, const ConfigReader& keys) {
   const Json* inner = keys.find("text_config");
   require(inner && inner->type == Json::Type::object, keys.at("text_config"), " has to be an object");
   Json text = *inner;
@@ -210,7 +210,7 @@ Config parse_config(const Json& json, const std::string& where) {
   require(json.type == Json::Type::object, where, ": a model's configuration is a JSON object");
   const ConfigReader keys(json, where);
   const auto [row, multimodal] = find_architecture(keys);
-  return multimodal ? parse_multimodal(*row, keys, where) : parse_text_model(*row, keys, where);
+  return multimodal ? parse_multimodal(*row, keys) : parse_text_model(*row, keys, where);
 }
 
 Config load_config(const std::string& path) {

@@ -1,5 +1,6 @@
 // The keys of config.json: reading them, and knowing those that cannot change the result.
 #include <cmath>
+#include <map>
 #include <string>
 
 #include "base/error.h"
@@ -124,8 +125,10 @@ std::string brief(const Json& value) {
 }  // namespace
 
 void ConfigReader::check_all_read() const {
-  for (const auto& [key, value] : json_.members)
-    require(known_.contains(key) || is_harmless(key, value, at(key)), at(key), " is set to ", brief(value),
+  std::map<std::string_view, const Json*> last;  // of equal keys, the one that find() gives
+  for (const auto& [key, value] : json_.members) last[key] = &value;
+  for (const auto& [key, value] : last)
+    require(known_.contains(key) || is_harmless(key, *value, at(key)), at(key), " is set to ", brief(*value),
             ", which is not supported and would change the result; remove the key if it does not");
 }
 
