@@ -17,8 +17,12 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 std::string near_names(const std::string& name, const std::vector<std::string>& names) {
   std::vector<std::pair<size_t, std::string>> ranked;
-  for (const std::string& other : names)
-    if (other.size() < 512) ranked.emplace_back(edit_distance(name, other), other);
+  size_t work = 0;  // a hostile file has very many long names
+  for (const std::string& other : names) {
+    if (other.size() > 2 * name.size() || work > 400'000'000) continue;
+    work += name.size() * other.size();
+    ranked.emplace_back(edit_distance(name, other), other);
+  }
   const size_t count = std::min<size_t>(3, ranked.size());
   std::partial_sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(count), ranked.end());
   std::string text;

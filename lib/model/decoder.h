@@ -80,8 +80,10 @@ struct LoadOptions {
   Device device = Device::cpu;
   bool pack = false;        // panels, for inference; else rows in f32, for training and quantization
 };
-// Reads a folder: binds every weight by name, dtype and shape. A missing one is an Error that lists near names; one left
-// over is an Error too (multi-token-prediction layers are skipped and said so). AWQ 4-bit folders give q4 weights.
+// Reads a folder of safetensors, or a .gguf file: binds every weight by name, dtype and shape. A missing one is an Error
+// that lists near names; one left over is an Error too (multi-token-prediction layers are skipped and said so). Packed,
+// weights keep their dtype, and quantized ones their integers and scales (q4, q8, f8_e4m3); else all is f32 rows. A tied
+// embedding is there once: packed, its rows are looked up in the head's panels, as are those of a quantized one.
 Model load_model(const std::string& folder, const LoadOptions& options = {});
 // Writes config.json and model.safetensors with `weights` (f32 rows) converted to dtype (norms and router_bias too;
 // router_bias stays f32), file names as the architecture has them.

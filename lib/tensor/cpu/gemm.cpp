@@ -45,12 +45,14 @@ namespace gemm {
 // The register block: kRows x kPanels panels; 24 accumulators of 32 registers (AVX-512, NEON) or 12 of 16 (AVX2).
 constexpr int kPanels = kParts == 1 ? 2 : 1;
 constexpr int kRows = kParts == 1 ? 12 : 6;
-// For one or two rows, which wait for memory: more panels, so as many chains; b is widened on the way.
-constexpr int kFewRows = 2;
+// For few rows, which wait for memory: more panels, so as many chains; b is widened on the way.
+constexpr int kFewRows = kParts == 1 ? 4 : 2;
 constexpr int kWidePanels = kParts == 1 ? 4 : 2;
+constexpr int kFewCopied = 2;  // the same where b is copied first: more rows are worth the smaller copies of compute_many
 // Rows of b in place are read by so many register blocks at most; for more they are copied, so as to lie in few pages.
 constexpr int kDirectTiles = 9;
 constexpr int64_t kAheadBytes = 256 << 10;  // of the next part's b, fetched while a part is computed
+constexpr int64_t kFetchingTiles = 4;       // that fetch what is needed next
 
 // Rows of a, of one register block or one block of k.
 struct Rows {
@@ -124,52 +126,70 @@ Tiling tiling(int64_t rows) {
   return {mr, tiles, rows - (tiles - 1) * mr};
 }
 
-// What is needed after the panels in work: arrays of so many bytes, fetched meanwhile.
-struct Ahead {
-  const char* p[kPanels] = {};
-  int64_t bytes = 0;
-};
+bool in_panels(const Product& p) { return p.form == Product::Form::weight && p.b.layout == Layout::panels; }
+
+// Steps from k0 on of panels from `panel` on, if there are any.
+Ahead ahead_of(const Part& part, int64_t panel, int64_t k0) {
+  const Product& p = *part.product;
+  if (panel >= part.p1 || k0 >= p.k) return {};
+  const int64_t step = kPanel * dtype_bits(p.b.dtype) / 8, whole = panel_steps(p.b.dtype, p.k) * step;
+  return {p.b.as<const char>() + panel * whole + k0 * step, whole, step};
+}
 // This step's share of the matrix that the part after this one multiplies with: experts are small and many, and without
 // it each would begin by waiting for memory.
-Ahead share_of(const Part& part, int64_t panel, int64_t k0, const Part* following) {
-  Ahead next;
-  if (!following || following->product->b.data == part.product->b.data) return next;
+Ahead share_of(const Part& part, int64_t panel, int64_t k0, int64_t kc, const Part* following) {
+  if (!following || following->product->b.data == part.product->b.data) return {};
   const Tensor& b = following->product->b;
   const int64_t bytes = b.elements() * dtype_bits(b.dtype) / 8;
-  if (!b.contiguous() || bytes > kAheadBytes) return next;
+  if (!b.contiguous() || bytes > kAheadBytes) return {};
   const int64_t per_k = (part.p1 - part.p0 + kPanels - 1) / kPanels, steps = per_k * ((part.product->k + kKBlock - 1) / kKBlock);
   const int64_t step = k0 / kKBlock * per_k + (panel - part.p0) / kPanels, share = bytes / (steps * kPanels);
-  for (int j = 0; j < kPanels; ++j) next.p[j] = b.as<const char>() + (step * kPanels + j) * share;
-  next.bytes = share;
-  return next;
+  return {b.as<const char>() + step * kPanels * share, share, (share + kc - 1) / kc};
 }
 
 // All rows of the part times np panels of b.
 template <class Source>
 void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t k0, int64_t kc, Rows a, int64_t a_tile,
-           const Source& b, const Ahead& next) {
+           Source b, const Ahead& next) {
   const Product& p = *part.product;
   float* c = p.c + part.m0 * p.c_row + panel * kPanel;
   const auto block_of = [&](int64_t rows) {
     return np == kPanels ? block_for<kRows, kPanels, Source>(rows) : block_for<kRows, 1, Source>(rows);
   };
   const BlockFn<Source> full = block_of(t.mr), rest = block_of(t.last);
-  const int64_t share = (next.bytes / t.tiles + 63) / 64 * 64;
+  // The first tiles fetch what is needed next, each a part of every step's bytes.
+  const int64_t fetching = std::min(t.tiles, kFetchingTiles), step = (next.step + fetching - 1) / fetching;
   for (int64_t tile = 0; tile < t.tiles; ++tile, c += t.mr * p.c_row, a.a += a_tile) {
-    for (int64_t at = tile * share; at < std::min(next.bytes, (tile + 1) * share); at += 64)
-      for (const char* const array : next.p) hwy::Prefetch(array + at);
+    if constexpr (std::is_same_v<Source, FromF32>)
+      b.next = tile < fetching ? Ahead{next.p + tile * step * kc, next.panel, step} : Ahead();
     const bool whole = tile + 1 < t.tiles;
     write_block(whole ? full : rest, whole ? t.mr : t.last, kc, a, b, c, p.c_row, p.n - panel * kPanel, np * kPanel,
                 p.accumulate || k0 > 0);
   }
 }
 
-// Many rows: a block of a is rearranged for all panels where that pays; a block of b is widened or transposed for all
-// rows unless the register block can read it where it is.
+// Panels of b from `panel` on times the rows, a block of k: b is widened or transposed for all rows unless the register
+// block can read it where it is.
+void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t k0, Rows a, int64_t a_tile, const Ahead& next) {
+  const Product& p = *part.product;
+  const int64_t kc = std::min(kKBlock, p.k - k0);
+  const int64_t at = (panel * p.k + k0) * kPanel;
+  if (in_panels(p) && t.tiles <= 4 && p.b.dtype == DType::bf16)
+    return sweep(part, t, panel, np, k0, kc, a, a_tile, From16<true>{p.b.as<const uint16_t>() + at, p.k * kPanel}, next);
+  if (in_panels(p) && t.tiles <= 4 && p.b.dtype == DType::f16)
+    return sweep(part, t, panel, np, k0, kc, a, a_tile, From16<false>{p.b.as<const uint16_t>() + at, p.k * kPanel}, next);
+  if (in_panels(p) && p.b.dtype == DType::f32)
+    return sweep(part, t, panel, np, k0, kc, a, a_tile, FromF32{p.b.as<const float>() + (panel * p.k + k0) * kPanel, p.k * kPanel}, next);
+  if (p.form == Product::Form::steps && t.tiles <= kDirectTiles && p.n >= (panel + np) * kPanel)
+    return sweep(part, t, panel, np, k0, kc, a, a_tile, FromSteps{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride}, next);
+  alignas(64) float buffer[kPanels * kKBlock * kPanel];
+  for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
+  sweep(part, t, panel, np, k0, kc, a, a_tile, FromF32{buffer, kKBlock * kPanel}, next);
+}
+
+// More rows than one register block has: a block of a is rearranged for all panels where that pays.
 void compute_many(const Part& part, const Part* following) {
   const Product& p = *part.product;
-  alignas(64) float buffer[kPanels * kKBlock * kPanel];
-  const bool packed_b = p.form == Product::Form::weight && p.b.layout == Layout::panels && p.b.dtype == DType::f32;
   const Tiling t = tiling(part.m1 - part.m0);
   const bool packed_a = part.p1 - part.p0 >= 6 * kPanels && t.tiles > 1 && p.k > 32;
   for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
@@ -177,23 +197,29 @@ void compute_many(const Part& part, const Part* following) {
     const Rows a = packed_a ? pack_a(part, t.mr, k0, kc) : Rows{p.a + part.m0 * p.a_row + k0 * p.a_step, p.a_row, p.a_step};
     const int64_t a_tile = t.mr * (packed_a ? kKBlock + 16 : p.a_row);
     for (int64_t panel = part.p0; panel < part.p1; panel += kPanels) {
-      const int64_t np = std::min<int64_t>(kPanels, part.p1 - panel), next_panel = p.k * kPanel;
-      if (packed_b) {
-        const FromF32 b{p.b.as<const float>() + (panel * p.k + k0) * kPanel, next_panel};
-        Ahead next;
-        if (panel + 2 * kPanels <= part.p1) {
-          for (int j = 0; j < kPanels; ++j) next.p[j] = reinterpret_cast<const char*>(b.p + (kPanels + j) * next_panel);
-          next.bytes = kc * kPanel * static_cast<int64_t>(sizeof(float));
-        }
-        sweep(part, t, panel, np, k0, kc, a, a_tile, b, next);
-      } else if (p.form == Product::Form::steps && t.tiles <= kDirectTiles && p.n >= (panel + np) * kPanel) {
-        const FromSteps b{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride};
-        sweep(part, t, panel, np, k0, kc, a, a_tile, b, share_of(part, panel, k0, following));
-      } else {
-        for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
-        const FromF32 b{buffer, kKBlock * kPanel};
-        sweep(part, t, panel, np, k0, kc, a, a_tile, b, share_of(part, panel, k0, following));
-      }
+      Ahead next;
+      if (!in_panels(p))
+        next = share_of(part, panel, k0, kc, following);
+      else
+        next = panel + kPanels < part.p1 ? ahead_of(part, panel + kPanels, k0) : ahead_of(part, part.p0, k0 + kKBlock);
+      multiply_panels(part, t, panel, std::min<int64_t>(kPanels, part.p1 - panel), k0, a, a_tile, next);
+    }
+  }
+}
+
+// One register block of rows: panel after panel is read from end to end. Its rows are copied, so that they do not lie a
+// multiple of 4096 bytes apart, which is the same few lines of the cache.
+void compute_block(const Part& part) {
+  const Product& p = *part.product;
+  const int64_t rows = part.m1 - part.m0, row = p.k + 16;
+  float* const a = part_memory(static_cast<size_t>(rows * row));
+  for (int64_t i = 0; i < rows; ++i) std::copy_n(p.a + (part.m0 + i) * p.a_row, p.k, a + i * row);
+  const int64_t step = quantized(p.b.dtype) ? 1 : kPanels;
+  for (int64_t panel = part.p0; panel < part.p1; panel += step) {
+    for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
+      const bool last = k0 + kKBlock >= p.k;
+      const Ahead next = last ? ahead_of(part, panel + step, 0) : ahead_of(part, panel, k0 + kKBlock);
+      multiply_panels(part, {rows, 1, rows}, panel, std::min<int64_t>(step, part.p1 - panel), k0, {a + k0, row, 1}, 0, next);
     }
   }
 }
@@ -211,10 +237,9 @@ void few_rows_of(const Part& part, int64_t panel, int64_t k0, const Source& b) {
 template <int NP>
 void few_rows(const Part& part, int64_t panel) {
   const Product& p = *part.product;
-  const bool panels = p.form == Product::Form::weight && p.b.layout == Layout::panels;
   alignas(64) float buffer[NP * kKBlock * kPanel];
   for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
-    if (panels) {
+    if (in_panels(p)) {
       with_source<NP>(p.b, panel, k0, [&](const auto& from) { few_rows_of<NP>(part, panel, k0, from); });
     } else {
       for (int64_t i = 0; i < NP; ++i) load_block(p, panel + i, k0, std::min(kKBlock, p.k - k0), buffer + i * kKBlock * kPanel);
@@ -224,7 +249,10 @@ void few_rows(const Part& part, int64_t panel) {
 }
 
 void compute(const Part& part, const Part* following) {
-  if (part.m1 - part.m0 > kFewRows) return compute_many(part, following);
+  const Product& p = *part.product;
+  const int64_t rows = part.m1 - part.m0;
+  if (rows > (in_panels(p) ? kFewRows : kFewCopied))
+    return in_panels(p) && rows <= kRows ? compute_block(part) : compute_many(part, following);
   int64_t panel = part.p0;
   for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel);
   for (; panel < part.p1; ++panel) few_rows<1>(part, panel);

@@ -48,15 +48,27 @@ HWY_INLINE void each(const Op& op) {
 
 // ---- Where the register block reads b: element (k, register j of its panels) as f32 ----
 
+// What is needed next, fetched meanwhile: `step` bytes for each step of k, of one array a panel that lie `panel` bytes apart.
+struct Ahead {
+  const char* p = kNothing;
+  int64_t panel = 0, step = 0;
+  static constexpr char kNothing[64] = {};
+};
+
 // A source says with enter(k, end) up to which k its state holds; read(k) takes kSteps steps of k from there on, of which
 // value<s>(j) gives registers.
 struct FromF32 {
   static constexpr int kSteps = 1;
   const float* p;
   int64_t panel;  // elements from one panel to the next
+  Ahead next = {};
   const float* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
-  HWY_INLINE void read(int64_t k) { at = p + k * kPanel; }
+  template <int NP>
+  HWY_INLINE void read(int64_t k) {
+    at = p + k * kPanel;
+    HWY_UNROLL(16) for (int j = 0; j < NP; ++j) hwy::Prefetch(next.p + j * next.panel + k * next.step);
+  }
   template <int>
   HWY_INLINE F32 value(int j) const {
     return hn::Load(FloatTag(), at + (j / kParts) * panel + (j % kParts) * kWidth);
@@ -69,6 +81,7 @@ struct FromSteps {
   int64_t stride;
   const float* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
+  template <int>
   HWY_INLINE void read(int64_t k) { at = p + k * stride; }
   template <int>
   HWY_INLINE F32 value(int j) const { return hn::LoadU(FloatTag(), at + j * kWidth); }
@@ -80,6 +93,7 @@ struct From16 {
   int64_t panel;
   const uint16_t* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
+  template <int>
   HWY_INLINE void read(int64_t k) { at = p + k * kPanel; }
   template <int>
   HWY_INLINE F32 value(int j) const {
@@ -154,6 +168,7 @@ struct FromQuantized {
     }
     return std::min(end, (group + 1) * w->group_size - k0);
   }
+  template <int>
   HWY_INLINE void read(int64_t k) {
     HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
       words[j] = hn::LoadU(WordTag(), p + (j / kParts) * panel + k / kSteps * kPanel + (j % kParts) * kWidth);
@@ -193,7 +208,7 @@ HWY_INLINE void with_source(const Tensor& w, int64_t panel, int64_t k0, const Us
 // What a source reads at once, as [kSteps][NV registers].
 template <int NV, class Source>
 HWY_INLINE void read_steps(Source& b, int64_t k, float* HWY_RESTRICT out) {
-  b.read(k);
+  b.template read<NV / kParts>(k);
   each<Source::kSteps>([&](auto s) HWY_ATTR {
     HWY_UNROLL(16) for (int j = 0; j < NV; ++j) hn::Store(b.template value<s>(j), FloatTag(), out + (s * NV + j) * kWidth);
   });
@@ -325,7 +340,7 @@ HWY_INLINE void block(int64_t kc, const float* HWY_RESTRICT a, int64_t a_row, in
   for (int64_t k = 0; k < kc;) {
     const int64_t end = b.enter(k, kc);
     for (; k + kSteps <= end; k += kSteps) {
-      b.read(k);
+      b.template read<NP>(k);
       each<kSteps>([&](auto s) HWY_ATTR {
         HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = b.template value<s>(j);
         multiply(bv);
