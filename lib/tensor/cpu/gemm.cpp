@@ -45,14 +45,24 @@ namespace gemm {
 // The register block: kRows x kPanels panels; 24 accumulators of 32 registers (AVX-512, NEON) or 12 of 16 (AVX2).
 constexpr int kPanels = kParts == 1 ? 2 : 1;
 constexpr int kRows = kParts == 1 ? 12 : 6;
-// For few rows, which wait for memory: more panels, so as many chains; b is widened on the way.
-constexpr int kFewRows = kParts == 1 ? 4 : 2;
+// For few rows, which wait for memory: fewer of them and more panels, so as many chains; b is widened on the way.
 constexpr int kWidePanels = kParts == 1 ? 4 : 2;
-constexpr int kFewCopied = 2;  // the same where b is copied first: more rows are worth the smaller copies of compute_many
+constexpr int kFewCopied = 2;  // rows are few where b has to be copied first
 // Rows of b in place are read by so many register blocks at most; for more they are copied, so as to lie in few pages.
 constexpr int kDirectTiles = 9;
+constexpr int kWidenTiles = 4;  // 16-bit panels are widened by so many register blocks each; for more, once into memory
 constexpr int64_t kAheadBytes = 256 << 10;  // of the next part's b, fetched while a part is computed
 constexpr int64_t kFetchingTiles = 4;       // that fetch what is needed next
+
+bool in_panels(const Product& p) { return p.form == Product::Form::weight && p.b.layout == Layout::panels; }
+
+// Rows that a register block of few rows has at most, beside kWidePanels panels.
+template <class Source>
+constexpr int kFewRowsOf = kParts == 1 ? 6 : std::is_same_v<Source, FromF32> ? 3 : 2;
+int64_t most_few_rows(const Product& p) {
+  if (!in_panels(p)) return kFewCopied;
+  return kParts == 1 || !quantized(p.b.dtype) ? kRows : 2;
+}
 
 // Rows of a, of one register block or one block of k.
 struct Rows {
@@ -126,8 +136,6 @@ Tiling tiling(int64_t rows) {
   return {mr, tiles, rows - (tiles - 1) * mr};
 }
 
-bool in_panels(const Product& p) { return p.form == Product::Form::weight && p.b.layout == Layout::panels; }
-
 // Steps from k0 on of panels from `panel` on, if there are any.
 Ahead ahead_of(const Part& part, int64_t panel, int64_t k0) {
   const Product& p = *part.product;
@@ -160,7 +168,7 @@ void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t
   // The first tiles fetch what is needed next, each a part of every step's bytes.
   const int64_t fetching = std::min(t.tiles, kFetchingTiles), step = (next.step + fetching - 1) / fetching;
   for (int64_t tile = 0; tile < t.tiles; ++tile, c += t.mr * p.c_row, a.a += a_tile) {
-    if constexpr (std::is_same_v<Source, FromF32>)
+    if constexpr (!std::is_same_v<Source, FromSteps>)
       b.next = tile < fetching ? Ahead{next.p + tile * step * kc, next.panel, step} : Ahead();
     const bool whole = tile + 1 < t.tiles;
     write_block(whole ? full : rest, whole ? t.mr : t.last, kc, a, b, c, p.c_row, p.n - panel * kPanel, np * kPanel,
@@ -168,23 +176,21 @@ void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t
   }
 }
 
-// Panels of b from `panel` on times the rows, a block of k: b is widened or transposed for all rows unless the register
+// The panels of b from `panel` on times the rows, a block of k: b is widened or transposed for all rows unless the register
 // block can read it where it is.
-void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t k0, Rows a, int64_t a_tile, const Ahead& next) {
+void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t k0, Rows a, int64_t a_tile, const Ahead& next) {
   const Product& p = *part.product;
-  const int64_t kc = std::min(kKBlock, p.k - k0);
-  const int64_t at = (panel * p.k + k0) * kPanel;
-  if (in_panels(p) && t.tiles <= 4 && p.b.dtype == DType::bf16)
-    return sweep(part, t, panel, np, k0, kc, a, a_tile, From16<true>{p.b.as<const uint16_t>() + at, p.k * kPanel}, next);
-  if (in_panels(p) && t.tiles <= 4 && p.b.dtype == DType::f16)
-    return sweep(part, t, panel, np, k0, kc, a, a_tile, From16<false>{p.b.as<const uint16_t>() + at, p.k * kPanel}, next);
-  if (in_panels(p) && p.b.dtype == DType::f32)
-    return sweep(part, t, panel, np, k0, kc, a, a_tile, FromF32{p.b.as<const float>() + (panel * p.k + k0) * kPanel, p.k * kPanel}, next);
+  const int64_t np = std::min<int64_t>(kPanels, part.p1 - panel), kc = std::min(kKBlock, p.k - k0);
+  const int64_t at = (panel * p.k + k0) * kPanel, each = p.k * kPanel;
+  const auto run = [&](const auto& b) { sweep(part, t, panel, np, k0, kc, a, a_tile, b, next); };
+  if (in_panels(p) && p.b.dtype == DType::f32) return run(FromF32{p.b.as<const float>() + at, each});
+  if (in_panels(p) && p.b.dtype == DType::bf16 && t.tiles <= kWidenTiles) return run(From16<true>{p.b.as<const uint16_t>() + at, each});
+  if (in_panels(p) && p.b.dtype == DType::f16 && t.tiles <= kWidenTiles) return run(From16<false>{p.b.as<const uint16_t>() + at, each});
   if (p.form == Product::Form::steps && t.tiles <= kDirectTiles && p.n >= (panel + np) * kPanel)
-    return sweep(part, t, panel, np, k0, kc, a, a_tile, FromSteps{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride}, next);
+    return run(FromSteps{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride});
   alignas(64) float buffer[kPanels * kKBlock * kPanel];
   for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
-  sweep(part, t, panel, np, k0, kc, a, a_tile, FromF32{buffer, kKBlock * kPanel}, next);
+  run(FromF32{buffer, kKBlock * kPanel});
 }
 
 // More rows than one register block has: a block of a is rearranged for all panels where that pays.
@@ -202,60 +208,55 @@ void compute_many(const Part& part, const Part* following) {
         next = share_of(part, panel, k0, kc, following);
       else
         next = panel + kPanels < part.p1 ? ahead_of(part, panel + kPanels, k0) : ahead_of(part, part.p0, k0 + kKBlock);
-      multiply_panels(part, t, panel, std::min<int64_t>(kPanels, part.p1 - panel), k0, a, a_tile, next);
-    }
-  }
-}
-
-// One register block of rows: panel after panel is read from end to end. Its rows are copied, so that they do not lie a
-// multiple of 4096 bytes apart, which is the same few lines of the cache.
-void compute_block(const Part& part) {
-  const Product& p = *part.product;
-  const int64_t rows = part.m1 - part.m0, row = p.k + 16;
-  float* const a = part_memory(static_cast<size_t>(rows * row));
-  for (int64_t i = 0; i < rows; ++i) std::copy_n(p.a + (part.m0 + i) * p.a_row, p.k, a + i * row);
-  const int64_t step = quantized(p.b.dtype) ? 1 : kPanels;
-  for (int64_t panel = part.p0; panel < part.p1; panel += step) {
-    for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
-      const bool last = k0 + kKBlock >= p.k;
-      const Ahead next = last ? ahead_of(part, panel + step, 0) : ahead_of(part, panel, k0 + kKBlock);
-      multiply_panels(part, {rows, 1, rows}, panel, std::min<int64_t>(step, part.p1 - panel), k0, {a + k0, row, 1}, 0, next);
+      multiply_panels(part, t, panel, k0, a, a_tile, next);
     }
   }
 }
 
 template <int NP, class Source>
-void few_rows_of(const Part& part, int64_t panel, int64_t k0, const Source& b) {
+void few_rows_of(const Part& part, const Rows& a, int64_t panel, int64_t k0, const Source& b) {
   const Product& p = *part.product;
-  const int64_t count = part.m1 - part.m0;
-  write_block(block_for<kFewRows, NP, Source>(count), count, std::min(kKBlock, p.k - k0),
-              {p.a + part.m0 * p.a_row + k0 * p.a_step, p.a_row, p.a_step}, b, p.c + part.m0 * p.c_row + panel * kPanel,
-              p.c_row, p.n - panel * kPanel, NP * kPanel, p.accumulate || k0 > 0);
+  const int64_t rows = part.m1 - part.m0, most = kFewRowsOf<Source>, tiles = (rows + most - 1) / most;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t m = tile * rows / tiles, count = (tile + 1) * rows / tiles - m;
+    write_block(block_for<kFewRowsOf<Source>, NP, Source>(count), count, std::min(kKBlock, p.k - k0), {a.a + m * a.row, a.row, a.step}, b,
+                p.c + (part.m0 + m) * p.c_row + panel * kPanel, p.c_row, p.n - panel * kPanel, NP * kPanel, p.accumulate || k0 > 0);
+  }
 }
 
-// NP panels, all of k.
+// NP panels, all of k: each is read from end to end.
 template <int NP>
-void few_rows(const Part& part, int64_t panel) {
+void few_rows(const Part& part, int64_t panel, const Rows& a) {
   const Product& p = *part.product;
   alignas(64) float buffer[NP * kKBlock * kPanel];
   for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
+    const Rows at = {a.a + k0 * a.step, a.row, a.step};
     if (in_panels(p)) {
-      with_source<NP>(p.b, panel, k0, [&](const auto& from) { few_rows_of<NP>(part, panel, k0, from); });
+      with_source<NP>(p.b, panel, k0, [&](const auto& from) { few_rows_of<NP>(part, at, panel, k0, from); });
     } else {
       for (int64_t i = 0; i < NP; ++i) load_block(p, panel + i, k0, std::min(kKBlock, p.k - k0), buffer + i * kKBlock * kPanel);
-      few_rows_of<NP>(part, panel, k0, FromF32{buffer, kKBlock * kPanel});
+      few_rows_of<NP>(part, at, panel, k0, FromF32{buffer, kKBlock * kPanel});
     }
   }
 }
 
-void compute(const Part& part, const Part* following) {
+void compute_few(const Part& part) {
   const Product& p = *part.product;
-  const int64_t rows = part.m1 - part.m0;
-  if (rows > (in_panels(p) ? kFewRows : kFewCopied))
-    return in_panels(p) && rows <= kRows ? compute_block(part) : compute_many(part, following);
+  Rows a = {p.a + part.m0 * p.a_row, p.a_row, p.a_step};
+  const int64_t rows = part.m1 - part.m0, row = p.k + 16;
+  if (rows > kFewCopied && a.step == 1) {  // copied: rows a multiple of 4096 bytes apart share the same few lines of a cache
+    float* const copy = part_memory(static_cast<size_t>(rows * row));
+    for (int64_t i = 0; i < rows; ++i) std::copy_n(a.a + i * a.row, p.k, copy + i * row);
+    a = {copy, row, 1};
+  }
   int64_t panel = part.p0;
-  for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel);
-  for (; panel < part.p1; ++panel) few_rows<1>(part, panel);
+  for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel, a);
+  for (; panel < part.p1; ++panel) few_rows<1>(part, panel, a);
+}
+
+void compute(const Part& part, const Part* following) {
+  const int64_t rows = part.m1 - part.m0;
+  rows <= most_few_rows(*part.product) ? compute_few(part) : compute_many(part, following);
 }
 
 }  // namespace gemm

@@ -91,10 +91,14 @@ struct From16 {
   static constexpr int kSteps = 1;
   const uint16_t* p;
   int64_t panel;
+  Ahead next = {};
   const uint16_t* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
-  template <int>
-  HWY_INLINE void read(int64_t k) { at = p + k * kPanel; }
+  template <int NP>
+  HWY_INLINE void read(int64_t k) {
+    at = p + k * kPanel;
+    HWY_UNROLL(16) for (int j = 0; j < NP; ++j) hwy::Prefetch(next.p + j * next.panel + k * next.step);
+  }
   template <int>
   HWY_INLINE F32 value(int j) const {
     const uint16_t* const from = at + (j / kParts) * panel + (j % kParts) * kWidth;
