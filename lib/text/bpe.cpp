@@ -66,12 +66,8 @@ Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std:
     byte_ids_[byte] = id_or_none(vocabulary_, options_.byte_level ? to_byte_level(std::string(1, static_cast<char>(byte)))
                                                                   : byte_token(byte));
   unk_id_ = id_or_none(vocabulary_, options_.unk_token);
-  if (options_.byte_level) {
-    // Byte-level files with a hole in the alphabet and a fallback for it do not exist; refuse rather than guess.
-    const bool whole = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1) == std::end(byte_ids_);
-    require(whole || !options_.byte_fallback, where, ": byte_fallback with ByteLevel is not supported");
-    require(options_.prefix.empty() && options_.suffix.empty(), where, ": affixes with bytes");
-  }
+  require(!options_.byte_level || (!options_.byte_fallback && options_.prefix.empty() && options_.suffix.empty()), where,
+          ": bytes with a fallback or affixes");
   if (options_.ignore_merges) list_whole_tokens(where);
   if (options_.byte_level) return;
   basic_ids_.assign(0x10000, -1);
