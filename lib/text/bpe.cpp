@@ -53,22 +53,23 @@ Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std:
          const std::string& where)
     : options_(options), vocabulary_(std::move(vocabulary)), merges_(merges.size()), owner_(PieceCache::new_owner()) {
   require(merges.size() < size_t{std::numeric_limits<int32_t>::max()}, where, ": too many merges");
-  for (size_t i = 0; i < merges.size(); ++i)
+  int bits = 10;
+  while (size_t{1} << bits < merges.size() * 8) ++bits;
+  maybe_.assign(size_t{1} << (bits - 6), 0);
+  maybe_shift_ = 64 - bits;
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const uint64_t bit = pair_hash(pair_key(merges[i].left, merges[i].right)) >> maybe_shift_;
+    maybe_[bit >> 6] |= uint64_t{1} << (bit & 63);
     merges_[pair_key(merges[i].left, merges[i].right)] = {ranks.empty() ? static_cast<int32_t>(i) : ranks[i], merges[i].id};
+  }
   for (int byte = 0; byte < 256; ++byte)
     byte_ids_[byte] = id_or_none(vocabulary_, options_.byte_level ? to_byte_level(std::string(1, static_cast<char>(byte)))
                                                                   : byte_token(byte));
   unk_id_ = id_or_none(vocabulary_, options_.unk_token);
-  if (options_.byte_level) {
-    // Byte-level files with a hole in the alphabet and a fallback for it do not exist; refuse rather than guess.
-    const bool whole = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1) == std::end(byte_ids_);
-    require(whole || !options_.byte_fallback, where, ": byte_fallback with ByteLevel is not supported");
-    require(options_.prefix.empty() && options_.suffix.empty(), where, ": affixes with bytes");
-    if (options_.ignore_merges)
-      for (const auto& [token, id] : vocabulary_)
-        if (auto bytes = from_byte_level(token)) pieces_.emplace(std::move(*bytes), id);
-    return;
-  }
+  require(!options_.byte_level || (!options_.byte_fallback && options_.prefix.empty() && options_.suffix.empty()), where,
+          ": bytes with a fallback or affixes");
+  if (options_.ignore_merges) list_whole_tokens(where);
+  if (options_.byte_level) return;
   basic_ids_.assign(0x10000, -1);
   for (const auto& [token, id] : vocabulary_) {
     size_t at = 0;
@@ -77,6 +78,23 @@ Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std:
     if (at == token.size()) (c < 0x10000 ? basic_ids_[c] : other_ids_[c]) = id;
   }
   note_joins(merges);
+}
+
+void Bpe::list_whole_tokens(const std::string& where) {
+  for (const auto& [token, id] : vocabulary_) {
+    const std::optional<std::string> bytes = options_.byte_level ? from_byte_level(token) : token;
+    if (!bytes || bytes->empty()) continue;
+    require(token_bytes_.size() + bytes->size() < std::numeric_limits<uint32_t>::max(), where, ": the tokens are too long");
+    Token& entry = tokens_[hash64(*bytes)];
+    require(entry.size == 0, where, ": two tokens have one hash: ", token);
+    entry = {static_cast<uint32_t>(token_bytes_.size()), static_cast<uint32_t>(bytes->size()), id};
+    token_bytes_ += *bytes;
+  }
+}
+
+const int32_t* Bpe::token_of_bytes(std::string_view bytes) const {
+  const Token* token = tokens_.find(hash64(bytes));
+  return token && std::string_view(token_bytes_).substr(token->begin, token->size) == bytes ? &token->id : nullptr;
 }
 
 // A long piece may be cut between two characters if no merge joins a token that ends with the one and a token that
@@ -107,19 +125,20 @@ void Bpe::note_joins(const std::vector<TokenMerge>& merges) {
 
 // The parts of a piece that no merge crosses. An unknown character stays with the one before it, with which it may fuse, and if it
 // may vanish with the one after it, which then has another neighbour.
-void Bpe::cut(std::string_view piece, std::vector<TextRange>& parts) const {
-  size_t begin = 0, at = 0;
-  char32_t previous = decode_utf8(piece, at);
-  while (at < piece.size()) {
+void Bpe::cut(std::string_view text, TextRange piece, std::vector<TextRange>& parts) const {
+  const std::string_view inside = text.substr(0, piece.end);
+  size_t begin = piece.begin, at = begin;
+  char32_t previous = decode_utf8(inside, at);
+  while (at < piece.end) {
     const size_t here = at;
-    const char32_t c = decode_utf8(piece, at);
+    const char32_t c = decode_utf8(inside, at);
     if (!joins_[join_hash(previous, c)] && character_id(c) >= 0 && (!may_vanish_ || character_id(previous) >= 0)) {
       parts.push_back({begin, here});
       begin = here;
     }
     previous = c;
   }
-  parts.push_back({begin, piece.size()});
+  parts.push_back({begin, piece.end});
 }
 
 int32_t Bpe::character_id(char32_t c) const {
@@ -129,22 +148,22 @@ int32_t Bpe::character_id(char32_t c) const {
 }
 
 void Bpe::encode(std::string_view text, const std::vector<TextRange>& pieces, std::vector<int32_t>& ids) const {
-  encode_pieces(owner_, text, pieces, ids, [&](std::string_view piece, std::vector<int32_t>& out) { encode_piece(piece, out); });
-}
-
-void Bpe::encode_piece(std::string_view piece, std::vector<int32_t>& ids) const {
+  const auto encode_one = [&](std::string_view part, std::vector<int32_t>& out) { encode_part(part, out); };
+  if (!may_cut_) return encode_pieces(owner_, text, pieces, ids, encode_one);
   std::vector<TextRange> parts;
-  if (may_cut_ && piece.size() > PieceCache::max_bytes) cut(piece, parts);
-  if (parts.size() < 2) return encode_part(piece, ids);
-  encode_pieces(owner_, piece, parts, ids, [&](std::string_view part, std::vector<int32_t>& out) { encode_part(part, out); });
+  parts.reserve(pieces.size() + text.size() / 6);
+  for (const TextRange& piece : pieces) {
+    if (piece.end - piece.begin <= PieceCache::max_bytes)
+      parts.push_back(piece);
+    else
+      cut(text, piece, parts);
+  }
+  encode_pieces(owner_, text, parts, ids, encode_one);
 }
 
 void Bpe::encode_part(std::string_view piece, std::vector<int32_t>& ids) const {
   if (options_.ignore_merges)
-    if (const int32_t id = id_or_none(options_.byte_level ? pieces_ : vocabulary_, piece); id >= 0) {
-      ids.push_back(id);
-      return;
-    }
+    if (const int32_t* id = token_of_bytes(piece)) return ids.push_back(*id);
   const size_t first = ids.size();
   if (options_.prefix.empty() && options_.suffix.empty())
     symbols(piece, ids);

@@ -53,11 +53,17 @@ class Bpe {
     int32_t rank = 0, id = 0;
   };
   static uint64_t pair_key(int32_t a, int32_t b) { return uint64_t{static_cast<uint32_t>(a)} << 32 | static_cast<uint32_t>(b); }
-  const Merge* merge_of(int32_t a, int32_t b) const { return merges_.find(pair_key(a, b)); }
+  // Most pairs are no merge: a bit for each hash says so without a visit to the table.
+  static uint64_t pair_hash(uint64_t key) { return (key ^ key >> 29) * 0xc2b2ae3d27d4eb4fu; }
+  const Merge* merge_of(int32_t a, int32_t b) const {
+    const uint64_t key = pair_key(a, b), bit = pair_hash(key) >> maybe_shift_;
+    return maybe_[bit >> 6] >> (bit & 63) & 1 ? merges_.find(key) : nullptr;
+  }
+  const int32_t* token_of_bytes(std::string_view bytes) const;
   int32_t character_id(char32_t c) const;
+  void list_whole_tokens(const std::string& where);
   void note_joins(const std::vector<TokenMerge>& merges);
-  void cut(std::string_view piece, std::vector<TextRange>& parts) const;
-  void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;
+  void cut(std::string_view text, TextRange piece, std::vector<TextRange>& parts) const;
   void encode_part(std::string_view piece, std::vector<int32_t>& ids) const;
   void symbols(std::string_view piece, std::vector<int32_t>& ids) const;
   void affixed_symbols(std::string_view piece, std::vector<int32_t>& ids) const;
@@ -66,8 +72,15 @@ class Bpe {
 
   BpeOptions options_;
   StringIds vocabulary_;
-  StringIds pieces_;                   // byte_level with ignore_merges: the bytes of each token
+  struct Token {
+    uint32_t begin, size;
+    int32_t id;
+  };
+  FlatMap<Token> tokens_;              // with ignore_merges, by hash: the tokens, as bytes if byte_level
+  std::string token_bytes_;
   FlatMap<Merge> merges_;
+  std::vector<uint64_t> maybe_;
+  int maybe_shift_ = 0;
   int32_t byte_ids_[256];              // of single bytes (byte_level) or of <0xHH> (byte_fallback); -1 where missing
   std::vector<int32_t> basic_ids_;     // of characters below U+10000; -1 where missing
   FlatMap<int32_t> other_ids_;         // of those above

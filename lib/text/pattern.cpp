@@ -11,11 +11,13 @@
 namespace ds {
 namespace {
 
-constexpr uint32_t match_limit = 10'000'000;  // a third of a second
+constexpr uint32_t match_limit = 10'000'000;
+constexpr uint64_t step_limit = 10'000'000;  // half a second
 constexpr uint32_t heap_limit_kib = 64 << 10;
 constexpr size_t jit_stack_bytes = size_t{4} << 20;
-// Compiled code counts its steps only roughly. Patterns that may backtrack with a power of the length are run by it on a
-// window, and by the interpreter, which counts, where a match reaches the window's end.
+// Compiled code does not count its steps well, and PCRE2's limit is one for each place where a match may begin. So compiled
+// code runs the patterns that cannot backtrack far, on a window if their steps grow with a power of its length; the
+// interpreter, which stops at a number of steps in all, runs the others, and where a match reaches the window's end.
 constexpr size_t window_bytes = 20000;
 constexpr int compiled_repeats = 2;
 
@@ -47,12 +49,23 @@ struct Workspace {
 }  // namespace
 
 struct Pattern::Impl {
-  pcre2_code* code = nullptr;
+  pcre2_code *code = nullptr, *counted = nullptr;  // without and with a callout at every step
   bool jit = false;
   int repeats = 0;
   std::string where;
-  ~Impl() { pcre2_code_free(code); }
+  ~Impl() {
+    pcre2_code_free(code);
+    pcre2_code_free(counted);
+  }
 };
+
+namespace {
+
+int count_step(pcre2_callout_block*, void* steps) {
+  return ++*static_cast<uint64_t*>(steps) > step_limit ? PCRE2_ERROR_MATCHLIMIT : 0;
+}
+
+}  // namespace
 
 Pattern::Pattern(std::string_view pattern, std::string_view where) : impl_(new Impl) {
   impl_->where = where;
@@ -66,9 +79,13 @@ Pattern::Pattern(std::string_view pattern, std::string_view where) : impl_(new I
   pcre2_set_max_pattern_length(context.get(), 1 << 20);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  impl_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.text.data()), translated.text.size(),
-                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context.get());
-  require(impl_->code, where, ": the pattern does not compile: ", message_of(error), ": ", pattern);
+  const auto compile = [&](uint32_t options) {
+    return pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.text.data()), translated.text.size(),
+                         PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | options, &error, &offset, context.get());
+  };
+  impl_->code = compile(0);
+  if (impl_->code) impl_->counted = compile(PCRE2_AUTO_CALLOUT);
+  require(impl_->code && impl_->counted, where, ": the pattern does not compile: ", message_of(error), ": ", pattern);
   impl_->jit = translated.repeats <= compiled_repeats &&
                pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) == 0;
 }
@@ -92,9 +109,13 @@ bool Pattern::find(std::string_view text, size_t from, size_t& begin, size_t& en
     again = result == PCRE2_ERROR_NOMATCH && window < text.size();  // then no match begins in the window
     if (again) from = window;
   }
-  if (result == PCRE2_ERROR_PARTIAL)
-    result = pcre2_match(impl_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, workspace.data,
+  if (result == PCRE2_ERROR_PARTIAL) {
+    uint64_t steps = 0;
+    pcre2_set_callout(workspace.context, count_step, &steps);
+    result = pcre2_match(impl_->counted, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, workspace.data,
                          workspace.context);
+    pcre2_set_callout(workspace.context, nullptr, nullptr);
+  }
   if (result == PCRE2_ERROR_NOMATCH) return false;
   require(result >= 0, impl_->where, ": matching the pattern failed: ", message_of(result));
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(workspace.data);

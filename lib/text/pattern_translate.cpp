@@ -222,9 +222,10 @@ TranslatedPattern translate_pattern(std::string_view pattern, std::string_view w
   std::vector<Group> groups(1, Group{0});
   size_t atom = std::string::npos;  // where what a quantifier would repeat begins
   int inner = 0;                    // repeats in it
+  int inner_choices = 0;
   const auto put = [&](const std::string& text) {
     atom = t.out.size();
-    inner = 0;
+    inner = inner_choices = 0;
     t.out += text;
   };
   while (!t.done()) {
@@ -259,7 +260,8 @@ TranslatedPattern translate_pattern(std::string_view pattern, std::string_view w
       atom = group.begin;
       inner = group.most;
       groups.back().repeats += inner;
-      groups.back().choices += group.most_choices + group.alternatives;
+      inner_choices = group.most_choices + group.alternatives;
+      groups.back().choices += inner_choices;
     } else if (c == '|') {
       groups.back().end_alternative();
       groups.back().alternatives = true;
@@ -283,7 +285,7 @@ TranslatedPattern translate_pattern(std::string_view pattern, std::string_view w
       const bool varies = c == '*' || c == '+' || (counted && quantifier.find(',') != std::string::npos);
       const bool lazy = t.next_is("?"), more = t.next_is("+");
       t.at += lazy || more;
-      if (varies) groups.back().repeats += inner > 0 ? many : 1;
+      if (varies) groups.back().repeats += inner > 0 || inner_choices > 0 ? many : 1;
       groups.back().choices += c == '?';
       if (counted && more) {  // not possessive: the repeat is repeated
         t.out.insert(atom, "(?:");

@@ -7,7 +7,8 @@ namespace ds {
 
 struct TranslatedPattern {
   std::string text;
-  // The most repeats (*, +, {n,m}) that follow each other in one alternative; many where a repeated group holds one.
+  // The most repeats (*, +, {n,m}) that follow each other in one alternative; many where a repeated group holds one
+  // or a choice.
   // A backtracking matcher may take about length^repeats steps.
   int repeats = 0;
 };

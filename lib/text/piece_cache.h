@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/hash.h"
 #include "text/scanners.h"
 
 namespace ds {
@@ -28,6 +29,18 @@ class PieceCache {
     Key key;  // all zero: unused
     int32_t ids[max_ids];
     uint32_t count;
+  };
+
+  // Longer pieces, such as indented words where a space takes three bytes.
+  static constexpr size_t max_long_bytes = 92, max_long_ids = 23;
+  struct LongEntry {
+    uint32_t owner;  // 0: unused
+    uint16_t size, count;
+    char bytes[max_long_bytes];
+    int32_t ids[max_long_ids];
+    bool holds(std::string_view piece, uint32_t of) const {
+      return owner == of && size == piece.size() && std::memcmp(bytes, piece.data(), size) == 0;
+    }
   };
 
   // A number of their own for each model: 1, 2, ...
@@ -59,9 +72,10 @@ class PieceCache {
     h ^= h >> 32;
     return table_[h * 0x9e3779b97f4a7c15u >> (64 - bits)];
   }
+  LongEntry& slot(std::string_view piece) { return long_table_[hash64(piece) >> (64 - long_bits)]; }
 
  private:
-  static constexpr int bits = 15;  // 2 MiB
+  static constexpr int bits = 16, long_bits = 13;  // 4 and 1.5 MiB
   static constexpr std::array<std::array<uint64_t, 4>, max_bytes + 1> masks = [] {
     std::array<std::array<uint64_t, 4>, max_bytes + 1> out{};
     for (size_t size = 0; size <= max_bytes; ++size)
@@ -69,6 +83,7 @@ class PieceCache {
     return out;
   }();
   std::unique_ptr<Entry[]> table_{new Entry[size_t{1} << bits]()};
+  std::unique_ptr<LongEntry[]> long_table_{new LongEntry[size_t{1} << long_bits]()};
 };
 static_assert(sizeof(PieceCache::Entry) == 64);
 
@@ -86,6 +101,7 @@ void encode_pieces(uint32_t owner, std::string_view text, const std::vector<Text
     const std::string_view piece = text.substr(range.begin, range.end - range.begin);
     PieceCache::Key key;
     PieceCache::Entry* entry = nullptr;
+    PieceCache::LongEntry* long_entry = nullptr;
     if (piece.size() <= PieceCache::max_bytes) {
       key = PieceCache::key_of(piece.data(), piece.size(), text.size() - range.begin, owner);
       entry = &cache.slot(key);
@@ -95,12 +111,27 @@ void encode_pieces(uint32_t owner, std::string_view text, const std::vector<Text
         count += entry->count;
         continue;
       }
+    } else if (piece.size() <= PieceCache::max_long_bytes) {
+      long_entry = &cache.slot(piece);
+      if (long_entry->holds(piece, owner)) {
+        make_room(long_entry->count);
+        std::copy_n(long_entry->ids, long_entry->count, ids.begin() + static_cast<ptrdiff_t>(count));
+        count += long_entry->count;
+        continue;
+      }
     }
     fresh.clear();
     encode(piece, fresh);
     make_room(fresh.size());
     std::copy(fresh.begin(), fresh.end(), ids.begin() + static_cast<ptrdiff_t>(count));
     count += fresh.size();
+    if (long_entry && fresh.size() <= PieceCache::max_long_ids) {
+      long_entry->owner = owner;
+      long_entry->size = static_cast<uint16_t>(piece.size());
+      long_entry->count = static_cast<uint16_t>(fresh.size());
+      std::copy(piece.begin(), piece.end(), long_entry->bytes);
+      std::copy(fresh.begin(), fresh.end(), long_entry->ids);
+    }
     if (!entry || fresh.size() > PieceCache::max_ids) continue;
     entry->key = key;
     entry->count = static_cast<uint32_t>(fresh.size());

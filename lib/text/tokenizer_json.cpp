@@ -184,7 +184,7 @@ TokenizerParts read_tokenizer_json(const Json& root, const std::string& file) {
   const Json* model = present(root, "model");
   require(model && model->type == Json::Type::object, file, ": no model: is it a tokenizer.json?");
   const std::string in_model = file + ": model", kind = kind_of(*model, in_model);
-  const bool takes_bytes = kind == "BPE" && text_or(*model, "continuing_subword_prefix", "", in_model).empty() &&
+  const bool takes_bytes = kind == "BPE" && !flag(*model, "byte_fallback", false, in_model) && text_or(*model, "continuing_subword_prefix", "", in_model).empty() &&
                            text_or(*model, "end_of_word_suffix", "", in_model).empty();
   Pretokenizer pretokenizer(root.find("pre_tokenizer"), takes_bytes, file + ": pre_tokenizer");
   TokenizerModel read = read_model(*model, kind, pretokenizer.byte_level(), in_model);

@@ -12,7 +12,7 @@ namespace ds {
 
 Unigram::Unigram(const std::vector<std::pair<std::string, double>>& tokens, int32_t unk_id, bool byte_fallback,
                  const std::string& where)
-    : token_of_(1, -1), unk_id_(unk_id), byte_fallback_(byte_fallback), owner_(PieceCache::new_owner()) {
+    : unk_id_(unk_id), byte_fallback_(byte_fallback), owner_(PieceCache::new_owner()) {
   require(!tokens.empty(), where, ": an empty vocabulary");
   require(unk_id < static_cast<int64_t>(tokens.size()), where, ": unk_id ", unk_id, " is not in the vocabulary of ", tokens.size());
   require(tokens.size() < size_t{std::numeric_limits<int32_t>::max()}, where, ": too many tokens");
@@ -23,17 +23,7 @@ Unigram::Unigram(const std::vector<std::pair<std::string, double>>& tokens, int3
     lowest = std::min(lowest, score);
     scores_.push_back(score);
     vocabulary_[token] = id;  // the last of equals
-    uint32_t node = 0;
-    for (const char c : token) {
-      uint32_t& next = edges_[uint64_t{node} << 8 | static_cast<uint8_t>(c)];
-      if (next == 0) {
-        require(token_of_.size() < std::numeric_limits<uint32_t>::max(), where, ": the tokens are too long");
-        next = static_cast<uint32_t>(token_of_.size());
-        token_of_.push_back(-1);
-      }
-      node = next;
-    }
-    if (node) token_of_[node] = id;
+    tokens_.insert(token, id);
   }
   unk_score_ = lowest - 10;
   for (int byte = 0; byte < 256; ++byte) byte_ids_[byte] = id_or_none(vocabulary_, byte_token(byte));
@@ -59,17 +49,10 @@ void Unigram::encode_piece(std::string_view piece, std::vector<int32_t>& ids) co
     const double so_far = places[at].score;
     const size_t length = utf8_length(piece[at]);
     bool single = false;
-    uint32_t node = 0;
-    for (size_t end = at; end < piece.size();) {
-      const uint32_t* next = edges_.find(uint64_t{node} << 8 | static_cast<uint8_t>(piece[end]));
-      if (!next) break;
-      node = *next;
-      ++end;
-      const int32_t id = token_of_[node];
-      if (id < 0) continue;
-      offer(at, end, scores_[static_cast<size_t>(id)] + so_far, id);
-      single = single || end - at == length;
-    }
+    tokens_.for_each_prefix(piece.substr(at), [&](size_t size, int32_t id) {
+      offer(at, at + size, scores_[static_cast<size_t>(id)] + so_far, id);
+      single = single || size == length;
+    });
     if (!single) {
       require(unk_id_ >= 0, "a text has a character that the tokenizer does not know, and it has no unk_id");
       offer(at, at + length, unk_score_ + so_far, unk_id_);

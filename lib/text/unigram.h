@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "text/flat_map.h"
+#include "text/byte_trie.h"
 #include "text/scanners.h"
 #include "text/string_ids.h"
 
@@ -31,8 +31,7 @@ class Unigram {
 
   StringIds vocabulary_;
   std::vector<double> scores_;             // by id
-  FlatMap<uint32_t> edges_;                // a trie of the tokens: node << 8 | byte -> node
-  std::vector<int32_t> token_of_;          // of a node, or -1
+  ByteTrie tokens_;
   int32_t unk_id_;
   double unk_score_ = 0;
   bool byte_fallback_;

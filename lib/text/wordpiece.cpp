@@ -15,7 +15,11 @@ bool begins_character(char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80;
 WordPiece::WordPiece(StringIds vocabulary, WordPieceOptions options)
     : vocabulary_(std::move(vocabulary)), options_(std::move(options)), unk_id_(id_or_none(vocabulary_, options_.unk_token)),
       owner_(PieceCache::new_owner()) {
-  for (const auto& [token, id] : vocabulary_) longest_ = std::max(longest_, token.size());
+  if (options_.whole_words) return;
+  for (const auto& [token, id] : vocabulary_) {
+    first_.insert(token, id);
+    if (token.starts_with(options_.prefix)) rest_.insert(std::string_view(token).substr(options_.prefix.size()), id);
+  }
 }
 
 void WordPiece::encode(std::string_view text, const std::vector<TextRange>& pieces, std::vector<int32_t>& ids) const {
@@ -37,24 +41,16 @@ void WordPiece::encode_piece(std::string_view word, std::vector<int32_t>& ids) c
 }
 
 bool WordPiece::cut(std::string_view word, std::vector<int32_t>& ids) const {
-  std::string part;
   for (size_t at = 0; at < word.size();) {
-    part.assign(at > 0 ? options_.prefix : "");
-    const size_t prefix = part.size();
-    part.append(word, at);
-    if (part.size() > longest_) part.resize(longest_);
-    int32_t id = -1;
-    for (; part.size() > prefix && id < 0; part.pop_back()) {
-      const size_t end = at + part.size() - prefix;
-      if (end < word.size() && !begins_character(word[end])) continue;
-      id = id_or_none(vocabulary_, part);
-      if (id >= 0) {
-        at = end;
-        break;
-      }
-    }
-    if (id < 0) return false;
-    ids.push_back(id);
+    size_t end = at;
+    int32_t longest = -1;
+    (at == 0 ? first_ : rest_).for_each_prefix(word.substr(at), [&](size_t size, int32_t id) {
+      end = at + size;
+      longest = id;
+    });
+    if (longest < 0) return false;
+    ids.push_back(longest);
+    at = end;
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/byte_trie.h"
 #include "text/scanners.h"
 #include "text/string_ids.h"
 
@@ -33,7 +34,7 @@ class WordPiece {
 
   StringIds vocabulary_;
   WordPieceOptions options_;
-  size_t longest_ = 0;  // bytes of the longest token
+  ByteTrie first_, rest_;  // tokens that begin a word; those that continue one, without the prefix
   int32_t unk_id_;
   uint32_t owner_;
 };
