@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "text/template/strings.h"
 #include "text/template/value.h"
 
 namespace ds::jinja {
@@ -66,7 +67,9 @@ bool equal(Budget& budget, const Value& a, const Value& b) {
   if (a.kind != b.kind) return false;
   switch (a.kind) {
     case Kind::undefined: case Kind::none: return true;
-    case Kind::string: return text_of(a) == text_of(b);
+    case Kind::string:
+      if (text_of(a).size() == text_of(b).size()) budget.work(text_of(a).size());
+      return text_of(a) == text_of(b);
     case Kind::list: case Kind::tuple: case Kind::range: case Kind::view: {
       const auto &x = list_of(a).items, &y = list_of(b).items;
       return x.size() == y.size() &&
@@ -83,7 +86,7 @@ int compare(Budget& budget, const Value& a, const Value& b) {
   if (b.is(Kind::undefined)) fail_undefined(b);
   if (is_number(a) && is_number(b)) return compare_numbers(a, b);
   if (a.is(Kind::string) && b.is(Kind::string)) {
-    budget.work(text_of(a).size());
+    budget.work(std::min(text_of(a).size(), text_of(b).size()));
     return sign(text_of(a).compare(text_of(b)), 0);  // bytes of UTF-8 are in the order of the characters
   }
   require(a.kind == b.kind && (a.is(Kind::list) || a.is(Kind::tuple)), "no order between '", type_name(a), "' and '",
@@ -98,8 +101,8 @@ bool contains(Budget& budget, const Value& container, const Value& item) {
   if (container.is(Kind::string)) {
     if (item.is(Kind::undefined)) fail_undefined(item);
     require(item.is(Kind::string), "'in <string>' requires a string, found ", type_name(item));
-    budget.work(text_of(container).size());
-    return text_of(container).find(text_of(item)) != std::string::npos;
+    budget.work(text_of(container).size() + text_of(item).size());
+    return find_first(text_of(container), text_of(item)) != std::string::npos;
   }
   if (container.is(Kind::dict)) return dict_of(container).find(budget, item) != nullptr;
   const Next next = iterate(budget, container);

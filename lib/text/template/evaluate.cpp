@@ -67,9 +67,11 @@ Value Render::evaluate(const Expression& node, const ScopePtr& scope) {
 }
 
 const Value* Render::find(int symbol, const ScopePtr& scope) const {
-  for (const Scope* at = scope.get(); at != nullptr; at = at->parent.get())
+  for (const Scope* at = scope.get(); at != nullptr; at = at->parent.get()) {
+    budget_.step(at->variables.size() >> 4);
     for (const auto& [number, value] : at->variables)
       if (number == symbol) return &value;
+  }
   return nullptr;
 }
 
@@ -146,7 +148,8 @@ Value Render::evaluate_slice(const Expression& node, const ScopePtr& scope) {
   const int64_t step = slice_bound(bounds[2]).value_or(1);
   require(step != 0, "a slice's step cannot be zero");
   if (object.is(Kind::string)) {
-    budget_.work(text_of(object).size());
+    if (step == 1) budget_.work(text_of(object).size());
+    else budget_.scan(text_of(object).size());
     return string(slice(text_of(object), start, stop, step), object.markup);
   }
   require(object.is(Kind::list) || object.is(Kind::tuple) || object.is(Kind::range), "a '", type_name(object),

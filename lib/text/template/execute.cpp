@@ -155,6 +155,7 @@ void Render::assign(const Expression& target, Value value, const ScopePtr& scope
     dict_of(held).set(&budget_, string(target.text), std::move(value));
     return;
   }
+  budget_.step(scope->variables.size() >> 4);
   for (auto& [number, old] : scope->variables)
     if (number == target.symbol) {
       old = std::move(value);

@@ -398,6 +398,7 @@ CallArguments ExpressionParser::parse_arguments() {
       ensure(!out.double_star);
       std::string name = next().text;
       next();
+      if (out.named.size() >= max_named_arguments) fail_at(line, "a call with more than ", max_named_arguments, " named arguments");
       ensure(std::ranges::none_of(out.named, [&](const auto& old) { return old.first == name; }));
       out.named.emplace_back(std::move(name), parse_expression());
     } else {

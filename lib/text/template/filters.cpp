@@ -23,6 +23,7 @@ template <std::string (*function)(std::string_view)>
 Value mapped(Render& render, const Value& value, Arguments& arguments) {
   bind(arguments, "filter", {}, 0);
   const std::string text = str(render.budget(), value);
+  render.budget().scan(text.size());
   return render.string(function(text), is_markup(value));
 }
 
@@ -74,7 +75,7 @@ Value trim(Render& render, const Value& value, Arguments& arguments) {
   const std::string text = str(render.budget(), value);
   if (given[0] == nullptr || given[0]->is(Kind::none)) return render.string(std::string(strip(text, {}, true, true)), is_markup(value));
   require(given[0]->is(Kind::string), "trim: expected a string, found ", type_name(*given[0]));
-  render.budget().work(64 * text_of(*given[0]).size());
+  render.budget().scan(8 * text_of(*given[0]).size());
   return render.string(std::string(strip(text, text_of(*given[0]), true, true)), is_markup(value));
 }
 
@@ -157,7 +158,7 @@ std::optional<int64_t> truncated(double value) {
   return static_cast<int64_t>(value);
 }
 
-Value to_integer(Render&, const Value& value, Arguments& arguments) {
+Value to_integer(Render& render, const Value& value, Arguments& arguments) {
   const auto given = bind(arguments, "int", {"default", "base"}, 0);
   if (value.is(Kind::undefined)) fail_undefined(value);
   const int64_t base = integer_or(given[1], 10, "int");
@@ -167,6 +168,7 @@ Value to_integer(Render&, const Value& value, Arguments& arguments) {
   if (value.is(Kind::boolean)) out = value.boolean ? 1 : 0;
   if (value.is(Kind::real)) out = truncated(value.real);
   if (value.is(Kind::string)) {
+    render.budget().scan(text_of(value).size());
     out = parse_integer(text_of(value), base);
     if (!out)
       if (const auto number = parse_real(text_of(value))) out = truncated(*number);
@@ -175,10 +177,11 @@ Value to_integer(Render&, const Value& value, Arguments& arguments) {
   return given[0] == nullptr ? integer(0) : *given[0];
 }
 
-Value to_real(Render&, const Value& value, Arguments& arguments) {
+Value to_real(Render& render, const Value& value, Arguments& arguments) {
   const auto given = bind(arguments, "float", {"default"}, 0);
   if (value.is(Kind::undefined)) fail_undefined(value);
   if (is_number(value)) return real(real_of(value));
+  if (value.is(Kind::string)) render.budget().scan(text_of(value).size());
   if (value.is(Kind::string))
     if (const auto number = parse_real(text_of(value))) return real(*number);
   return given[0] == nullptr ? real(0) : *given[0];
@@ -227,6 +230,7 @@ Value indent(Render& render, const Value& value, Arguments& arguments) {
   else margin = std::string(static_cast<size_t>(std::clamp<int64_t>(integer_or(given[0], 4, "indent"), 0, 10'000)), ' ');
   const bool first = given[1] != nullptr && truthy(*given[1]), blank = given[2] != nullptr && truthy(*given[2]);
   const std::string text = text_of(value) + '\n';
+  render.budget().scan(text.size());
   std::string out = first ? margin : "";
   bool is_first = true;
   for (const std::string_view line : split_lines(text, false)) {
@@ -262,6 +266,7 @@ Value center(Render& render, const Value& value, Arguments& arguments) {
 Value word_count(Render& render, const Value& value, Arguments& arguments) {
   bind(arguments, "wordcount", {}, 0);
   const std::string text = str(render.budget(), value);
+  render.budget().scan(text.size());
   int64_t words = 0;
   bool within = false;
   for (size_t at = 0; at < text.size();) {

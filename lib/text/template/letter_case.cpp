@@ -81,8 +81,14 @@ bool is_within(const Range (&ranges)[n], char32_t code) {
 }
 
 utf8proc_category_t category(char32_t code) { return utf8proc_category(static_cast<utf8proc_int32_t>(code)); }
-bool is_lower_code(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LL || is_within(other_lowercase, c); }
-bool is_upper_code(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LU || is_within(other_uppercase, c); }
+bool is_lower_code(char32_t c) {
+  if (c < 0x80) return c >= 'a' && c <= 'z';
+  return category(c) == UTF8PROC_CATEGORY_LL || is_within(other_lowercase, c);
+}
+bool is_upper_code(char32_t c) {
+  if (c < 0x80) return c >= 'A' && c <= 'Z';
+  return category(c) == UTF8PROC_CATEGORY_LU || is_within(other_uppercase, c);
+}
 bool is_title_code(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LT; }
 bool is_cased(char32_t c) { return is_lower_code(c) || is_upper_code(c) || is_title_code(c); }
 
@@ -92,6 +98,10 @@ const SpecialCase* special_case(char32_t code) {
 }
 
 void append_upper(std::string& out, char32_t code) {
+  if (code < 0x80) {
+    out += static_cast<char>(code >= 'a' && code <= 'z' ? code - 32 : code);
+    return;
+  }
   if (const SpecialCase* const special = special_case(code)) out += special->upper;
   else append_utf8(out, to_upper(code));
 }
@@ -124,7 +134,8 @@ std::string lower(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const size_t begin = at;
     const char32_t code = decode_utf8(text, at);
-    append_lower(out, code, text, begin, at);
+    if (code < 0x80) out += static_cast<char>(code >= 'A' && code <= 'Z' ? code + 32 : code);
+    else append_lower(out, code, text, begin, at);
   }
   return out;
 }

@@ -305,7 +305,7 @@ class Lexer {
 }  // namespace
 
 std::vector<Token> tokenize(std::string_view source, const std::string& where) {
-  require(source.size() <= (size_t{16} << 20), where, ": a chat template of more than 16 MB");
+  require(source.size() <= (size_t{1} << 20), where, ": a chat template of more than 1 MB");
   require(is_valid_utf8(source), where, ": the chat template is not UTF-8");
   return Lexer(source, where).run();
 }

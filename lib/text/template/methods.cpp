@@ -35,14 +35,14 @@ void no_arguments(const Arguments& arguments, std::string_view what) { bind(argu
 template <std::string (*function)(std::string_view)>
 Value mapped(Render& render, const Value& self, Arguments& arguments) {
   no_arguments(arguments, "method of str");
-  render.budget().work(text_of(self).size());
+  render.budget().scan(text_of(self).size());
   return render.string(function(text_of(self)), self.markup);
 }
 
 template <bool (*function)(std::string_view)>
 Value asked(Render& render, const Value& self, Arguments& arguments) {
   no_arguments(arguments, "method of str");
-  render.budget().work(text_of(self).size());
+  render.budget().scan(2 * text_of(self).size());
   return boolean(function(text_of(self)));
 }
 
@@ -50,7 +50,8 @@ template <bool left, bool right>
 Value stripped(Render& render, const Value& self, Arguments& arguments) {
   const auto given = bind(arguments, "strip()", {"chars"}, 0, 1);
   const auto chars = optional_text(given[0], "strip()");
-  render.budget().work(text_of(self).size() + (chars ? 64 * chars->size() : 0));
+  render.budget().work(text_of(self).size());
+  render.budget().scan(8 * (chars ? chars->size() : 0));
   return render.string(std::string(strip(text_of(self), chars, left, right)), self.markup);
 }
 
@@ -67,13 +68,14 @@ Value split_text(Render& render, const Value& self, Arguments& arguments) {
   const auto separator = optional_text(given[0], "split()");
   require(!separator || !separator->empty(), "split(): the separator is empty");
   const int64_t limit = optional_integer(given[1], -1, "split()");
-  render.budget().work(text_of(self).size());
+  if (separator) render.budget().work(text_of(self).size());
+  else render.budget().scan(text_of(self).size());
   return parts_list(render, from_right ? split_from_right(text_of(self), separator, limit) : split(text_of(self), separator, limit), self);
 }
 
 Value splitlines(Render& render, const Value& self, Arguments& arguments) {
   const auto given = bind(arguments, "splitlines()", {"keepends"}, 0);
-  render.budget().work(text_of(self).size());
+  render.budget().scan(text_of(self).size());
   return parts_list(render, split_lines(text_of(self), given[0] != nullptr && truthy(*given[0])), self);
 }
 
@@ -134,6 +136,7 @@ Value starts_or_ends(Render& render, const Value& self, Arguments& arguments) {
   if (given[1] != nullptr || given[2] != nullptr) part = window(text, given[1], given[2]);
   const auto fits = [&](const Value& affix) {
     const std::string& wanted = need_text(affix, at_end ? "endswith()" : "startswith()");
+    render.budget().work(wanted.size());
     if (part.begin == npos) return false;
     const std::string_view inside = std::string_view(text).substr(part.begin, part.end - part.begin);
     return at_end ? inside.ends_with(wanted) : inside.starts_with(wanted);
@@ -363,7 +366,9 @@ std::string justify(Budget& budget, const std::string& text, int64_t width, cons
 
 std::string escaped(Budget& budget, const Value& value) {
   if (value.is(Kind::string) && value.markup) return text_of(value);
-  return escape_html(str(budget, value));
+  const std::string text = str(budget, value);
+  budget.scan(text.size());
+  return escape_html(text);
 }
 
 }  // namespace ds::jinja

@@ -12,6 +12,7 @@
 namespace ds::jinja {
 
 constexpr int max_nesting = 200;                      // of expressions and blocks in the source
+constexpr size_t max_named_arguments = 1000;
 constexpr int max_expression_depth = 500;             // a + b + c ... is as deep as it has terms
 
 class ExpressionParser {

@@ -34,7 +34,7 @@ Value follow(Render& render, Value value, const std::vector<Value>& path, const 
 
 Value without_case(Render& render, const Value& value) {
   if (!value.is(Kind::string)) return value;
-  render.budget().work(text_of(value).size());
+  render.budget().scan(text_of(value).size());
   return render.string(lower(text_of(value)));
 }
 
@@ -169,8 +169,9 @@ Value join(Render& render, const Value& value, Arguments& arguments) {
   return render.string(std::move(out));
 }
 
-Value length_of(Render&, const Value& value, Arguments& arguments) {
+Value length_of(Render& render, const Value& value, Arguments& arguments) {
   bind(arguments, "length", {}, 0);
+  if (value.is(Kind::string)) render.budget().work(text_of(value).size());
   const int64_t size = length(value);
   require(size >= 0, "a '", type_name(value), "' has no length");
   return integer(size);
@@ -208,7 +209,7 @@ Value items(Render& render, const Value& value, Arguments& arguments) {
 Value reverse(Render& render, const Value& value, Arguments& arguments) {
   bind(arguments, "reverse", {}, 0);
   if (value.is(Kind::string)) {
-    render.budget().work(text_of(value).size());
+    render.budget().scan(text_of(value).size());
     return render.string(slice(text_of(value), {}, {}, -1), value.markup);
   }
   std::vector<Value> all = elements(render.budget(), value);

@@ -34,7 +34,8 @@ class CharacterSet {
 };
 
 bool is_printable(char32_t code) {
-  return code == ' ' || is_letter(code) || is_mark(code) || is_number(code) || is_punctuation(code) || is_symbol(code);
+  if (code < 0x80) return code >= ' ' && code < 0x7f;
+  return is_letter(code) || is_mark(code) || is_number(code) || is_punctuation(code) || is_symbol(code);
 }
 
 }  // namespace

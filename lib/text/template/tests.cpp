@@ -57,7 +57,11 @@ Value is_escaped(Render&, const Value& value, Arguments& arguments) {
 
 template <bool (*function)(std::string_view)>
 Value is_case(Render& render, const Value& value, Arguments& arguments) {
-  return plain(arguments, [&] { return function(str(render.budget(), value)); });
+  return plain(arguments, [&] {
+    const std::string text = str(render.budget(), value);
+    render.budget().scan(2 * text.size());
+    return function(text);
+  });
 }
 
 bool leaves(Render& render, const Value& value, int64_t divisor, int64_t rest) {

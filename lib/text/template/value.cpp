@@ -83,8 +83,9 @@ const Value* Dict::find(std::string_view key) const {
 const Value* Dict::find(Budget& b, const Value& key) const {
   if (key.is(Kind::string)) return find(text_of(key));
   require(hashable(key), "unhashable type: '", type_name(key), "'");
-  for (const auto& [name, value] : entries)
+  for (const auto& [name, value] : entries) {
     if (!name.is(Kind::string) && equal(b, name, key)) return &value;
+  }
   return nullptr;
 }
 
@@ -94,6 +95,7 @@ void Dict::set(Budget* b, Value key, Value value) {
     if (held->object && !is_name_space) depth = std::max(depth, held->object->depth + 1);
   require(depth <= max_value_depth, "values are nested deeper than ", max_value_depth);
   Budget none;
+  (b == nullptr ? none : *b).step(3);
   const Value* const old = find(b == nullptr ? none : *b, key);
   if (old != nullptr) {
     *const_cast<Value*>(old) = std::move(value);

@@ -21,7 +21,8 @@ constexpr int max_value_depth = 1000;                 // lists in lists
 class Budget {
  public:
   void step(uint64_t count = 1);
-  void work(size_t bytes) { step(bytes >> 6); }       // on a text of so many bytes
+  void work(size_t bytes) { step(bytes >> 6); }       // that copies, compares or searches so many bytes
+  void scan(size_t bytes) { step(bytes >> 3); }       // that looks at the characters one by one
   void allocate(size_t bytes);
   void release(size_t bytes) noexcept { alive_ -= bytes; }
 

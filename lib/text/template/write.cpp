@@ -23,6 +23,7 @@ void append_u_escape(std::string& out, char32_t code) {
 }
 
 void append_json_text(Budget& budget, std::string& out, const std::string& text, bool ensure_ascii) {
+  budget.scan(text.size());
   std::string quoted = "\"";
   for (size_t at = 0; at < text.size();) {
     const char c = text[at];
@@ -133,6 +134,7 @@ void append_repr(Budget& budget, std::string& out, const Value& value) {
     case Kind::integer: return append(budget, out, value.object ? text_of(value) : std::to_string(value.integer));
     case Kind::real: return append(budget, out, real_repr(value.real));
     case Kind::string: {
+      budget.scan(2 * text_of(value).size());          // one character may become ten
       const std::string quoted = quoted_repr(text_of(value));
       return append(budget, out, value.markup ? cat("Markup(", quoted, ")") : quoted);
     }
