@@ -1,6 +1,6 @@
 // Every operation on tensors, declared once, in the order in which a decoder uses them.
 //
-// Activations are f32; weights ("w") are f32, f16, bf16 or q4, as rows or as packed panels; indices are i32. T is the
+// Activations are f32; weights ("w") are f32, f16 or bf16, as rows or as packed panels, or quantized; indices are i32. T is the
 // number of tokens (rows of a batch), H the hidden size, V the vocabulary, E the experts. x and y of 2-d operations may
 // have a row stride. Backward operations ADD to the gradients of weights, and write (or, where said, add to) those of
 // activations. Shapes that do not fit are an Error.
@@ -184,7 +184,8 @@ DS_OP(adamw, p, (const Tensor& p, const Tensor& g, const Tensor& m, const Tensor
 // ---- Packing ----
 
 // A weight [N, K] (or experts [E, N, K]) repacked once as panels for repeated products on the CPU; the memory is the
-// arena's. f32, f16 and bf16 keep their dtype. linear and grouped_linear take either layout and give the same bits.
+// arena's. f32, f16 and bf16 keep their dtype (quantized weights: quantized.h). linear and grouped_linear take either
+// layout and give the same bits.
 Tensor pack(const Tensor& w, Arena& arena);
 // The same in two steps: a weight [n, k] in panels, or [experts, n, k] where experts > 0, its memory from the arena and
 // unset; and filling it, or an item of it, from rows that lie one after the other at `from`, not aligned (in a file).

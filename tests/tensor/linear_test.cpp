@@ -59,6 +59,29 @@ TEST_P(WeightFormat, ProductIsThatOfTheDequantizedWeight) {
   cpu::set_simd("");
 }
 
+// Nor do the other rows of a batch matter, or the threads, for any number of rows that some kernel has a form for.
+TEST_P(WeightFormat, ARowIsTheSameInAnyBatch) {
+  const int64_t most = 33, n = 150, k = 300;
+  for (const char* const width : {"", "avx2"}) {
+#if defined(__x86_64__)
+    cpu::set_simd(width);
+#endif
+    Arena arena;
+    const Tensor w = random_weight(arena, GetParam(), 0, n, k, 9), plain = dequantized(arena, w);
+    auto x = random_values(most * k, 1), y = random_values(most * n, 2), expected = y;
+    linear(view(x, most, k), plain, view(expected, most, n));
+    for (int64_t m = 1; m <= most; ++m) {
+      set_threads(m % 2 ? 3 : 1);
+      const int64_t first = (most - m) / 2;
+      linear(rows(view(x, most, k), first, m), w, view(y, m, n));
+      EXPECT_EQ(std::memcmp(y.data(), expected.data() + first * n, static_cast<size_t>(m * n) * sizeof(float)), 0)
+          << m << " rows " << width;
+    }
+  }
+  set_threads(0);
+  cpu::set_simd("");
+}
+
 TEST_P(WeightFormat, ExpertsAreProductsOfTheirRows) {
   const int64_t experts = 7, n = 40, k = 64;
   std::vector<int32_t> offsets = {0, 0, 3, 4, 4, 40, 53, 53};  // empty ones at both ends and within

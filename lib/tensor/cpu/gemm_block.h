@@ -106,18 +106,10 @@ struct From16 {
   }
 };
 
-// Byte s of each word, as a number from 0 to 255.
-template <int s>
-HWY_INLINE F32 byte_of(hn::Vec<WordTag> words) {
-  constexpr uint32_t z = 0x80808000u + s;  // an index with the top bit set gives 0
-  alignas(16) static constexpr uint32_t kOrder[4] = {z, z + 4, z + 8, z + 12};
-  const hn::Repartition<uint8_t, WordTag> bytes;
-  const auto order = hn::BitCast(bytes, hn::LoadDup128(WordTag(), kOrder));
-  return hn::ConvertTo(FloatTag(), hn::BitCast(IntTag(), hn::TableLookupBytesOr0(hn::BitCast(bytes, words), order)));
-}
-// The value at step s of words of a quantized panel (of q8, with 128 added).
+// The value at step s of words of a quantized panel; of q8, 2^24 times the value.
 template <DType dtype, int s>
 HWY_INLINE F32 decode(hn::Vec<WordTag> words) {
+  const IntTag di;
   if constexpr (dtype == DType::q4) {
     const auto low = hn::ShiftRight<s % 4 * 8 + s / 4 * 4>(words);
 #if HWY_TARGET <= HWY_AVX3
@@ -125,13 +117,17 @@ HWY_INLINE F32 decode(hn::Vec<WordTag> words) {
     // The lookup reads the low 4 bits of an index only.
     return hn::Vec<FloatTag>{_mm512_permutexvar_ps(low.raw, hn::Load(FloatTag(), kValues).raw)};
 #else
-    return hn::ConvertTo(FloatTag(), hn::BitCast(IntTag(), hn::And(low, hn::Set(WordTag(), 15))));
+    return hn::ConvertTo(FloatTag(), hn::BitCast(di, hn::And(low, hn::Set(WordTag(), 15))));
 #endif
   } else if constexpr (dtype == DType::q8) {
-    return byte_of<s>(words);
+    // Byte s to the top of the word, zeros below: an index with the top bit set gives 0.
+    constexpr uint32_t kTop = 0x00808080u + (uint32_t{s} << 24), kNext = 4u << 24;
+    alignas(16) static constexpr uint32_t kOrder[4] = {kTop, kTop + kNext, kTop + 2 * kNext, kTop + 3 * kNext};
+    const hn::Repartition<uint8_t, WordTag> bytes;
+    const auto order = hn::BitCast(bytes, hn::LoadDup128(WordTag(), kOrder));
+    return hn::ConvertTo(FloatTag(), hn::BitCast(di, hn::TableLookupBytesOr0(hn::BitCast(bytes, words), order)));
   } else {
     // As f32 with the same fields it is 2^-120 of what it is.
-    const IntTag di;
     const auto top = hn::BitCast(di, hn::ShiftLeft<24 - 8 * s>(words));
     const auto fields = hn::And(hn::ShiftRight<4>(top), hn::Set(di, static_cast<int32_t>(0x87f00000)));
     return hn::Mul(hn::BitCast(FloatTag(), fields), hn::Set(FloatTag(), 0x1p120f));
@@ -160,31 +156,29 @@ struct FromQuantized {
       const int64_t at = first + ((j / kParts) * groups + group) * kPanel + (j % kParts) * kWidth;
       scale[j] = w->scale_dtype == DType::f16 ? widen_f16(static_cast<const uint16_t*>(w->scales) + at)
                                               : hn::LoadU(FloatTag(), static_cast<const float*>(w->scales) + at);
-      if constexpr (offset == Offset::none) {
-        minus[j] = hn::Mul(scale[j], hn::Set(FloatTag(), 128));
-      } else if (w->mins) {
-        minus[j] = hn::LoadU(FloatTag(), w->mins + at);
-      } else {
-        const auto bytes = hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w->zeros) + at);
-        minus[j] = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), bytes));
-        if constexpr (offset == Offset::subtract) minus[j] = hn::Mul(minus[j], scale[j]);
+      if constexpr (offset != Offset::none) {
+        if (w->mins) {
+          minus[j] = hn::LoadU(FloatTag(), w->mins + at);
+        } else {
+          const auto bytes = hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w->zeros) + at);
+          minus[j] = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), bytes));
+          if constexpr (offset == Offset::subtract) minus[j] = hn::Mul(minus[j], scale[j]);
+        }
       }
+      if constexpr (dtype == DType::q8) scale[j] = hn::Mul(scale[j], hn::Set(FloatTag(), 0x1p-24f));
     }
     return std::min(end, (group + 1) * w->group_size - k0);
   }
   template <int>
   HWY_INLINE void read(int64_t k) {
-    HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+    HWY_UNROLL(16) for (int j = 0; j < NV; ++j)
       words[j] = hn::LoadU(WordTag(), p + (j / kParts) * panel + k / kSteps * kPanel + (j % kParts) * kWidth);
-      if constexpr (dtype == DType::q8) words[j] = hn::Xor(words[j], hn::Set(WordTag(), 0x80808080));
-    }
   }
   template <int s>
   HWY_INLINE F32 value(int j) const {
-    F32 v = decode<dtype, s>(words[j]);
-    if constexpr (dtype == DType::f8_e4m3) return hn::Mul(v, scale[j]);
+    const F32 v = decode<dtype, s>(words[j]);
+    if constexpr (offset == Offset::none) return hn::Mul(v, scale[j]);
     if constexpr (offset == Offset::zero) return hn::Mul(hn::Sub(v, minus[j]), scale[j]);
-    if constexpr (dtype == DType::q8 && offset == Offset::subtract) v = hn::Sub(v, hn::Set(FloatTag(), 128));
     return hn::MulSub(v, scale[j], minus[j]);
   }
 };
