@@ -32,14 +32,27 @@ struct BlockBackward {
     linear_backward_input(dy, weight, dinput, accumulate);
   }
   void rotate_back(const Tensor& x, bool shared_key) {
-    rope(x, at.position, cache.cos(), cache.sin(), rope_spec(c, shared_key, true));
+    rope(x, at.position, cache.cos(layer), cache.sin(layer), rope_spec(c, shared_key, true));
   }
 
-  // The gated feed-forward (dense or shared), from the block's output to dmlp_in.
-  void gated_back(const Tensor& gate, const Tensor& up, const Tensor& down, Tensor& dgate_w, Tensor& dup_w, Tensor& ddown_w,
+  // Of y = norm(x): the gradient of x written, or added to it.
+  void norm_back(const Tensor& dy, const Tensor& x, const Tensor& weight, float eps, const Tensor& dinput, const Tensor& dweight,
+                 bool accumulate) {
+    rms_norm_backward(dy, x, weight, eps, c.norm_plus_one, dinput, dweight, accumulate);
+  }
+  // The gradient of what a half of the block added, from that of the block's output: through the half's own norm, if any.
+  Tensor added_back(const Tensor& added, const Tensor& weight, const Tensor& dweight) {
+    if (!weight) return dx;
+    const Tensor dadded = like(added);
+    norm_back(dx, added, weight, c.rms_norm_eps, dadded, dweight, false);
+    return dadded;
+  }
+
+  // The gated feed-forward (dense or shared), from the gradient of its output to dmlp_in.
+  void gated_back(const Tensor& dy, const Tensor& gate, const Tensor& up, const Tensor& down, Tensor& dgate_w, Tensor& dup_w, Tensor& ddown_w,
                   const Tensor& dmlp_in) {
     const Tensor dact = like(a.act), dgate = like(a.gate), dup = like(a.up);
-    project_back(dx, a.act, down, ddown_w, g.down_bias, dact, false);
+    project_back(dy, a.act, down, ddown_w, g.down_bias, dact, false);
     gated_activation_backward(dact, a.gate, a.up, c.hidden_act, dgate, dup);
     project_back(dgate, a.mlp_in, gate, dgate_w, g.gate_bias, dmlp_in, false);
     project_back(dup, a.mlp_in, up, dup_w, g.up_bias, dmlp_in, true);
@@ -90,13 +103,15 @@ struct BlockBackward {
   void feed_forward_back() {
     const Tensor dmlp_in = like(a.mlp_in);
     if (!c.is_moe(layer)) {
-      gated_back(w.gate_proj, w.up_proj, w.down_proj, g.gate_proj, g.up_proj, g.down_proj, dmlp_in);
+      const Tensor dadded = added_back(a.mlp_added, w.mlp_out_norm, g.mlp_out_norm);
+      gated_back(dadded, w.gate_proj, w.up_proj, w.down_proj, g.gate_proj, g.up_proj, g.down_proj, dmlp_in);
     } else {
-      if (w.shared_gate) gated_back(w.shared_gate, w.shared_up, w.shared_down, g.shared_gate, g.shared_up, g.shared_down, dmlp_in);
+      if (w.shared_gate)
+        gated_back(dx, w.shared_gate, w.shared_up, w.shared_down, g.shared_gate, g.shared_up, g.shared_down, dmlp_in);
       else fill(dmlp_in, 0);
       experts_back(dmlp_in);
     }
-    rms_norm_backward(dmlp_in, a.mid, w.post_attention_norm, c.rms_norm_eps, false, dx, g.post_attention_norm, true);
+    norm_back(dmlp_in, a.mid, w.post_attention_norm, c.rms_norm_eps, dx, g.post_attention_norm, true);
   }
 
   // From the gradients of rotated queries, keys and values to dattn_in.
@@ -105,8 +120,8 @@ struct BlockBackward {
     if (w.q_a_proj) {
       const Tensor dnormed = like(a.q_a_normed), dq_a = like(a.q_a);
       project_back(dq, a.q_a_normed, w.q_b_proj, g.q_b_proj, {}, dnormed, false);
-      rms_norm_backward(dnormed, a.q_a, w.q_a_norm, kLatentNormEps, false, dq_a, g.q_a_norm, false);
-      project_back(dq_a, a.attn_in, w.q_a_proj, g.q_a_proj, {}, dattn_in, false);
+      norm_back(dnormed, a.q_a, w.q_a_norm, kLatentNormEps, dq_a, g.q_a_norm, false);
+      project_back(dq_a, a.attn_in, w.q_a_proj, g.q_a_proj, g.q_a_bias, dattn_in, false);
     } else {
       project_back(dq, a.attn_in, w.q_proj, g.q_proj, {}, dattn_in, false);
     }
@@ -115,8 +130,8 @@ struct BlockBackward {
     assemble_kv_backward(dk, dv, static_cast<int>(c.num_attention_heads), dkv_b, dk_rope);
     rotate_back(dk_rope, true);
     project_back(dkv_b, a.kv_a_normed, w.kv_b_proj, g.kv_b_proj, {}, dnormed, false);
-    rms_norm_backward(dnormed, columns(a.kv_a, 0, c.kv_lora_rank), w.kv_a_norm, kLatentNormEps, false, dc_kv, g.kv_a_norm, false);
-    project_back(dkv_a, a.attn_in, w.kv_a_proj, g.kv_a_proj, {}, dattn_in, true);
+    norm_back(dnormed, columns(a.kv_a, 0, c.kv_lora_rank), w.kv_a_norm, kLatentNormEps, dc_kv, g.kv_a_norm, false);
+    project_back(dkv_a, a.attn_in, w.kv_a_proj, g.kv_a_proj, g.kv_a_bias, dattn_in, true);
   }
 
   void plain_heads_back(Tensor dq, Tensor dk, const Tensor& dv, const Tensor& dattn_in) {
@@ -124,8 +139,8 @@ struct BlockBackward {
     rotate_back(dk, false);
     if (w.q_norm) {
       const Tensor dq_unnormed = like(dq), dk_unnormed = like(dk);
-      rms_norm_backward(dq, a.q_unnormed, w.q_norm, c.rms_norm_eps, false, dq_unnormed, g.q_norm, false);
-      rms_norm_backward(dk, a.k_unnormed, w.k_norm, c.rms_norm_eps, false, dk_unnormed, g.k_norm, false);
+      norm_back(dq, a.q_unnormed, w.q_norm, c.rms_norm_eps, dq_unnormed, g.q_norm, false);
+      norm_back(dk, a.k_unnormed, w.k_norm, c.rms_norm_eps, dk_unnormed, g.k_norm, false);
       dq = dq_unnormed, dk = dk_unnormed;
     }
     project_back(dq, a.attn_in, w.q_proj, g.q_proj, g.q_bias, dattn_in, false);
@@ -135,14 +150,22 @@ struct BlockBackward {
 
   void attend_back() {
     const Tensor dattn_out = like(a.attn_out), dq = like(a.q), dk = like(a.k), dv = like(a.v), dattn_in = like(a.attn_in);
-    project_back(dx, a.attn_out, w.o_proj, g.o_proj, g.o_bias, dattn_out, false);
-    attention_backward(dattn_out, a.q, cache.k_pages(layer), cache.v_pages(layer), at, attention_spec(c), a.attn_out, a.lse, dq,
-                       dk, dv);
+    const Tensor dadded = added_back(a.attn_added, w.attention_out_norm, g.attention_out_norm);
+    project_back(dadded, a.attn_out, w.o_proj, g.o_proj, g.o_bias, dattn_out, false);
+    attention_backward(dattn_out, a.q, cache.k_pages(layer), cache.v_pages(layer), at, attention_spec(c, layer), a.attn_out, a.lse,
+                       dq, dk, dv);
     if (c.is_mla()) latent_heads_back(dq, dk, dv, dattn_in);
     else plain_heads_back(dq, dk, dv, dattn_in);
-    rms_norm_backward(dattn_in, a.input, w.input_norm, c.rms_norm_eps, false, dx, g.input_norm, true);
+    norm_back(dattn_in, a.input, w.input_norm, c.rms_norm_eps, dx, g.input_norm, true);
   }
 };
+
+// What forward has and backward has not.
+void check_trainable(const Config& config) {
+  require(config.clip_qkv == 0, "config.json: clip_qkv is ", config.clip_qkv, "; training supports only null");
+  require(config.final_logit_softcapping == 0, "config.json: final_logit_softcapping is ", config.final_logit_softcapping,
+          "; training supports only null");
+}
 
 }  // namespace
 
@@ -151,9 +174,11 @@ double backward(const Config& config, const Weights& weights, const TokenBatch& 
   const int64_t tokens = static_cast<int64_t>(batch.tokens.size());
   require(acts.keep_all && acts.layers.size() == static_cast<size_t>(config.num_hidden_layers) && acts.final_input.rows() == tokens,
           "backward takes the activations of a forward with keep_all on the same batch");
+  require(!cache.latent(), "backward takes a cache for training, which keeps the keys and values of all heads");
+  check_trainable(config);
   const Arena::Mark before = scratch.mark();
   const Tensor dx = scratch.make_uninitialized(DType::f32, {tokens, config.hidden_size});
-  rms_norm_backward(dnormed, acts.final_input, weights.final_norm, config.rms_norm_eps, false, dx, grads.final_norm, false);
+  rms_norm_backward(dnormed, acts.final_input, weights.final_norm, config.rms_norm_eps, config.norm_plus_one, dx, grads.final_norm, false);
 
   double aux_loss = 0;
   const Arena::Mark layer_begin = scratch.mark();
@@ -166,6 +191,7 @@ double backward(const Config& config, const Weights& weights, const TokenBatch& 
     aux_loss += block.aux_loss;
     scratch.rewind(layer_begin);
   }
+  if (config.embedding_scale != 1) scale(dx, config.embedding_scale);
   embedding_backward(dx, indices_view(batch.tokens), grads.embed_tokens);
   scratch.rewind(before);
   return aux_loss;
@@ -175,6 +201,7 @@ void head_backward(const Config& config, const Weights& weights, const Tensor& n
                    const Tensor& dnormed, Weights& grads) {
   require(dlogits.rank == 2 && dlogits.cols() == config.vocab_size && dlogits.rows() == normed.rows(), "head_backward: ",
           describe(dlogits), " for ", describe(normed));
+  check_trainable(config);
   linear_backward_weight(dlogits, normed, grads.lm_head);
   linear_backward_input(dlogits, weights.lm_head, dnormed);
 }

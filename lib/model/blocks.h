@@ -8,14 +8,23 @@ namespace ds {
 // The norms between the two halves of latent projections have an epsilon of their own in DeepSeek's code.
 constexpr float kLatentNormEps = 1e-6f;
 
-inline AttentionSpec attention_spec(const Config& c) {
+inline AttentionSpec attention_spec(const Config& c, int64_t layer) {
   AttentionSpec spec;
   spec.heads = static_cast<int>(c.num_attention_heads);
   spec.kv_heads = static_cast<int>(c.kv_heads());
   spec.head_dim = static_cast<int>(c.head_dim);
   spec.v_head_dim = static_cast<int>(c.v_head_dim);
   spec.scale = c.attention_scale;
-  spec.window = static_cast<int>(c.sliding_window);
+  spec.window = c.is_sliding(layer) ? static_cast<int>(c.sliding_window) : 0;
+  spec.softcap = c.attn_logit_softcapping;
+  return spec;
+}
+// The same attention with the latent vectors as keys and values, which all heads share.
+inline AttentionSpec latent_spec(const Config& c, int64_t layer) {
+  AttentionSpec spec = attention_spec(c, layer);
+  spec.kv_heads = 1;
+  spec.head_dim = static_cast<int>(c.kv_lora_rank + c.qk_rope_head_dim);
+  spec.v_head_dim = static_cast<int>(c.kv_lora_rank);
   return spec;
 }
 
@@ -35,5 +44,30 @@ inline Tensor indices_view(const std::vector<int32_t>& values) {
 inline Rows rows_of(const TokenBatch& batch, const KvCache& cache) {
   return {indices_view(batch.sequences), indices_view(batch.positions), cache.page_table()};
 }
+
+// ---- latent.cpp ----
+
+// Rows of a batch, and where they stand.
+struct RowSet {
+  std::vector<int32_t> rows, sequences, positions;
+};
+// What latent attention does for a batch, decided once for all layers. Given tokens attend to keys and values of all
+// heads, expanded from the latent vectors of their sequences, some sequences at a time; generated ones to the latent
+// vectors themselves.
+struct LatentPlan {
+  struct Group {
+    RowSet given;               // `sequences` are indices into `members`
+    std::vector<int32_t> members, lengths;  // sequences of the cache, and how many of their positions are needed
+  };
+  std::vector<Group> groups;
+  RowSet generated;
+};
+LatentPlan plan_latent(const TokenBatch& batch);
+// Writes c_kv[T, kv_lora], normed, and k_rope[T, rope], rotated, to a latent cache.
+void latent_write(const Config& config, const Tensor& c_kv, const Tensor& k_rope, const Rows& at, const KvCache& cache, int64_t layer,
+                  Arena& memory);
+// out[T, heads * v] for q[T, heads * head_dim], rotated, over a latent cache that has the batch's rows already.
+void latent_attention(const Config& config, const LayerWeights& weights, const LatentPlan& plan, const KvCache& cache, int64_t layer,
+                      const Tensor& q, const Tensor& out, Arena& memory);
 
 }  // namespace ds

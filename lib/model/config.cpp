@@ -10,63 +10,14 @@
 
 namespace ds {
 
-constexpr int64_t kMaxSize = int64_t{1} << 30;  // of any one dimension: products of two stay far from overflow
+constexpr int64_t kMaxSize = int64_t{1} << 30;
 constexpr int64_t kMaxLayers = 4096, kMaxExperts = 65536;
-
-// ---- ConfigReader ----
-
-const Json* ConfigReader::find(std::string_view key) const {
-  const Json* value = json_.find(key);
-  return value && value->type != Json::Type::null ? value : nullptr;
-}
-std::string ConfigReader::at(std::string_view key) const { return cat(where_, ": ", key); }
-
-static int64_t in_range(int64_t value, int64_t low, const std::string& at) {
-  require(value >= low && value <= kMaxSize, at, " is ", value, "; it has to be from ", low, " to ", kMaxSize);
-  return value;
-}
-int64_t ConfigReader::size(std::string_view key) const {
-  const Json* value = find(key);
-  require(value, at(key), " is missing");
-  return in_range(value->as_int(at(key)), 1, at(key));
-}
-int64_t ConfigReader::size_or(std::string_view key, int64_t fallback) const { return find(key) ? size(key) : fallback; }
-int64_t ConfigReader::count_or(std::string_view key, int64_t fallback) const {
-  const Json* value = find(key);
-  return value ? in_range(value->as_int(at(key)), 0, at(key)) : fallback;
-}
-double ConfigReader::positive_or(std::string_view key, double fallback) const {
-  const Json* value = find(key);
-  if (!value) return fallback;
-  const double number = value->as_double(at(key));
-  require(std::isfinite(number) && number > 0, at(key), " is ", number, "; it has to be positive");
-  return number;
-}
-bool ConfigReader::flag_or(std::string_view key, bool fallback) const {
-  const Json* value = find(key);
-  return value ? value->as_bool(at(key)) : fallback;
-}
-std::string ConfigReader::string_or(std::string_view key, const std::string& fallback) const {
-  const Json* value = find(key);
-  return value ? value->as_string(at(key)) : fallback;
-}
-void ConfigReader::only_flag(std::string_view key, bool supported) const {
-  require(flag_or(key, supported) == supported, at(key), " is ", supported ? "false" : "true", "; only ",
-          supported ? "true" : "false", " is supported for this architecture");
-}
-void ConfigReader::only_text(std::string_view key, std::string_view supported) const {
-  const std::string value = string_or(key, std::string(supported));
-  require(value == supported, at(key), " is \"", value, "\"; only \"", supported, "\" is supported");
-}
-void ConfigReader::only_null(std::string_view key) const {
-  require(!find(key), at(key), " is set, and not supported: only null is");
-}
 
 // ---- The rows ----
 
 std::span<const Architecture* const> architectures() {
-  static const Architecture* const all[] = {&kDeepseekV3, &kDeepseekV2, &kLlama,   &kQwen2,
-                                          &kQwen3,      &kQwen3Moe,   &kMixtral, &kOlmoe};
+  static const Architecture* const all[] = {&kDeepseekV3, &kDeepseekV2, &kLlama,   &kMistral, &kQwen2,  &kQwen3,
+                                            &kQwen3Moe,   &kMixtral,    &kOlmoe, &kGemma2,  &kGemma3};
   return all;
 }
 const Architecture& architecture_of(const Config& config) {
@@ -75,15 +26,20 @@ const Architecture& architecture_of(const Config& config) {
   fail("the architecture \"", config.architecture, "\" is not known");
 }
 
-static const Architecture& find_architecture(const ConfigReader& keys) {
+// The row of a file, and whether it is the multimodal one whose text_config is of that row.
+static std::pair<const Architecture*, bool> find_architecture(const ConfigReader& keys) {
   std::string known, name, model_type = keys.string_or("model_type", "");
   if (const Json* names = keys.find("architectures")) {
     require(names->type == Json::Type::array && names->items.size() == 1, keys.at("architectures"),
             " has to be a list of one name");
     name = names->items[0].as_string(keys.at("architectures"));
   }
+  const auto is = [&](std::string_view row_name, std::string_view row_type) {
+    return !row_name.empty() && (name.empty() ? row_type == model_type : row_name == name);
+  };
   for (const Architecture* row : architectures()) {
-    if (name.empty() ? row->model_type == model_type : row->name == name) return *row;
+    if (is(row->name, row->model_type)) return {row, false};
+    if (is(row->multimodal_name, row->multimodal_type)) return {row, true};
     known += cat(known.empty() ? "" : ", ", row->name);
   }
   if (name.empty()) fail(keys.at("model_type"), " is \"", model_type, "\" and architectures is missing; known are ", known);
@@ -93,15 +49,75 @@ static const Architecture& find_architecture(const ConfigReader& keys) {
 float plain_attention_scale(int64_t head_dim) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))); }
 
 void parse_multi_head(const ConfigReader& keys, Config& config) {
-  config.num_key_value_heads = keys.size_or("num_key_value_heads", config.num_attention_heads);
+  const int64_t fallback = keys.has("num_key_value_heads") ? 0 : config.num_key_value_heads;
+  config.num_key_value_heads = keys.size_or("num_key_value_heads", fallback ? fallback : config.num_attention_heads);
   require(config.num_attention_heads % config.num_key_value_heads == 0, keys.at("num_key_value_heads"), " is ",
           config.num_key_value_heads, ", which does not divide num_attention_heads ", config.num_attention_heads);
-  if (!keys.find("head_dim"))
+  config.head_dim = keys.size_or("head_dim", config.head_dim);
+  if (config.head_dim == 0) {
     require(config.hidden_size % config.num_attention_heads == 0, keys.at("num_attention_heads"),
             " does not divide hidden_size, and head_dim is missing");
-  config.head_dim = config.v_head_dim = keys.size_or("head_dim", config.hidden_size / config.num_attention_heads);
+    config.head_dim = config.hidden_size / config.num_attention_heads;
+  }
+  config.v_head_dim = config.head_dim;
   config.attention_scale = plain_attention_scale(config.head_dim);
 }
+
+// ---- Layers ----
+
+constexpr std::string_view kLayerTypeNames[] = {"full_attention", "sliding_attention"};
+
+void parse_layer_types(const ConfigReader& keys, const std::function<LayerType(int64_t layer)>& kind, Config& config) {
+  const auto layers = static_cast<size_t>(config.num_hidden_layers);
+  config.layer_types.resize(layers);
+  const Json* given = keys.find("layer_types");
+  require(!given || (given->type == Json::Type::array && given->items.size() == layers), keys.at("layer_types"),
+          " has to be a list of the ", layers, " layers' kinds");
+  bool slides = false;
+  for (size_t i = 0; i < layers; ++i) {
+    LayerType& type = config.layer_types[i];
+    if (!given) {
+      type = kind(static_cast<int64_t>(i));
+    } else {
+      const std::string& name = given->items[i].as_string(keys.at("layer_types"));
+      const auto* const found = std::find(std::begin(kLayerTypeNames), std::end(kLayerTypeNames), name);
+      require(found != std::end(kLayerTypeNames), keys.at("layer_types"), " has \"", name,
+              "\"; full_attention and sliding_attention are supported");
+      type = static_cast<LayerType>(found - std::begin(kLayerTypeNames));
+    }
+    slides = slides || type == LayerType::sliding_attention;
+  }
+  require(!slides || config.sliding_window > 0, keys.at("layer_types"), " has sliding layers, and no sliding_window is in use");
+  if (!slides) config.sliding_window = 0;
+}
+
+void write_layer_types(const Config& config, JsonWriter& json) {
+  json.open('[', "layer_types");
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) json.value(kLayerTypeNames[config.is_sliding(i)]);
+  json.close();
+}
+
+// An architecture that has no layer_types may have the key all the same, if it says what is so anyway.
+static void check_layer_types(const ConfigReader& keys, const Config& config) {
+  const Json* given = keys.find("layer_types");
+  if (!given || !config.layer_types.empty()) return;
+  require(given->type == Json::Type::array, keys.at("layer_types"), " is not a list");
+  for (const Json& one : given->items)
+    require(one.as_string(keys.at("layer_types")) == kLayerTypeNames[config.sliding_window > 0], keys.at("layer_types"), " has \"",
+            one.text, "\"; all layers of this architecture are ", kLayerTypeNames[config.sliding_window > 0]);
+}
+
+// ---- Activations ----
+
+Activation parse_activation(const ConfigReader& keys, std::string_view key, std::string_view fallback) {
+  const std::string name = keys.string_or(key, std::string(fallback));
+  if (name == "silu" || name == "swish") return Activation::silu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::gelu_tanh;
+  fail(keys.at(key), " is \"", name, "\"; silu and gelu_pytorch_tanh are supported");
+}
+std::string_view activation_name(Activation activation) { return activation == Activation::silu ? "silu" : "gelu_pytorch_tanh"; }
+
+// ---- Routers ----
 
 void check_router(const Config& config, const std::string& where) {
   const RouterSpec& router = config.router;
@@ -162,40 +178,61 @@ static Quantization parse_quantization(const Json& json, const std::string& wher
   return q;
 }
 
-Config parse_config(const Json& json, const std::string& where) {
-  require(json.type == Json::Type::object, where, ": a model's configuration is a JSON object");
-  const ConfigReader keys(json, where);
-  const Architecture& row = find_architecture(keys);
+static void start_from(const Defaults& defaults, const ConfigReader& keys, Config& config) {
+  const auto size = [&](std::string_view key, int64_t fallback) { return fallback ? keys.size_or(key, fallback) : keys.size(key); };
+  config.vocab_size = size("vocab_size", defaults.vocab_size);
+  config.num_attention_heads = size("num_attention_heads", defaults.num_attention_heads);
+  config.num_key_value_heads = defaults.num_key_value_heads;
+  config.head_dim = defaults.head_dim;
+  config.max_position_embeddings = keys.size_or("max_position_embeddings", defaults.max_position_embeddings);
+  config.rms_norm_eps = static_cast<float>(keys.positive_or("rms_norm_eps", static_cast<double>(defaults.rms_norm_eps)));
+  config.rope_theta = defaults.rope_theta;
+  config.tie_word_embeddings = keys.flag_or("tie_word_embeddings", defaults.tie_word_embeddings);
+}
+
+static Config parse_text_model(const Architecture& row, const ConfigReader& keys, const std::string& where) {
   Config config;
   config.architecture = row.name;
   config.model_type = row.model_type;
-  config.vocab_size = keys.size("vocab_size");
   config.hidden_size = keys.size("hidden_size");
   config.num_hidden_layers = keys.size("num_hidden_layers");
   require(config.num_hidden_layers <= kMaxLayers, keys.at("num_hidden_layers"), " is ", config.num_hidden_layers,
           "; at most ", kMaxLayers, " are supported");
-  config.max_position_embeddings = keys.size_or("max_position_embeddings", 2048);
-  config.num_attention_heads = keys.size("num_attention_heads");
-  config.rms_norm_eps = static_cast<float>(keys.positive_or("rms_norm_eps", 1e-6));
-  config.tie_word_embeddings = keys.flag_or("tie_word_embeddings", false);
+  start_from(row.defaults, keys, config);
   config.initializer_range = keys.positive_or("initializer_range", 0.02);
-  keys.only_text("hidden_act", "silu");
-  config.hidden_act = Activation::silu;
-  const Json* rotary = keys.find("partial_rotary_factor");
-  require(!rotary || rotary->as_double(keys.at("partial_rotary_factor")) == 1, keys.at("partial_rotary_factor"),
-          " is not 1, which is all that is supported");
-  if (const Json* layers = keys.find("layer_types")) {
-    require(layers->type == Json::Type::array, keys.at("layer_types"), " is not a list");
-    for (const Json& kind : layers->items)
-      require(kind.as_string(keys.at("layer_types")) == "full_attention", keys.at("layer_types"), " has \"", kind.text,
-              "\"; only \"full_attention\" is supported");
-  }
+  config.hidden_act = parse_activation(keys, "hidden_act", "silu");
+  keys.only_number("partial_rotary_factor", 1);
   parse_token_ids(keys, config);
   row.parse(keys, config);
+  check_layer_types(keys, config);
   require(config.rope_dim() % 2 == 0, where, ": heads are rotated in pairs of columns, and have ", config.rope_dim());
   if (config.n_routed_experts > 0) check_router(config, where);
   if (const Json* q = keys.find("quantization_config")) config.quantization = parse_quantization(*q, keys.at("quantization_config"));
+  keys.check_all_read();
   return config;
+}
+
+// A multimodal file: text_config, and what the outer keys say of the text model.
+static Config parse_multimodal(const Architecture& row, const ConfigReader& keys) {
+  const Json* inner = keys.find("text_config");
+  require(inner && inner->type == Json::Type::object, keys.at("text_config"), " has to be an object");
+  Json text = *inner;
+  // The outer model has the head, and the inner one everything else.
+  if (const Json* tied = keys.find("tie_word_embeddings")) text.members.emplace_back("tie_word_embeddings", *tied);
+  for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id", "initializer_range", "dtype", "torch_dtype", "quantization_config"})
+    if (const Json* value = keys.find(key); value && !inner->find(key)) text.members.emplace_back(key, *value);
+  for (const char* key : {"vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"})
+    keys.ignore(key);
+  keys.check_all_read();
+  const std::string at = keys.at("text_config");
+  return parse_text_model(row, ConfigReader(text, at), at);
+}
+
+Config parse_config(const Json& json, const std::string& where) {
+  require(json.type == Json::Type::object, where, ": a model's configuration is a JSON object");
+  const ConfigReader keys(json, where);
+  const auto [row, multimodal] = find_architecture(keys);
+  return multimodal ? parse_multimodal(*row, keys) : parse_text_model(*row, keys, where);
 }
 
 Config load_config(const std::string& path) {
@@ -212,6 +249,15 @@ static void write_digits(JsonWriter& json, std::string_view key, std::string dig
 }
 void write_real(JsonWriter& json, std::string_view key, double value) { write_digits(json, key, json_number(value)); }
 void write_real(JsonWriter& json, std::string_view key, float value) { write_digits(json, key, json_number(value)); }
+
+void write_real_or_null(JsonWriter& json, std::string_view key, float value) {
+  if (value != 0) write_real(json, key, value);
+  else json.key(key).null();
+}
+void write_size_or_null(JsonWriter& json, std::string_view key, int64_t value) {
+  if (value) json.field(key, value);
+  else json.key(key).null();
+}
 
 static std::string_view torch_name(DType dtype) {
   switch (dtype) {
@@ -262,7 +308,8 @@ std::string config_json(const Config& config, DType dtype) {
   json.field("num_hidden_layers", config.num_hidden_layers).field("num_attention_heads", config.num_attention_heads);
   json.field("num_key_value_heads", config.num_key_value_heads);
   json.field("max_position_embeddings", config.max_position_embeddings);
-  json.field("tie_word_embeddings", config.tie_word_embeddings).field("hidden_act", "silu").field("use_cache", true);
+  json.field("tie_word_embeddings", config.tie_word_embeddings).field("use_cache", true);
+  json.field("hidden_act", activation_name(config.hidden_act));
   write_real(json, "rms_norm_eps", config.rms_norm_eps);
   write_real(json, "initializer_range", config.initializer_range);
   write_real(json, "attention_dropout", 0.0);

@@ -1,5 +1,6 @@
 // What a decoder is made of: one plain struct for all architectures, and the rows that map their config.json to it.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,9 +10,11 @@
 
 namespace ds {
 
-// Positions by rotation. (RoFormer, arXiv 2104.09864; linear and yarn: arXiv 2309.00071; llama3: Llama 3.1's release)
+// Positions by rotation. (RoFormer, arXiv 2104.09864; linear, dynamic and yarn: arXiv 2309.00071; llama3: Llama 3.1's
+// release.) dynamic: position p has the angles of a text of p + 1 tokens, as in transformers when a text grows token by
+// token; transformers gives a longer prompt all at once the angles of its last token, so that they depend on the cut.
 struct RopeScaling {
-  enum class Type : uint8_t { none, linear, llama3, yarn } type = Type::none;
+  enum class Type : uint8_t { none, linear, dynamic, llama3, yarn } type = Type::none;
   double factor = 1;
   double low_freq_factor = 1, high_freq_factor = 4;             // llama3
   double beta_fast = 32, beta_slow = 1;                         // yarn
@@ -28,6 +31,8 @@ struct Quantization {
   std::vector<std::string> modules_to_not_convert;  // parts of names
 };
 
+enum class LayerType : uint8_t { full_attention, sliding_attention };
+
 struct Config {
   std::string architecture;            // "DeepseekV3ForCausalLM"
   std::string model_type;              // "deepseek_v3"
@@ -40,6 +45,10 @@ struct Config {
   int32_t bos_token_id = -1, eos_token_id = -1, pad_token_id = -1;
   std::vector<int32_t> eos_token_ids;  // all of them, where the file has a list; eos_token_id is the first
   double initializer_range = 0.02;
+  float embedding_scale = 1;           // of the embedded tokens (Gemma: sqrt(hidden_size), rounded to the file's dtype)
+  bool norm_plus_one = false;          // norms multiply by 1 + w (Gemma)
+  bool post_norms = false;             // a norm after attention and after the feed-forward too (Gemma)
+  float final_logit_softcapping = 0;   // 0: none; c: logits become c * tanh(logit / c) (Gemma 2)
 
   // Attention. MLA where kv_lora_rank > 0, else multi-head / grouped-query.
   int64_t num_attention_heads = 0, num_key_value_heads = 0;
@@ -48,10 +57,14 @@ struct Config {
   int64_t q_lora_rank = 0, kv_lora_rank = 0, qk_nope_head_dim = 0, qk_rope_head_dim = 0;
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
+  double rope_local_base_freq = 0;     // base of the sliding layers, never scaled; 0: as all layers
   bool rope_interleave = false;
   float attention_scale = 0;           // of q.k, everything included
-  int64_t sliding_window = 0;          // 0: all earlier keys; W: the last W, the row itself included
-  bool qkv_bias = false, o_bias = false;
+  float attn_logit_softcapping = 0;    // 0: none; c: scores become c * tanh(score / c)
+  float clip_qkv = 0;                  // 0: none; c: q, k and v are clamped to [-c, c] before rotation (OLMoE)
+  int64_t sliding_window = 0;          // of the sliding layers: the last W keys, the row itself included; 0: none slides
+  std::vector<LayerType> layer_types;  // a layer each; empty: all slide where sliding_window is set
+  bool qkv_bias = false, o_bias = false;  // MLA's qkv_bias: of q_a and kv_a
   enum class QkNorm : uint8_t { none, per_head, full } qk_norm = QkNorm::none;
 
   // Feed-forward.
@@ -59,26 +72,38 @@ struct Config {
   Activation hidden_act = Activation::silu;
   bool mlp_bias = false;
 
-  // Mixture of experts: layers from first_k_dense_replace on, where n_routed_experts > 0.
+  // Mixture of experts: where n_routed_experts > 0, layers from first_k_dense_replace on, every decoder_sparse_step-th
+  // of them counted from the first layer of all, but those of mlp_only_layers.
   int64_t n_routed_experts = 0, n_shared_experts = 0, moe_intermediate_size = 0, first_k_dense_replace = 0;
+  int64_t decoder_sparse_step = 1;
+  std::vector<int64_t> mlp_only_layers;
   RouterSpec router;
   bool router_bias = false;            // experts are chosen by score + bias (DeepSeek-V3)
   int64_t num_nextn_predict_layers = 0;  // layers for multi-token prediction in the file, after the others: not read
 
   Quantization quantization;           // of the file it was read from
 
-  bool is_moe(int64_t layer) const { return n_routed_experts > 0 && layer >= first_k_dense_replace; }
+  bool is_moe(int64_t layer) const {
+    return n_routed_experts > 0 && layer >= first_k_dense_replace && (layer + 1) % decoder_sparse_step == 0 &&
+           std::find(mlp_only_layers.begin(), mlp_only_layers.end(), layer) == mlp_only_layers.end();
+  }
+  bool is_sliding(int64_t layer) const {
+    return sliding_window > 0 &&
+           (layer_types.empty() || layer_types[static_cast<size_t>(layer)] == LayerType::sliding_attention);
+  }
   bool is_mla() const { return kv_lora_rank > 0; }
   int64_t rope_dim() const { return is_mla() ? qk_rope_head_dim : head_dim; }      // columns of a head that are rotated
-  int64_t kv_heads() const { return is_mla() ? num_attention_heads : num_key_value_heads; }  // heads in the cache
+  int64_t kv_heads() const { return is_mla() ? num_attention_heads : num_key_value_heads; }  // of keys and values
 };
 
-// Reads config.json. A key that changes the result and is not supported is an Error that names it.
+// Reads config.json. A key that changes the result and is not supported is an Error that names it: every key must be
+// one that the architecture reads, one that cannot change the result, or null, false or empty. Of a multimodal file the
+// text model is read.
 Config parse_config(const Json& json, const std::string& where);
 // Of a model folder, or of a config.json itself.
 Config load_config(const std::string& path);
 // config.json as transformers reads it (both the v4 and the v5 spellings of what they renamed), `quantization` included.
-// parse_config of it gives the same Config.
+// parse_config of it gives the same Config, but that embedding_scale is rounded to the dtype given.
 std::string config_json(const Config& config, DType dtype);
 
 }  // namespace ds

@@ -22,12 +22,16 @@ struct LayerWeights {
   // MLA. Without q_lora_rank, q_proj instead of q_a, q_a_norm, q_b.
   Tensor q_a_proj, q_a_norm, q_b_proj;                     // [q_lora, H], [q_lora], [heads * head_dim, q_lora]
   Tensor kv_a_proj, kv_a_norm, kv_b_proj;                  // [kv_lora + rope, H], [kv_lora], [heads * (nope + v), kv_lora]
+  Tensor q_a_bias, kv_a_bias;                              // as many as rows of their matrices
+  // The two halves of kv_b_proj as matrices of each head, made by split_latent: [heads, kv_lora, nope], [heads, v, kv_lora].
+  Tensor absorbed_k, absorbed_v;
   // Multi-head.
   Tensor q_proj, k_proj, v_proj;                           // [heads * head_dim, H], [kv_heads * head_dim, H] twice
   Tensor q_bias, k_bias, v_bias, o_bias;                   // as many as rows of their matrices
   Tensor q_norm, k_norm;                                   // [head_dim] each, or of all heads together
   Tensor o_proj;                                           // [H, heads * v_head_dim]
-  Tensor post_attention_norm;                              // [H]
+  Tensor attention_out_norm, mlp_out_norm;                 // [H], of what attention and feed-forward add: with post_norms
+  Tensor post_attention_norm;                              // [H], before the feed-forward
   Tensor gate_proj, up_proj, down_proj;                    // dense: [I, H], [I, H], [H, I]
   Tensor gate_bias, up_bias, down_bias;
   Tensor router, router_bias;                              // [E, H], [E] (no gradient: it is balanced, not learned)
@@ -61,6 +65,10 @@ Weights make_weights(const Config& config, Arena& arena);
 // Initial values: normal(0, initializer_range) for matrices, 1 for norms, 0 for router_bias; from (seed, name) alone.
 void initialize(const Config& config, Weights& weights, uint64_t seed);
 
+// Makes absorbed_k and absorbed_v of every layer of an MLA model from kv_b_proj, packed, in its dtype (f16 where it is
+// quantized), so that forward need not make them anew for each batch with generated tokens. Does nothing without MLA.
+void split_latent(const Config& config, Weights& weights, Arena& arena);
+
 // A loaded checkpoint.
 struct Model {
   Config config;
@@ -88,21 +96,30 @@ struct TokenBatch {
   std::vector<uint8_t> generated;
 };
 
+// What a cache is for. Latent attention: inference keeps of each position only the latent vector and the shared rotated
+// key (from which the keys and values of given tokens are computed again, and which generated tokens attend to as they
+// are); training keeps the keys and values of all heads, which backward reads. Otherwise the two are the same.
+enum class CacheUse : uint8_t { inference, training };
+
 // Keys and values of sequences, in pages of kKeyBlock positions, for every layer, and the tables of rotations. Training
 // uses one again and again (release each sequence before the next micro-batch), inference one that lives on. Memory is
 // touched page by page as sequences grow, so `sequences` x `max_positions` costs address space only.
 class KvCache {
  public:
-  KvCache(const Config& config, int64_t sequences, int64_t max_positions, Device device = Device::cpu);
+  KvCache(const Config& config, int64_t sequences, int64_t max_positions, CacheUse use = CacheUse::inference,
+          Device device = Device::cpu);
   ~KvCache();
   KvCache(KvCache&&) noexcept;
   // Makes room for positions [0, length) of a sequence (forward does it for its batch); frees the pages of one.
   void reserve(int64_t sequence, int64_t length);
   void release(int64_t sequence);
   int64_t sequences() const, max_positions() const;
-  static size_t bytes_per_position(const Config& config);
-  // For the decoder. page_table is i32[sequences, pages]; cos and sin are [max_positions, rope_dim / 2].
-  Tensor k_pages(int64_t layer) const, v_pages(int64_t layer) const, page_table() const, cos() const, sin() const;
+  static size_t bytes_per_position(const Config& config, CacheUse use = CacheUse::inference);
+  // For the decoder. page_table is i32[sequences, pages]; cos and sin are [max_positions, rope_dim / 2]. A latent cache
+  // has one head: its keys are [latent | rotated key], its values the latent vectors.
+  bool latent() const;
+  Tensor k_pages(int64_t layer) const, v_pages(int64_t layer) const, page_table() const;
+  Tensor cos(int64_t layer) const, sin(int64_t layer) const;
 
  private:
   struct Impl;
@@ -113,7 +130,8 @@ class KvCache {
 struct LayerActivations {
   Tensor input, attn_in, q_a, q_a_normed, kv_a, kv_a_normed, kv_b;                               // attention; MLA
   Tensor q_unnormed, k_unnormed;                                                                 // where q and k are normed
-  Tensor q, k, v, attn_out, lse;                                                                 // q, k after rotation
+  Tensor q, k, v, attn_out, lse;              // q, k after rotation; no kv_b, k, v where the cache is latent
+  Tensor attn_added, mlp_added;                                                                  // with post_norms: before them
   Tensor mid, mlp_in, gate, up, act;                                                             // feed-forward, dense or shared
   Tensor logits, scores, indices, weights, offsets, slot_of_row, row_of_slot;                    // router; empty: dense
   Tensor expert_in, expert_gate, expert_up, expert_act, expert_out;                              // rows sorted by expert
@@ -130,7 +148,7 @@ struct Activations {
 
 // Runs the batch through all blocks: writes its keys and values into the cache, and final_normed[T, H].
 void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts);
-// logits[R, V] of some rows of final_normed (all: rows(...)).
+// logits[R, V] of some rows of final_normed (all: rows(...)), capped where the config says so.
 void head(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& logits);
 
 // What training adds to the router's gradient. (Switch: arXiv 2101.03961, in Megatron's scaling; sequence-wise:
@@ -142,7 +160,8 @@ struct AuxLoss {
 };  // With gradient accumulation, divide both by the number of micro-batches.
 // Adds the gradients of all weights to `grads`, given dnormed[T, H] = d loss / d final_normed. Returns the sum of the
 // auxiliary losses. `acts` come from a forward with keep_all on the same batch, in which every sequence begins at
-// position 0. Weights are f32 rows. What scratch is used for is free again afterwards.
+// position 0, and the cache is one for training. Weights are f32 rows. Configs with clip_qkv or final_logit_softcapping
+// are an Error. What scratch is used for is free again afterwards.
 double backward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
                 const Tensor& dnormed, const AuxLoss& aux, Weights& grads, Arena& scratch);
 // The head's part: dnormed and the gradient of lm_head from dlogits.

@@ -15,6 +15,7 @@ struct Block {
   Arena& memory;
   const KvCache& cache;
   Rows at;
+  const LatentPlan& plan;
   int64_t layer, tokens;
   bool training;
 
@@ -28,15 +29,17 @@ struct Block {
   }
   Tensor norm(const Tensor& x, const Tensor& weight, float eps) {
     const Tensor y = make(x.cols());
-    rms_norm(x, weight, eps, false, y);
+    rms_norm(x, weight, eps, c.norm_plus_one, y);
     return y;
   }
-  void rotate(const Tensor& x, bool shared_key) { rope(x, at.position, cache.cos(), cache.sin(), rope_spec(c, shared_key, false)); }
+  void rotate(const Tensor& x, bool shared_key) {
+    rope(x, at.position, cache.cos(layer), cache.sin(layer), rope_spec(c, shared_key, false));
+  }
 
   // Multi-head latent attention: queries, keys and values from low-rank projections.
   void latent_heads() {
     if (w.q_a_proj) {
-      a.q_a = project(a.attn_in, w.q_a_proj);
+      a.q_a = project(a.attn_in, w.q_a_proj, w.q_a_bias);
       a.q_a_normed = norm(a.q_a, w.q_a_norm, kLatentNormEps);
       a.q = project(a.q_a_normed, w.q_b_proj);
     } else {
@@ -44,12 +47,13 @@ struct Block {
     }
     rotate(a.q, false);
 
-    a.kv_a = project(a.attn_in, w.kv_a_proj);
+    a.kv_a = project(a.attn_in, w.kv_a_proj, w.kv_a_bias);
     const Tensor c_kv = columns(a.kv_a, 0, c.kv_lora_rank), k_rope = columns(a.kv_a, c.kv_lora_rank, c.qk_rope_head_dim);
     a.kv_a_normed = norm(c_kv, w.kv_a_norm, kLatentNormEps);
-    a.kv_b = project(a.kv_a_normed, w.kv_b_proj);
     rotate(k_rope, true);
+    if (cache.latent()) return latent_write(c, a.kv_a_normed, k_rope, at, cache, layer, memory);
 
+    a.kv_b = project(a.kv_a_normed, w.kv_b_proj);
     a.k = make(c.num_attention_heads * c.head_dim);
     a.v = make(c.num_attention_heads * c.v_head_dim);
     assemble_kv(a.kv_b, k_rope, static_cast<int>(c.num_attention_heads), a.k, a.v);
@@ -64,6 +68,8 @@ struct Block {
       a.q = norm(a.q_unnormed, w.q_norm, c.rms_norm_eps);
       a.k = norm(a.k_unnormed, w.k_norm, c.rms_norm_eps);
     }
+    if (c.clip_qkv > 0)
+      for (const Tensor& x : {a.q, a.k, a.v}) clamp(x, c.clip_qkv);
     rotate(a.q, false);
     rotate(a.k, false);
   }
@@ -73,14 +79,21 @@ struct Block {
     if (c.is_mla()) latent_heads();
     else plain_heads();
 
-    const AttentionSpec spec = attention_spec(c);
-    const Tensor k_pages = cache.k_pages(layer), v_pages = cache.v_pages(layer);
-    kv_write(a.k, a.v, at, spec, k_pages, v_pages);
     a.attn_out = make(c.num_attention_heads * c.v_head_dim);
-    if (training) a.lse = make(c.num_attention_heads);
-    attention(a.q, k_pages, v_pages, at, spec, a.attn_out, a.lse);
-
+    if (cache.latent()) {
+      latent_attention(c, w, plan, cache, layer, a.q, a.attn_out, memory);
+    } else {
+      const AttentionSpec spec = attention_spec(c, layer);
+      const Tensor k_pages = cache.k_pages(layer), v_pages = cache.v_pages(layer);
+      kv_write(a.k, a.v, at, spec, k_pages, v_pages);
+      if (training) a.lse = make(c.num_attention_heads);
+      attention(a.q, k_pages, v_pages, at, spec, a.attn_out, a.lse);
+    }
     a.mid = project(a.attn_out, w.o_proj, w.o_bias);
+    if (w.attention_out_norm) {
+      a.attn_added = a.mid;
+      a.mid = norm(a.attn_added, w.attention_out_norm, c.rms_norm_eps);
+    }
     add(a.input, a.mid);
   }
 
@@ -124,8 +137,13 @@ struct Block {
     a.mlp_in = norm(a.mid, w.post_attention_norm, c.rms_norm_eps);
     if (!c.is_moe(layer)) {
       gated(w.gate_proj, w.gate_bias, w.up_proj, w.up_bias);
-      linear(a.act, w.down_proj, y);
-      if (w.down_bias) add_bias(y, w.down_bias);
+      if (w.mlp_out_norm) {
+        a.mlp_added = project(a.act, w.down_proj, w.down_bias);
+        rms_norm(a.mlp_added, w.mlp_out_norm, c.rms_norm_eps, c.norm_plus_one, y);
+      } else {
+        linear(a.act, w.down_proj, y);
+        if (w.down_bias) add_bias(y, w.down_bias);
+      }
       add(a.mid, y);
       return;
     }
@@ -144,6 +162,8 @@ void check_batch(const TokenBatch& batch, KvCache& cache) {
   require(!batch.tokens.empty() && batch.sequences.size() == batch.tokens.size() && batch.positions.size() == batch.tokens.size(),
           "a batch of ", batch.tokens.size(), " tokens, ", batch.sequences.size(), " sequences and ", batch.positions.size(),
           " positions");
+  require(batch.generated.empty() || batch.generated.size() == batch.tokens.size(), "a batch of ", batch.tokens.size(),
+          " tokens and ", batch.generated.size(), " marks of generated ones");
   for (size_t t = 0; t < batch.tokens.size(); ++t) {
     require(batch.positions[t] >= 0, "the position ", batch.positions[t], " of a token");
     cache.reserve(batch.sequences[t], int64_t{batch.positions[t]} + 1);
@@ -156,6 +176,7 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
   check_batch(batch, cache);
   const int64_t tokens = static_cast<int64_t>(batch.tokens.size()), hidden = config.hidden_size;
   const Rows at = rows_of(batch, cache);
+  const LatentPlan plan = cache.latent() ? plan_latent(batch) : LatentPlan{};
   acts.arena.reset();
   acts.layers.assign(acts.keep_all ? static_cast<size_t>(config.num_hidden_layers) : 1, {});
   Tensor x = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
@@ -164,11 +185,13 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
   const Arena::Mark layer_begin = acts.arena.mark();
 
   embedding(weights.embed_tokens, indices_view(batch.tokens), x);
+  if (config.embedding_scale != 1) scale(x, config.embedding_scale);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     LayerActivations& a = acts.layers[acts.keep_all ? static_cast<size_t>(layer) : 0];
     a = {};
     a.input = x;
-    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, at, layer, tokens, acts.keep_all};
+    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, at, plan, layer, tokens,
+                acts.keep_all};
     block.attend();
     block.feed_forward(y);
     if (acts.after_layer) acts.after_layer(layer, a);
@@ -177,7 +200,7 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
     else acts.arena.rewind(layer_begin);
   }
   acts.final_input = x;
-  rms_norm(x, weights.final_norm, config.rms_norm_eps, false, acts.final_normed);
+  rms_norm(x, weights.final_norm, config.rms_norm_eps, config.norm_plus_one, acts.final_normed);
 }
 
 void head(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& logits) {
@@ -185,6 +208,7 @@ void head(const Config& config, const Weights& weights, const Tensor& normed, co
               logits.rows() == normed.rows(),
           "head: ", describe(normed), " to ", describe(logits));
   linear(normed, weights.lm_head, logits);
+  if (config.final_logit_softcapping > 0) softcap(logits, config.final_logit_softcapping);
 }
 
 }  // namespace ds

@@ -273,6 +273,7 @@ Model load_model(const std::string& folder, const LoadOptions& options) {
   binder.check_left_over(model.config);
   if (model.config.tie_word_embeddings)
     model.weights.lm_head = options.pack ? pack(model.weights.embed_tokens, model.arena) : model.weights.embed_tokens;
+  if (options.pack) split_latent(model.config, model.weights, model.arena);
   model.metadata = binder.metadata();
   return model;
 }

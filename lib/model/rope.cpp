@@ -17,62 +17,93 @@ constexpr double kTwoPi = 2 * std::numbers::pi;
 
 // ---- config.json ----
 
+// One object of parameters; every key that a type of scaling has is known, whatever the type.
 static void parse_scaling(const ConfigReader& keys, Config& config) {
-  RopeScaling& rope = config.rope_scaling;
+  using Type = RopeScaling::Type;
+  RopeScaling rope;
   const std::string type = keys.string_or("rope_type", keys.string_or("type", "default"));
-  if (type == "default") return;
-  if (type == "linear") rope.type = RopeScaling::Type::linear;
-  else if (type == "llama3") rope.type = RopeScaling::Type::llama3;
-  else if (type == "yarn") rope.type = RopeScaling::Type::yarn;
-  else fail(keys.at("rope_type"), " is \"", type, "\"; default, linear, llama3 and yarn are supported");
+  keys.ignore("type");
+  if (type == "default") rope.type = Type::none;
+  else if (type == "linear") rope.type = Type::linear;
+  else if (type == "dynamic") rope.type = Type::dynamic;
+  else if (type == "llama3") rope.type = Type::llama3;
+  else if (type == "yarn") rope.type = Type::yarn;
+  else fail(keys.at("rope_type"), " is \"", type, "\"; default, linear, dynamic, llama3 and yarn are supported");
 
   rope.original_max_position_embeddings = keys.size_or("original_max_position_embeddings", config.max_position_embeddings);
   double factor = 0;
-  if (type == "yarn")
+  if (rope.type == Type::yarn)
     factor = static_cast<double>(config.max_position_embeddings) / static_cast<double>(rope.original_max_position_embeddings);
-  rope.factor = keys.positive_or("factor", factor);
+  rope.factor = keys.positive_or("factor", rope.type == Type::none ? 1 : factor);
   require(rope.factor > 0, keys.at("factor"), " is missing");
   rope.low_freq_factor = keys.positive_or("low_freq_factor", 1);
   rope.high_freq_factor = keys.positive_or("high_freq_factor", 4);
-  if (type == "llama3")
+  if (rope.type == Type::llama3)
     require(rope.high_freq_factor > rope.low_freq_factor, keys.at("high_freq_factor"), " has to be above low_freq_factor");
-  rope.beta_fast = keys.positive_or("beta_fast", 32);
-  rope.beta_slow = keys.positive_or("beta_slow", 1);
   auto zero_or_positive = [&](std::string_view key) {
     const Json* value = keys.find(key);
     return value && value->as_double(keys.at(key)) == 0 ? 0.0 : keys.positive_or(key, 0);
   };
+  const auto or_default = [](double value, double fallback) { return value != 0 ? value : fallback; };
+  rope.beta_fast = or_default(zero_or_positive("beta_fast"), 32);
+  rope.beta_slow = or_default(zero_or_positive("beta_slow"), 1);
   rope.mscale = zero_or_positive("mscale");
   rope.mscale_all_dim = zero_or_positive("mscale_all_dim");
   rope.attention_factor = zero_or_positive("attention_factor");
   rope.truncate = keys.flag_or("truncate", true);
+  keys.only_number("partial_rotary_factor", 1);
+  keys.ignore("finetuned");
+  config.rope_theta = keys.positive_or("rope_theta", config.rope_theta);
+  keys.check_all_read();
+  if (rope.type == Type::none) rope = {};
+  config.rope_scaling = rope;
 }
 
-void parse_rope(const ConfigReader& keys, double default_theta, Config& config) {
-  config.rope_theta = keys.positive_or("rope_theta", default_theta);
+// The v5 spelling of an architecture with a base for each kind of layer.
+static void parse_local_rope(const ConfigReader& keys, Config& config) {
+  keys.only_text("rope_type", "default");
+  keys.only_text("type", "default");
+  keys.only_number("partial_rotary_factor", 1);
+  config.rope_local_base_freq = keys.positive_or("rope_theta", config.rope_local_base_freq);
+  keys.check_all_read();
+}
+
+void parse_rope(const ConfigReader& keys, Config& config) {
+  const bool two_kinds = config.rope_local_base_freq > 0;
+  config.rope_theta = keys.positive_or("rope_theta", config.rope_theta);
+  if (two_kinds) config.rope_local_base_freq = keys.positive_or("rope_local_base_freq", config.rope_local_base_freq);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     const Json* value = keys.find(key);
     if (!value) continue;
     require(value->type == Json::Type::object, keys.at(key), " is not an object");
-    const ConfigReader scaling(*value, keys.at(key));
-    config.rope_theta = scaling.positive_or("rope_theta", config.rope_theta);
-    config.rope_scaling = {};
-    parse_scaling(scaling, config);
+    const ConfigReader parameters(*value, keys.at(key));
+    const Json *full = two_kinds ? parameters.find("full_attention") : nullptr;
+    const Json *local = two_kinds ? parameters.find("sliding_attention") : nullptr;
+    if (full) parse_scaling(ConfigReader(*full, parameters.at("full_attention")), config);
+    if (local) parse_local_rope(ConfigReader(*local, parameters.at("sliding_attention")), config);
+    if (full || local) parameters.check_all_read();
+    else parse_scaling(parameters, config);
   }
+  require(config.rope_scaling.type != RopeScaling::Type::dynamic || config.rope_dim() > 2, keys.at("rope_scaling"),
+          " is dynamic, which takes more than one pair of columns");
   require(config.rope_theta > 1, keys.at("rope_theta"), " is ", config.rope_theta, "; it has to be above 1");
+  require(!two_kinds || config.rope_local_base_freq > 1, keys.at("rope_local_base_freq"), " is ", config.rope_local_base_freq,
+          "; it has to be above 1");
 }
 
 static void write_scaling(const Config& config, JsonWriter& json) {
   const RopeScaling& rope = config.rope_scaling;
   using Type = RopeScaling::Type;
-  const char* const name = rope.type == Type::linear ? "linear" : rope.type == Type::llama3 ? "llama3" : "yarn";
+  static constexpr const char* kNames[] = {"default", "linear", "dynamic", "llama3", "yarn"};
+  const char* const name = kNames[static_cast<int>(rope.type)];
   json.field("rope_type", name).field("type", name);
   write_real(json, "factor", rope.factor);
   if (rope.type == Type::llama3) {
     write_real(json, "low_freq_factor", rope.low_freq_factor);
     write_real(json, "high_freq_factor", rope.high_freq_factor);
   }
-  if (rope.type != Type::linear) json.field("original_max_position_embeddings", rope.original_max_position_embeddings);
+  if (rope.type == Type::llama3 || rope.type == Type::yarn)
+    json.field("original_max_position_embeddings", rope.original_max_position_embeddings);
   if (rope.type != Type::yarn) return;
   write_real(json, "beta_fast", rope.beta_fast);
   write_real(json, "beta_slow", rope.beta_slow);
@@ -82,35 +113,49 @@ static void write_scaling(const Config& config, JsonWriter& json) {
   if (rope.attention_factor != 0) write_real(json, "attention_factor", rope.attention_factor);
 }
 
-void write_rope(const Config& config, JsonWriter& json) {
-  const bool plain = config.rope_scaling.type == RopeScaling::Type::none;
+static void write_parameters(const Config& config, std::string_view key, JsonWriter& json) {
+  json.open('{', key);
   write_real(json, "rope_theta", config.rope_theta);
-  if (plain) {
+  if (config.rope_scaling.type == RopeScaling::Type::none) json.field("rope_type", "default");
+  else write_scaling(config, json);
+  json.close();
+}
+
+void write_rope(const Config& config, JsonWriter& json) {
+  write_real(json, "rope_theta", config.rope_theta);
+  if (config.rope_scaling.type == RopeScaling::Type::none) {
     json.key("rope_scaling").null();
   } else {
     json.open('{', "rope_scaling");
     write_scaling(config, json);
     json.close();
   }
+  if (config.rope_local_base_freq == 0) return write_parameters(config, "rope_parameters", json);
+  write_real(json, "rope_local_base_freq", config.rope_local_base_freq);
   json.open('{', "rope_parameters");
-  write_real(json, "rope_theta", config.rope_theta);
-  if (plain) json.field("rope_type", "default");
-  else write_scaling(config, json);
-  json.close();
+  write_parameters(config, "full_attention", json);
+  json.open('{', "sliding_attention");
+  write_real(json, "rope_theta", config.rope_local_base_freq);
+  json.field("rope_type", "default").close().close();
 }
 
 // ---- Angles ----
 
 static double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * math::log(factor) + 1.0; }
 
-// Angle per position of each pair of columns; *amplitude multiplies cosine and sine.
-static std::vector<double> inverse_frequencies(const Config& config, double* amplitude) {
-  const RopeScaling& rope = config.rope_scaling;
-  const int64_t dim = config.rope_dim(), pairs = dim / 2;
-  const double log_base = math::log(config.rope_theta), length = static_cast<double>(rope.original_max_position_embeddings);
-  std::vector<double> frequency(static_cast<size_t>(pairs));
-  for (int64_t i = 0; i < pairs; ++i)
+// The unscaled angle per position of each pair of columns.
+static std::vector<double> plain_frequencies(double log_base, int64_t dim) {
+  std::vector<double> frequency(static_cast<size_t>(dim / 2));
+  for (size_t i = 0; i < frequency.size(); ++i)
     frequency[i] = math::exp(-log_base * (2.0 * static_cast<double>(i) / static_cast<double>(dim)));
+  return frequency;
+}
+
+// Angle per position of each pair of columns; *amplitude multiplies cosine and sine.
+static std::vector<double> inverse_frequencies(const RopeScaling& rope, double log_base, int64_t dim, double* amplitude) {
+  const int64_t pairs = dim / 2;
+  const double length = static_cast<double>(rope.original_max_position_embeddings);
+  std::vector<double> frequency = plain_frequencies(log_base, dim);
   *amplitude = 1;
   if (rope.type == RopeScaling::Type::linear) {
     for (double& f : frequency) f /= rope.factor;
@@ -142,19 +187,28 @@ static std::vector<double> inverse_frequencies(const Config& config, double* amp
   return frequency;
 }
 
-RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& arena) {
+RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& arena, bool local) {
+  const RopeScaling scaling = local ? RopeScaling{} : config.rope_scaling;
+  const double log_base = math::log(local ? config.rope_local_base_freq : config.rope_theta);
+  const int64_t dim = config.rope_dim(), pairs = dim / 2;
   double amplitude;
-  const std::vector<double> frequency = inverse_frequencies(config, &amplitude);
-  const int64_t pairs = config.rope_dim() / 2;
+  const std::vector<double> fixed = inverse_frequencies(scaling, log_base, dim, &amplitude);
+  const auto longest = static_cast<double>(config.max_position_embeddings);
   const RopeTables tables{arena.make_uninitialized(DType::f32, {positions, pairs}),
                           arena.make_uninitialized(DType::f32, {positions, pairs})};
   parallel_for(static_cast<size_t>(positions), 16, [&](size_t begin, size_t end) {
-    for (size_t p = begin; p < end; ++p)
+    std::vector<double> frequency = fixed;
+    for (size_t p = begin; p < end; ++p) {
+      if (scaling.type == RopeScaling::Type::dynamic && static_cast<double>(p) + 1 > longest) {
+        const double stretch = scaling.factor * (static_cast<double>(p) + 1) / longest - (scaling.factor - 1);
+        frequency = plain_frequencies(log_base + math::log(stretch) * static_cast<double>(dim) / static_cast<double>(dim - 2), dim);
+      }
       for (size_t i = 0; i < static_cast<size_t>(pairs); ++i) {
         const double angle = static_cast<double>(p) * frequency[i];
         tables.cos.f32()[p * pairs + i] = static_cast<float>(amplitude * math::cos(angle));
         tables.sin.f32()[p * pairs + i] = static_cast<float>(amplitude * math::sin(angle));
       }
+    }
   });
   return tables;
 }

@@ -5,11 +5,12 @@
 
 namespace ds {
 
-// The rotations of positions [0, positions): cos and sin are f32[positions, rope_dim / 2], scaling included. Computed
-// in double without libm, so that every machine has the same bytes.
+// The rotations of positions [0, positions): cos and sin are f32[positions, rope_dim / 2], scaling included; those of the
+// sliding layers (`local`) have rope_local_base_freq where there is one. Computed in double without libm, so that every
+// machine has the same bytes.
 struct RopeTables {
   Tensor cos, sin;
 };
-RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& arena);
+RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& arena, bool local = false);
 
 }  // namespace ds

@@ -29,12 +29,14 @@ void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
   if (c.is_mla()) {
     if (c.q_lora_rank) {
       each("self_attn.q_a_proj.weight", {c.q_lora_rank, hidden}, true, w.q_a_proj);
+      if (c.qkv_bias) each("self_attn.q_a_proj.bias", {c.q_lora_rank}, false, w.q_a_bias);
       each("self_attn.q_a_layernorm.weight", {c.q_lora_rank}, false, w.q_a_norm);
       each("self_attn.q_b_proj.weight", {heads * c.head_dim, c.q_lora_rank}, true, w.q_b_proj);
     } else {
       each("self_attn.q_proj.weight", {heads * c.head_dim, hidden}, true, w.q_proj);
     }
     each("self_attn.kv_a_proj_with_mqa.weight", {c.kv_lora_rank + c.qk_rope_head_dim, hidden}, true, w.kv_a_proj);
+    if (c.qkv_bias) each("self_attn.kv_a_proj_with_mqa.bias", {c.kv_lora_rank + c.qk_rope_head_dim}, false, w.kv_a_bias);
     each("self_attn.kv_a_layernorm.weight", {c.kv_lora_rank}, false, w.kv_a_norm);
     each("self_attn.kv_b_proj.weight", {heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank}, true, w.kv_b_proj);
   } else {
@@ -53,7 +55,13 @@ void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
   }
   each("self_attn.o_proj.weight", {hidden, heads * c.v_head_dim}, true, w.o_proj);
   if (c.o_bias) each("self_attn.o_proj.bias", {hidden}, false, w.o_bias);
-  each("post_attention_layernorm.weight", {hidden}, false, w.post_attention_norm);
+  if (c.post_norms) {
+    each("post_attention_layernorm.weight", {hidden}, false, w.attention_out_norm);
+    each("pre_feedforward_layernorm.weight", {hidden}, false, w.post_attention_norm);
+    each("post_feedforward_layernorm.weight", {hidden}, false, w.mlp_out_norm);
+  } else {
+    each("post_attention_layernorm.weight", {hidden}, false, w.post_attention_norm);
+  }
 }
 
 void visit_dense(const Config& c, LayerWeights& w, LayerVisitor& each) {
@@ -121,7 +129,7 @@ Weights make_weights(const Config& config, Arena& arena) {
 void initialize(const Config& config, Weights& weights, uint64_t seed) {
   for_each_weight(config, weights, [&](const WeightInfo& info, Tensor& t) {
     const bool bias = info.name.ends_with("bias");
-    if (info.shape.size() == 1) return fill(t, bias ? 0.0f : 1.0f);
+    if (info.shape.size() == 1) return fill(t, bias || config.norm_plus_one ? 0.0f : 1.0f);
     const int64_t experts = info.shape.size() == 3 ? info.shape[0] : 1, each = t.elements() / experts;
     for (int64_t e = 0; e < experts; ++e) {
       const Rng rng{seed, hash64(expert_name(info, e))};

@@ -130,6 +130,7 @@ struct ScaleGroup {
   std::vector<Tensor> consumers;   // quantized, [N, K]
   std::vector<Tensor> compensated; // kept in float, [N, K]: the router
   Tensor norm;                     // producer: a norm's weight [K], divided by the scales
+  float norm_offset = 0;           // what that norm adds to its weight (1 + w: Gemma)
   Tensor producer;                 // or a matrix [K, ...] whose rows are divided
 };
 
@@ -200,7 +201,7 @@ static void apply_scales(const ScaleGroup& group, const std::vector<float>& scal
   const auto channels = static_cast<int64_t>(scales.size());
   for (int64_t k = 0; k < channels; ++k) {
     const float s = scales[static_cast<size_t>(k)];
-    if (group.norm) group.norm.f32()[k] /= s;
+    if (group.norm) group.norm.f32()[k] = (group.norm.f32()[k] + group.norm_offset) / s - group.norm_offset;
     if (group.producer)
       for (int64_t i = 0; i < group.producer.cols(); ++i) group.producer.f32()[k * group.producer.cols() + i] /= s;
     // The inputs shrink by s, so their statistics do.
@@ -245,7 +246,8 @@ static std::vector<ScaleGroup> scale_groups(LayerWeights& w, const Calibration& 
     if (consumers.empty()) return;
     std::erase_if(compensated, [](const Tensor& t) { return !t; });
     InputStats* const stats = stats_of(c, consumers[0]);
-    groups.push_back({stats, std::move(consumers), std::move(compensated), norm, producer});
+    groups.push_back({.stats = stats, .consumers = std::move(consumers), .compensated = std::move(compensated), .norm = norm,
+                      .producer = producer});
   };
   add({w.q_a_proj, w.q_proj, w.kv_a_proj, w.k_proj, w.v_proj}, w.input_norm, {}, {});
   if (w.q_b_proj) add({w.q_b_proj}, w.q_a_norm, {}, {});
@@ -264,7 +266,10 @@ void awq_scale(Model& model, Calibration& calibration, int64_t group_size) {
   uint64_t done = 0;
   for (LayerWeights& layer : model.weights.layers) {
     throw_if_stopped();
-    for (const ScaleGroup& group : scale_groups(layer, calibration)) search_scales(group, group_size);
+    for (ScaleGroup& group : scale_groups(layer, calibration)) {
+      group.norm_offset = model.config.norm_plus_one ? 1 : 0;
+      search_scales(group, group_size);
+    }
     progress({.label = "scale", .unit = "layers", .done = ++done, .total = model.weights.layers.size(), .detail = ""});
   }
 }

@@ -121,6 +121,12 @@ enum class Activation : uint8_t { silu, gelu_tanh };
 DS_OP_CPU(gated_activation, gate, (const Tensor& gate, const Tensor& up, Activation act, const Tensor& y), (gate, up, act, y))
 DS_OP_CPU(gated_activation_backward, dy, (const Tensor& dy, const Tensor& gate, const Tensor& up, Activation act, const Tensor& dgate, const Tensor& dup), (dy, gate, up, act, dgate, dup))
 
+// ---- Caps ----
+
+// x clamped to [-limit, limit], in place; and x = cap * tanh(x / cap), in place (f32). (OLMoE's clip_qkv; Gemma 2's soft caps)
+DS_OP_CPU(clamp, x, (const Tensor& x, float limit), (x, limit))
+DS_OP_CPU(softcap, x, (const Tensor& x, float cap), (x, cap))
+
 // ---- Mixture of experts ----
 
 struct RouterSpec {

@@ -31,11 +31,12 @@ struct Decoder {
 class AnyDecoder : public testing::TestWithParam<const char*> {
  protected:
   Decoder decoder{std::string(GetParam()) == "llama"      ? tiny_llama()
+                  : std::string(GetParam()) == "gemma"     ? tiny_gemma(R"(, "final_logit_softcapping": null)")
                   : std::string(GetParam()) == "no_q_lora" ? tiny_deepseek(R"(, "q_lora_rank": null, "n_shared_experts": null)")
                                                           : tiny_deepseek()};
   int64_t hidden = decoder.config.hidden_size;
 };
-INSTANTIATE_TEST_SUITE_P(All, AnyDecoder, testing::Values("deepseek", "no_q_lora", "llama"), [](const auto& i) { return i.param; });
+INSTANTIATE_TEST_SUITE_P(All, AnyDecoder, testing::Values("deepseek", "no_q_lora", "llama", "gemma"), [](const auto& i) { return i.param; });
 
 TEST_P(AnyDecoder, ChunksAndSingleStepsGiveTheSameBits) {
   const std::vector<int32_t> tokens = tokens_of(75, 1, decoder.config.vocab_size);
@@ -120,7 +121,7 @@ std::vector<float> everything(Decoder& decoder, int times = 1) {
   Weights grads = make_weights(decoder.config, arena);
   std::vector<float> all;
   for (int i = 0; i < times; ++i) {
-    KvCache cache(decoder.config, 3, 64);
+    KvCache cache(decoder.config, 3, 64, CacheUse::training);
     all = run_batch(decoder.config, decoder.weights, batch, cache, acts).logits;
     const Tensor dnormed = arena.make(DType::f32, {acts.final_normed.rows(), decoder.config.hidden_size});
     for (int64_t j = 0; j < dnormed.elements(); ++j) dnormed.f32()[j] = static_cast<float>(Rng{9, 9}.normal(j));
@@ -156,11 +157,105 @@ TEST_P(AnyDecoder, GradientsAreAdded) {
   for (size_t i = logits; i < once.size(); ++i) ASSERT_NEAR(twice[i], 2 * once[i], 1e-4f + 1e-4f * std::abs(once[i])) << i;
 }
 
+// ---- Latent attention: given tokens in the expanded form, generated ones in the absorbed form ----
+
+class Latent : public testing::Test {
+ protected:
+  Decoder decoder{tiny_deepseek(R"(, "kv_lora_rank": 20, "attention_bias": true)")};
+  Arena packed_memory;
+  int64_t vocab = decoder.config.vocab_size, hidden = decoder.config.hidden_size;
+
+  // One request's tokens: `given` of them, then the others one by one, generated.
+  struct Request {
+    std::vector<int32_t> tokens;
+    size_t given;
+  };
+  // Steps all requests until they end, `chunk` given tokens at a time; what final_normed each of their tokens had.
+  std::vector<std::vector<float>> steps(const Weights& weights, const std::vector<Request>& requests, size_t chunk) {
+    KvCache cache(decoder.config, static_cast<int64_t>(requests.size()), 160);
+    Activations acts;
+    std::vector<std::vector<float>> normed(requests.size());
+    std::vector<size_t> at(requests.size(), 0);
+    for (bool more = true; more;) {
+      TokenBatch batch;
+      for (size_t r = 0; r < requests.size(); ++r) {
+        const Request& request = requests[r];
+        const size_t count = at[r] < request.given ? std::min(chunk, request.given - at[r]) : std::min<size_t>(1, request.tokens.size() - at[r]);
+        append(batch, static_cast<int32_t>(r), static_cast<int32_t>(at[r]), {request.tokens.begin() + at[r], request.tokens.begin() + at[r] + count});
+        batch.generated.resize(batch.tokens.size(), at[r] >= request.given);
+        at[r] += count;
+      }
+      more = !batch.tokens.empty();
+      if (!more) break;
+      const Outputs out = run_batch(decoder.config, weights, batch, cache, acts);
+      for (size_t t = 0; t < batch.tokens.size(); ++t) {
+        std::vector<float>& to = normed[static_cast<size_t>(batch.sequences[t])];
+        to.insert(to.end(), out.normed.data() + static_cast<int64_t>(t) * hidden, out.normed.data() + static_cast<int64_t>(t + 1) * hidden);
+      }
+    }
+    return normed;
+  }
+  Request request(size_t given, size_t generated, uint64_t stream) { return {tokens_of(given + generated, stream, vocab), given}; }
+};
+
+TEST_F(Latent, TheBatchTheChunksAndThreadsDoNotMatter) {
+  std::vector<Request> requests;
+  for (size_t r = 0; r < 32; ++r) requests.push_back(request(1 + r * 37 % 70, 5 + r * 13 % 40, r));
+  const size_t before = threads();
+  set_threads(1);
+  const auto together = steps(decoder.weights, requests, 1000);
+  for (size_t r = 0; r < requests.size(); r += 5) EXPECT_EQ(steps(decoder.weights, {requests[r]}, 1000)[0], together[r]) << r;
+  set_threads(2);
+  EXPECT_EQ(steps(decoder.weights, requests, 1000), together);
+  EXPECT_EQ(steps(decoder.weights, requests, 7), together);
+#if defined(__x86_64__)
+  cpu::set_simd("avx2");
+  EXPECT_EQ(steps(decoder.weights, requests, 33), together);
+  cpu::set_simd("");
+#endif
+  set_threads(before);
+}
+
+TEST_F(Latent, PackedWeightsAndHalvesMadeAheadGiveTheSameBits) {
+  const std::vector<Request> requests = {request(20, 30, 1), request(3, 40, 2)};
+  Weights ahead = decoder.weights;
+  split_latent(decoder.config, ahead, packed_memory);
+  ASSERT_TRUE(ahead.layers[0].absorbed_k);
+  const auto want = steps(decoder.weights, requests, 1000);
+  EXPECT_EQ(steps(ahead, requests, 1000), want);
+  for (LayerWeights& w : ahead.layers) w.kv_b_proj = pack(w.kv_b_proj, packed_memory), w.absorbed_k = w.absorbed_v = {};
+  EXPECT_EQ(steps(ahead, requests, 1000), want);
+}
+
+// Given tokens are computed as in training, where the cache holds the keys and values of all heads.
+TEST_F(Latent, GivenTokensHaveTheBitsOfTraining) {
+  const std::vector<int32_t> tokens = tokens_of(100, 5, vocab);
+  TokenBatch batch;
+  append(batch, 0, 0, tokens);
+  KvCache cache(decoder.config, 1, 128, CacheUse::training);
+  Activations acts;
+  EXPECT_EQ(run_batch(decoder.config, decoder.weights, batch, cache, acts).normed, decoder.alone(tokens));
+}
+
+TEST_F(Latent, TheTwoFormsAgree) {
+  const Request given = {tokens_of(90, 7, vocab), 90}, generated = {given.tokens, 10};
+  const std::vector<float> expanded = steps(decoder.weights, {given}, 1000)[0], absorbed = steps(decoder.weights, {generated}, 1000)[0];
+  ASSERT_EQ(expanded.size(), absorbed.size());
+  for (size_t i = 0; i < expanded.size(); ++i) ASSERT_NEAR(expanded[i], absorbed[i], 1e-5f) << i;
+  EXPECT_NE(expanded, absorbed);
+}
+
+TEST_F(Latent, RefusesTheWrongNumberOfMarks) {
+  KvCache cache(decoder.config, 1, 32);
+  Activations acts;
+  EXPECT_THROW(forward(decoder.config, decoder.weights, {{1, 2}, {0, 0}, {0, 1}, {1}}, cache, acts), Error);
+}
+
 TEST(Decoder, AnExpertWithoutTokensHasAZeroGradient) {
   Decoder decoder(tiny_deepseek());
   TokenBatch batch;
   append(batch, 0, 0, {5, 9});
-  KvCache cache(decoder.config, 1, 32);
+  KvCache cache(decoder.config, 1, 32, CacheUse::training);
   Activations acts;
   acts.keep_all = true;
   run_batch(decoder.config, decoder.weights, batch, cache, acts);
@@ -203,7 +298,9 @@ TEST(Decoder, RefusesABatchThatDoesNotFit) {
 
 TEST(KvCache, CountsItsBytes) {
   const Config config = tiny(tiny_deepseek());
-  EXPECT_EQ(KvCache::bytes_per_position(config), 3u * 3 * (10 + 7) * 4);
+  EXPECT_EQ(KvCache::bytes_per_position(config, CacheUse::training), 3u * 3 * (10 + 7) * 4);
+  EXPECT_EQ(KvCache::bytes_per_position(config), 3u * ((10 + 4) + 10) * 4);
+  EXPECT_EQ(KvCache::bytes_per_position(tiny(tiny_llama())), 2u * 2 * (6 + 6) * 4);
   KvCache cache(config, 2, 100);
   EXPECT_EQ(cache.page_table().shape[1], 4);
   EXPECT_THROW(cache.reserve(0, 101), Error);

@@ -22,7 +22,9 @@ inline std::string shared_folder() {
   if (const char* given = std::getenv("DS_SHARED")) return given;
   return DS_SOURCE_DIR "/../shared";
 }
-inline std::string fixture(const std::string& name) { return shared_folder() + "/fixtures/" + name; }
+inline std::string fixture(const std::string& name) {
+  return shared_folder() + (name == "stories260K" ? "/data/models/stories260K/hf" : "/fixtures/" + name);
+}
 #define DS_NEEDS_FIXTURE(name) \
   if (!std::filesystem::exists(fixture(name))) GTEST_SKIP() << "no fixture " << fixture(name) << " (set DS_SHARED)"
 
@@ -88,6 +90,14 @@ inline std::string tiny_llama(const std::string& more = "") {
   return R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 61, "hidden_size": 24,
     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
     "max_position_embeddings": 128, "intermediate_size": 29, "initializer_range": 0.3, "rope_theta": 100.0)" + more + "}";
+}
+// A tiny Gemma 3: a window of 5 in the first and last layer.
+inline std::string tiny_gemma(const std::string& more = "") {
+  return R"({"architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "vocab_size": 61, "hidden_size": 24,
+    "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6, "query_pre_attn_scalar": 7,
+    "max_position_embeddings": 128, "intermediate_size": 29, "initializer_range": 0.3, "rope_theta": 100.0,
+    "rope_local_base_freq": 30.0, "rope_scaling": {"rope_type": "linear", "factor": 3.0}, "sliding_window": 5,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"])" + more + "}";
 }
 inline Config tiny(const std::string& json) { return parse_config(parse_json(json, "config.json"), "config.json"); }
 

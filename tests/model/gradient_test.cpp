@@ -49,7 +49,7 @@ struct Problem {
   double loss(Weights& to) {
     Activations acts;
     acts.keep_all = true;
-    KvCache cache(config, 2, 64);
+    KvCache cache(config, 2, 64, CacheUse::training);
     Arena memory;
     const Outputs out = run_batch(config, weights, batch, cache, acts);
     choices.clear();
@@ -137,13 +137,36 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(std::pair("deepseek", tiny_deepseek()),
                     std::pair("deepseek_v2", tiny_deepseek(R"(, "architectures": ["DeepseekV2ForCausalLM"], "norm_topk_prob": false,
                               "q_lora_rank": null, "topk_method": "group_limited_greedy")")),
+                    std::pair("deepseek_biases", tiny_deepseek(R"(, "attention_bias": true)")),
+                    std::pair("gemma3", tiny_gemma()),
+                    std::pair("gemma2", tiny_gemma(R"(, "architectures": ["Gemma2ForCausalLM"], "attention_bias": true,
+                              "rope_local_base_freq": null, "attn_logit_softcapping": 1.5, "final_logit_softcapping": null)")),
+                    std::pair("qwen2_windows", tiny_llama(R"(, "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": true,
+                              "sliding_window": 5, "max_window_layers": 1)")),
                     std::pair("llama", tiny_llama(R"(, "attention_bias": true, "mlp_bias": true)")),
                     std::pair("llama_tied", tiny_llama(R"(, "tie_word_embeddings": true, "rope_interleave": false)")),
                     std::pair("qwen3_moe", tiny_llama(R"(, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 6,
                               "num_experts_per_tok": 2, "moe_intermediate_size": 10, "norm_topk_prob": true)")),
+                    std::pair("qwen3_moe_mixed", tiny_llama(R"(, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 6,
+                              "num_experts_per_tok": 2, "moe_intermediate_size": 10, "decoder_sparse_step": 2)")),
                     std::pair("olmoe", tiny_llama(R"(, "architectures": ["OlmoeForCausalLM"], "num_experts": 6,
                               "num_experts_per_tok": 2)"))),
     [](const auto& info) { return info.param.first; });
+
+// What has no backward pass says so.
+TEST(Backward, RefusesWhatItLacks) {
+  const std::string clip = R"(, "architectures": ["OlmoeForCausalLM"], "num_experts": 6, "num_experts_per_tok": 2, "clip_qkv": 3)";
+  for (const auto& [json, key] : {std::pair(tiny_llama(clip), "clip_qkv"),
+                                  std::pair(tiny_gemma(R"(, "final_logit_softcapping": 30)"), "final_logit_softcapping")}) {
+    Problem p(json);
+    try {
+      p.loss(p.grads);
+      FAIL() << key;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(key), std::string::npos) << error.what();
+    }
+  }
+}
 
 }  // namespace
 }  // namespace ds

@@ -239,7 +239,7 @@ TEST(Awq, ReadsExpertsAsTheFormulaSays) {
   write_all(at, out);
 
   Model rows = load_model(at), panels = load_model(at, {Device::cpu, true});
-  EXPECT_EQ(rows.config.quantization.group_size, 4);
+  EXPECT_EQ(rows.config.quantization.group_size, 8);
   size_t seen = 0;
   for_each_weight(rows.config, rows.weights, [&](const WeightInfo& info, Tensor& t) {
     if (!info.linear) return;

@@ -79,8 +79,26 @@ TEST(Calibrate, GathersTheInputsOfALayer) {
   for (size_t k = 0; k < 64; ++k) ASSERT_NEAR(stats.abs_sum[k], abs_sum[k], 1e-3 * (1 + abs_sum[k]));
 }
 
-TEST(AwqScale, ChangesNoResult) {
-  Model model = small_model();
+// A Gemma 3, whose norms multiply by 1 + w, with the same uneven channels.
+Model small_gemma() {
+  Model model;
+  model.config = parse_config(parse_json(R"({"architectures": ["Gemma3ForCausalLM"], "vocab_size": 96, "hidden_size": 64,
+    "num_hidden_layers": 2, "max_position_embeddings": 64, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32,
+    "intermediate_size": 128, "initializer_range": 0.1})", "config"), "config");
+  model.weights = make_weights(model.config, model.arena);
+  initialize(model.config, model.weights, 11);
+  for (LayerWeights& layer : model.weights.layers)
+    for (const Tensor& norm : {layer.input_norm, layer.post_attention_norm})
+      for (int64_t k = 0; k < norm.elements(); k += 9) norm.f32()[k] = 11;
+  model.weights.lm_head = model.weights.embed_tokens;
+  return model;
+}
+
+class AwqScale : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Models, AwqScale, testing::Bool(), [](const auto& i) { return i.param ? "gemma" : "deepseek"; });
+
+TEST_P(AwqScale, ChangesNoResult) {
+  Model model = GetParam() ? small_gemma() : small_model();
   const auto tokens = token_rows(1, 30)[0];
   const auto before = logits_of(model, tokens);
   Calibration calibration = calibrate(model, token_rows(6, 48));

@@ -53,4 +53,27 @@ TEST_P(GatedActivation, same_bytes) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, GatedActivation, testing::Values(Activation::silu, Activation::gelu_tanh));
 
+TEST(Caps, agree_with_the_reference) {
+  Arena arena;
+  const Tensor x = strided(arena, random_tensor(arena, {6, 45}, 1, 3)), y = strided(arena, random_tensor(arena, {6, 45}, 1, 3));
+  std::vector<double> clamped = doubles(x), capped = clamped;
+  for (double& v : clamped) v = std::clamp(v, -1.5, 1.5);
+  for (double& v : capped) v = 2.5 * std::tanh(v / 2.5);
+  clamp(x, 1.5f);
+  softcap(y, 2.5f);
+  expect_close(x, clamped, 0);
+  expect_close(y, capped, 1e-6);
+  EXPECT_THROW(clamp(x, 0), Error);
+  EXPECT_THROW(softcap(x, -1), Error);
+}
+
+TEST(Caps, same_bytes) {
+  expect_same_bytes([](Arena& arena) {
+    const Tensor x = random_tensor(arena, {200, 333}, 1, 3), y = random_tensor(arena, {200, 333}, 2, 3);
+    clamp(x, 1.5f);
+    softcap(y, 2.5f);
+    return std::vector<Tensor>{x, y};
+  });
+}
+
 }  // namespace ds

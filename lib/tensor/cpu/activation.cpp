@@ -1,4 +1,4 @@
-// Gated activations: SwiGLU and GeGLU (Shazeer, arXiv 2002.05202; tanh form of GELU: arXiv 1606.08415).
+// Activations and caps. Gated: SwiGLU and GeGLU (Shazeer, arXiv 2002.05202; tanh form of GELU: arXiv 1606.08415).
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/activation.cpp"
 #include <hwy/foreach_target.h>
@@ -53,6 +53,13 @@ static void gelu_backward_span(const float* dy, const float* gate, const float* 
   gated_backward_span<GeluTanh>(dy, gate, up, dgate, dup, n);
 }
 
+static void clamp_span(float* x, float limit, size_t n) {
+  for (size_t i = 0; i < n; i += kLanes) store(max(min(load(x + i, n - i), limit), -limit), x + i, n - i);
+}
+static void softcap_span(float* x, float cap, size_t n) {
+  for (size_t i = 0; i < n; i += kLanes) store(tanh(load(x + i, n - i) / cap) * cap, x + i, n - i);
+}
+
 }  // namespace ds::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -66,6 +73,8 @@ HWY_EXPORT(silu_span);
 HWY_EXPORT(gelu_span);
 HWY_EXPORT(silu_backward_span);
 HWY_EXPORT(gelu_backward_span);
+HWY_EXPORT(clamp_span);
+HWY_EXPORT(softcap_span);
 
 void gated_activation(const Tensor& gate, const Tensor& up, Activation act, const Tensor& y) {
   for (const Tensor& t : {gate, up, y}) require_f32("gated_activation", t);
@@ -83,6 +92,20 @@ void gated_activation_backward(const Tensor& dy, const Tensor& gate, const Tenso
         act == Activation::silu ? DS_SIMD_DISPATCH(silu_backward_span) : DS_SIMD_DISPATCH(gelu_backward_span);
     kernel(dy.f32() + at[0], gate.f32() + at[1], up.f32() + at[2], dgate.f32() + at[3], dup.f32() + at[4], count);
   });
+}
+
+void clamp(const Tensor& x, float limit) {
+  require_f32("clamp", x);
+  require(limit > 0, "clamp: a limit of ", limit);
+  const auto kernel = DS_SIMD_DISPATCH(clamp_span);
+  for_spans("clamp", {x}, [&](const auto& at, size_t count) { kernel(x.f32() + at[0], limit, count); });
+}
+
+void softcap(const Tensor& x, float cap) {
+  require_f32("softcap", x);
+  require(cap > 0, "softcap: a cap of ", cap);
+  const auto kernel = DS_SIMD_DISPATCH(softcap_span);
+  for_spans("softcap", {x}, [&](const auto& at, size_t count) { kernel(x.f32() + at[0], cap, count); });
 }
 
 }  // namespace ds::cpu
