@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 using jinja::Kind;
 using jinja::Value;
 
-// Messages as transformers hands them to a template: members that are null are left out, and what a model thought stands
-// under `reasoning_content` and `thinking`, whichever of its three names it came by.
+// Messages as transformers hands them to a template: members that are null are left out, and what a model thought
+// stands under `reasoning_content` and `thinking`, whichever of its three names it came by.
 Value message_value(const Json& message) {
   require(message.type == Json::Type::object, "a message must be an object");
   auto out = std::make_shared<jinja::Dict>(nullptr);
@@ -147,8 +147,9 @@ std::string ChatTemplate::render(const Json& messages, const ChatContext& contex
   jinja::Budget budget;                                // outlives every value
   jinja::Render render(uses_tools ? *impl_->with_tools : impl_->plain, budget);
   try {
-    for (const auto& [name, text] : {std::pair("bos_token", &context.bos_token), std::pair("eos_token", &context.eos_token),
-                                     std::pair("pad_token", &context.pad_token), std::pair("unk_token", &context.unk_token)})
+    for (const auto& [name, text] :
+         {std::pair("bos_token", &context.bos_token), std::pair("eos_token", &context.eos_token),
+          std::pair("pad_token", &context.pad_token), std::pair("unk_token", &context.unk_token)})
       if (!text->empty()) render.set(name, jinja::string(nullptr, *text));
     render.set("documents", jinja::none());
     if (context.variables != nullptr)

@@ -1,5 +1,5 @@
-// Chat templates against transformers: texts recorded from render_jinja_template for every construct, and what a hostile
-// template may not do.
+// Chat templates against transformers: texts recorded from render_jinja_template for every construct, and what a
+// hostile template may not do.
 #include "text/chat_template.h"
 
 #include <gtest/gtest.h>
@@ -74,7 +74,8 @@ TEST(ChatTemplate, AgreesWithTransformersOnEveryConstruct) {
 }
 
 TEST(ChatTemplate, MessagesAreAsTransformersHandsThemOver) {
-  const Json messages = parse_json(R"([{"role": "a", "content": null, "reasoning": "r"}, {"thinking": "t", "role": "b"}])", "m");
+  const Json messages =
+      parse_json(R"([{"role": "a", "content": null, "reasoning": "r"}, {"thinking": "t", "role": "b"}])", "m");
   EXPECT_EQ(rendered("{{ messages }}", messages),
             "[{'thinking': 'r', 'role': 'a', 'reasoning': 'r', 'reasoning_content': 'r'}, "
             "{'thinking': 't', 'role': 'b', 'reasoning_content': 't'}]");
@@ -86,9 +87,10 @@ TEST(ChatTemplate, VariablesAndTools) {
   ChatContext context;
   context.bos_token = "<s>";
   context.variables = &variables;
-  EXPECT_EQ(rendered("{{ bos_token }}{{ x }}{{ documents }}{{ add_generation_prompt }}{{ tools }}{{ pad_token is defined }}",
-                     one_message(), context),
-            "B1[1]FalseNoneFalse");
+  EXPECT_EQ(
+      rendered("{{ bos_token }}{{ x }}{{ documents }}{{ add_generation_prompt }}{{ tools }}{{ pad_token is defined }}",
+               one_message(), context),
+      "B1[1]FalseNoneFalse");
   context.tools = &tools;
   EXPECT_EQ(rendered("{{ tools[0].name }}", one_message(), context), "f");
 }
@@ -98,7 +100,8 @@ TEST(ChatTemplate, ErrorsNameLineAndConstruct) {
   EXPECT_EQ(rendered("\n{{ 1 | xmlattr }}"), "ERROR t.jinja:2: the filter 'xmlattr' is not supported");
   EXPECT_EQ(rendered("{{ 1 | nope }}"), "ERROR t.jinja:1: there is no filter 'nope'");
   EXPECT_EQ(rendered("{% if true %}\n"), "ERROR t.jinja:1: expected 'endif', found the end of the template");
-  EXPECT_EQ(rendered("{# \n #}\n{{ messages[0].content.nope() }}"), "ERROR t.jinja:3: 'str object' has no attribute 'nope'");
+  EXPECT_EQ(rendered("{# \n #}\n{{ messages[0].content.nope() }}"),
+            "ERROR t.jinja:3: 'str object' has no attribute 'nope'");
   EXPECT_EQ(rendered("\n{{ raise_exception('Roles must alternate') }}"), "ERROR t.jinja:2: Roles must alternate");
   EXPECT_EQ(rendered("{{ 'a'.encode() }}"), "ERROR t.jinja:1: this method of str is not supported");
   EXPECT_EQ(rendered("\xff"), "ERROR t.jinja: the chat template is not UTF-8");
@@ -122,32 +125,51 @@ TEST(ChatTemplate, HostileTemplatesAreErrors) {
       start + "{% set ns.g = ns.g | map('string') %}{% endfor %}{{ ns.g | list }}",
       start + "{{ 'a' * 10000 }}{% endfor %}",
       "{% set ns = namespace(l=[]) %}{% for i in range(99) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
-      "{% set ns = namespace(l=[]) %}{% for i in range(99) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l | tojson }}",
+      "{% set ns = namespace(l=[]) %}{% for i in range(99) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l | tojson "
+      "}}",
       "{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}",
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-      "{% macro m() %}" + times("{% if 1 %}", 150) + "{{ m() }}" + times("{% endif %}", 150) + "{% endmacro %}{{ m() }}",
+      "{% macro m() %}" + times("{% if 1 %}", 150) + "{{ m() }}" + times("{% endif %}", 150) +
+          "{% endmacro %}{{ m() }}",
       "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
       "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-      "{{ " + times("(", 100000), "{{ " + times("[", 100000), "{{ " + times("not ", 100000) + "1 }}",
-      "{{ " + times("-", 100000) + "1 }}", "{{ a" + times(".a", 100000) + " }}", "{{ 1" + times("+1", 100000) + " }}",
-      "{{ 1" + times(" if 1 else 1", 80000) + " }}", times("{% if 1 %}", 100000), "{% for " + times("(", 100000),
-      "{{ 'a' * 10 ** 12 }}", "{{ 'a'.ljust(10 ** 12) }}", "{{ '%1000000000d' % 1 }}", "{{ '{:1000000000}'.format(1) }}",
-      "{{ strftime_now('%1000000000d') }}", "{{ range(10 ** 9) }}", "{{ 2 ** 64 }}", "{{ 99999999999999999999 }}",
-      "{{ ('a' * 60000000) | list | length }}", "{{ ('a,' * 10000000).split(',') | length }}",
-      "{{ ('<' * 60000000) | e }}", "{{ range(100000) | unique | list }}"};
+      "{{ " + times("(", 100000),
+      "{{ " + times("[", 100000),
+      "{{ " + times("not ", 100000) + "1 }}",
+      "{{ " + times("-", 100000) + "1 }}",
+      "{{ a" + times(".a", 100000) + " }}",
+      "{{ 1" + times("+1", 100000) + " }}",
+      "{{ 1" + times(" if 1 else 1", 80000) + " }}",
+      times("{% if 1 %}", 100000),
+      "{% for " + times("(", 100000),
+      "{{ 'a' * 10 ** 12 }}",
+      "{{ 'a'.ljust(10 ** 12) }}",
+      "{{ '%1000000000d' % 1 }}",
+      "{{ '{:1000000000}'.format(1) }}",
+      "{{ strftime_now('%1000000000d') }}",
+      "{{ range(10 ** 9) }}",
+      "{{ 2 ** 64 }}",
+      "{{ 99999999999999999999 }}",
+      "{{ ('a' * 60000000) | list | length }}",
+      "{{ ('a,' * 10000000).split(',') | length }}",
+      "{{ ('<' * 60000000) | e }}",
+      "{{ range(100000) | unique | list }}"};
   for (const std::string& source : sources)
     EXPECT_TRUE(rendered(source).starts_with("ERROR t.jinja:")) << source.substr(0, 200);
 }
 
 TEST(ChatTemplate, ValuesThatHoldThemselvesAreReleased) {  // the sanitizers look for what is left
-  EXPECT_EQ(rendered("{% set ns = namespace() %}{% set ns.me = [ns] %}{% macro m() %}{% endmacro %}{% set ns.m = m %}"
-                     "{% for x in [1] %}{% set ns.loop = loop %}{% macro k() %}{{ x }}{% endmacro %}{{ k() }}{% endfor %}"),
-            "1");
+  EXPECT_EQ(
+      rendered("{% set ns = namespace() %}{% set ns.me = [ns] %}{% macro m() %}{% endmacro %}{% set ns.m = m %}"
+               "{% for x in [1] %}{% set ns.loop = loop %}{% macro k() %}{{ x }}{% endmacro %}{{ k() }}{% endfor %}"),
+      "1");
 }
 
 TEST(ChatTemplate, RendersOnManyThreads) {
   const ChatTemplate made = ChatTemplate::parse(
-      "{% macro m(x) %}<{{ x | upper }}>{% endmacro %}{% for c in messages[0].content %}{{ m(c) }}{{ 'k' ~ loop.index }}{% endfor %}", "t");
+      "{% macro m(x) %}<{{ x | upper }}>{% endmacro %}{% for c in messages[0].content %}{{ m(c) }}{{ 'k' ~ loop.index "
+      "}}{% endfor %}",
+      "t");
   const std::string expected = made.render(one_message(), {});
   EXPECT_EQ(expected, "<H>k1<I>k2");
   std::vector<std::thread> threads;
@@ -181,8 +203,9 @@ TEST(ChatTemplate, ComesFromTheFilesOfAModel) {
   EXPECT_EQ(loaded(folder), "/tokenizer_config.json: chat_template:1: 'nope' is undefined");
   folder.put("tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": "rag"}]})");
   EXPECT_EQ(loaded(folder), "/tokenizer_config.json: chat_template: no template is named \"default\"");
-  folder.put("tokenizer_config.json",
-             R"({"chat_template": [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "{{ tools|length }}"}]})");
+  folder.put(
+      "tokenizer_config.json",
+      R"({"chat_template": [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "{{ tools|length }}"}]})");
   EXPECT_EQ(loaded(folder), "plain");
   const Json tools = parse_json(R"([{}, {}])", "tools");
   ChatContext with_tools;
@@ -199,7 +222,8 @@ TEST(ChatTemplate, SpecialTokensOfAFolder) {
   const Folder folder;
   EXPECT_EQ(load_chat_context(folder.path.string()).bos_token, "");
   folder.put("special_tokens_map.json", R"({"bos_token": "<m>", "unk_token": {"content": "<unk>"}})");
-  folder.put("tokenizer_config.json", R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", "pad_token": null})");
+  folder.put("tokenizer_config.json",
+             R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", "pad_token": null})");
   const ChatContext context = load_chat_context(folder.path.string());
   EXPECT_EQ(context.bos_token, "<s>");
   EXPECT_EQ(context.eos_token, "</s>");
@@ -217,7 +241,8 @@ TEST(ChatTemplate, ComesFromAGguf) {
   };
   number(uint32_t{3}), number(uint64_t{0}), number(uint64_t{4});
   string("tokenizer.chat_template"), number(uint32_t{8}), string("{{ bos_token }}{{ messages[0].content }}");
-  string("tokenizer.ggml.tokens"), number(uint32_t{9}), number(uint32_t{8}), number(uint64_t{2}), string("<a>"), string("<b>");
+  string("tokenizer.ggml.tokens"), number(uint32_t{9}), number(uint32_t{8}), number(uint64_t{2}), string("<a>"),
+      string("<b>");
   string("tokenizer.ggml.bos_token_id"), number(uint32_t{4}), number(uint32_t{1});
   string("tokenizer.ggml.eos_token_id"), number(uint32_t{4}), number(uint32_t{0});
   const Folder folder;

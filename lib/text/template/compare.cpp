@@ -72,8 +72,8 @@ bool equal(Budget& budget, const Value& a, const Value& b) {
       return text_of(a) == text_of(b);
     case Kind::list: case Kind::tuple: case Kind::range: case Kind::view: {
       const auto &x = list_of(a).items, &y = list_of(b).items;
-      return x.size() == y.size() &&
-             std::equal(x.begin(), x.end(), y.begin(), [&](const Value& p, const Value& q) { return equal(budget, p, q); });
+      return x.size() == y.size() && std::equal(x.begin(), x.end(), y.begin(),
+                                                [&](const Value& p, const Value& q) { return equal(budget, p, q); });
     }
     case Kind::dict: return a.object == b.object || equal_dicts(budget, dict_of(a), dict_of(b));
     default: return a.object == b.object;

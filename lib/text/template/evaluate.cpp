@@ -121,7 +121,11 @@ Value Render::evaluate_compare(const Expression& node, const ScopePtr& scope) {
       case Operator::less: holds = compare(budget_, left, right) == -1; break;
       case Operator::less_equal: holds = compare(budget_, left, right) <= 0; break;
       case Operator::greater: holds = compare(budget_, left, right) == 1; break;
-      case Operator::greater_equal: { const int order = compare(budget_, left, right); holds = order == 0 || order == 1; break; }
+      case Operator::greater_equal: {
+        const int order = compare(budget_, left, right);
+        holds = order == 0 || order == 1;
+        break;
+      }
       case Operator::in: holds = contains(budget_, right, left); break;
       case Operator::not_in: holds = !contains(budget_, right, left); break;
     }
@@ -262,7 +266,8 @@ Value Render::item(const Value& object, const Value& key) {
     if (const Method method = find_method(Kind::dict, text_of(key)))
       return function(&budget_, text_of(key), [this, method, object](Arguments& a) { return method(*this, object, a); },
                       object.object->depth + 1);
-  return undefined(budget_, cat("'", type_name(object), " object' has no element ", key.is(Kind::string) ? quoted_repr(text_of(key)) : type_name(key)));
+  return undefined(budget_, cat("'", type_name(object), " object' has no element ",
+                                key.is(Kind::string) ? quoted_repr(text_of(key)) : type_name(key)));
 }
 
 }  // namespace ds::jinja

@@ -117,11 +117,12 @@ struct Loop : Object {
 
 // Arguments by the names of parameters, null where absent. `what` begins the message of an Error; the first `required`
 // must be there, and the first `positional_only` cannot be named.
-std::vector<const Value*> bind(const Arguments& arguments, std::string_view what, std::initializer_list<std::string_view> names,
-                               size_t required, size_t positional_only = 0);
+std::vector<const Value*> bind(const Arguments& arguments, std::string_view what,
+                               std::initializer_list<std::string_view> names, size_t required,
+                               size_t positional_only = 0);
 
-// A method of str, list, tuple or dict; null where the type has none of the name. One that is not supported, or that would
-// change its object (which the sandbox of transformers refuses), fails when called.
+// A method of str, list, tuple or dict; null where the type has none of the name. One that is not supported, or that
+// would change its object (which the sandbox of transformers refuses), fails when called.
 using Method = Value (*)(Render&, const Value& self, Arguments&);
 Method find_method(Kind kind, std::string_view name);
 
@@ -133,7 +134,8 @@ std::string format_percent(Render& render, const std::string& format, const Valu
 std::string format_braces(Render& render, const std::string& format, const Arguments& arguments);
 std::string strftime_now(const std::string& format);
 // text.replace(old, fresh, count), all where count < 0; filled up to a width on the 'l'eft, 'r'ight or 'c'enter.
-std::string replaced(Budget& budget, const std::string& text, const std::string& old, const std::string& fresh, int64_t count);
+std::string replaced(Budget& budget, const std::string& text, const std::string& old, const std::string& fresh,
+                     int64_t count);
 std::string justify(Budget& budget, const std::string& text, int64_t width, const std::string& fill, char side);
 // What is added to text that is marked safe.
 std::string escaped(Budget& budget, const Value& value);

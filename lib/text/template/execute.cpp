@@ -107,7 +107,8 @@ void Render::add_globals() {
   add("range", [this](Arguments& a) { return make_range(*this, a); });
   add("dict", [this](Arguments& a) { return jinja::dict(make_dict(budget_, a)); });
   add("namespace", [this](Arguments& a) { return make_name_space(a); });
-  add("raise_exception", [this](Arguments& a) -> Value { fail(str(budget_, *bind(a, "raise_exception()", {"message"}, 1)[0])); });
+  add("raise_exception",
+      [this](Arguments& a) -> Value { fail(str(budget_, *bind(a, "raise_exception()", {"message"}, 1)[0])); });
   add("strftime_now", [this](Arguments& a) {
     const Value& format = *bind(a, "strftime_now()", {"format"}, 1)[0];
     require(format.is(Kind::string), "strftime_now(): expected a string, found ", type_name(format));
@@ -142,7 +143,8 @@ ScopePtr Render::inner(const ScopePtr& scope) {
 void Render::assign(const Expression& target, Value value, const ScopePtr& scope) {
   if (target.type == Expression::Type::tuple) {
     const std::vector<Value> items = elements(budget_, value);
-    require(items.size() == target.children.size(), "expected ", target.children.size(), " values to unpack, found ", items.size());
+    require(items.size() == target.children.size(), "expected ", target.children.size(), " values to unpack, found ",
+            items.size());
     for (size_t i = 0; i < items.size(); ++i) assign(*target.children[i], items[i], scope);
     return;
   }
@@ -228,7 +230,8 @@ Render::Flow Render::execute_with(const Statement& statement, const ScopePtr& sc
   return execute(statement.body, body, out);
 }
 
-Render::Flow Render::execute_loop(const Statement& statement, const ScopePtr& scope, const Value& source, int depth0, Sink& out) {
+Render::Flow Render::execute_loop(const Statement& statement, const ScopePtr& scope, const Value& source, int depth0,
+                                  Sink& out) {
   const auto loop = std::make_shared<Loop>(&budget_);
   loop->depth0 = depth0;
   const Expression* const condition = statement.expressions[1].get();
@@ -272,7 +275,8 @@ Value Render::macro(const Statement& statement, const ScopePtr& scope) {
     budget_.allocate(sizeof(Scope));
     captured_.push_back(scope);
   }
-  return function(&budget_, statement.text, [this, &statement, scope](Arguments& a) { return call_macro(statement, scope, a); });
+  return function(&budget_, statement.text,
+                  [this, &statement, scope](Arguments& a) { return call_macro(statement, scope, a); });
 }
 
 Value Render::call_macro(const Statement& statement, const ScopePtr& scope, Arguments& arguments) {
@@ -289,7 +293,9 @@ Value Render::call_macro(const Statement& statement, const ScopePtr& scope, Argu
     const Parameter& parameter = statement.parameters[i];
     const Value* const given = i < arguments.positional.size() ? &arguments.positional[i] : named(parameter.name);
     is_given.push_back(given != nullptr);
-    variables.emplace_back(parameter.symbol, given != nullptr ? *given : undefined(budget_, cat("parameter '", parameter.name, "' was not provided")));
+    variables.emplace_back(
+        parameter.symbol,
+        given != nullptr ? *given : undefined(budget_, cat("parameter '", parameter.name, "' was not provided")));
   }
   for (size_t i = 0; i < statement.parameters.size(); ++i) {
     if (is_given[i] || !statement.parameters[i].otherwise) continue;
@@ -309,9 +315,12 @@ Value Render::call_macro(const Statement& statement, const ScopePtr& scope, Argu
   if (statement.takes_kwargs) variables.emplace_back(kwargs_symbol_, jinja::dict(std::move(rest)));
   const size_t taken = std::min(statement.parameters.size(), arguments.positional.size());
   if (statement.takes_varargs)
-    variables.emplace_back(varargs_symbol_, list({arguments.positional.begin() + static_cast<ptrdiff_t>(taken), arguments.positional.end()}, Kind::tuple));
+    variables.emplace_back(
+        varargs_symbol_,
+        list({arguments.positional.begin() + static_cast<ptrdiff_t>(taken), arguments.positional.end()}, Kind::tuple));
   else
-    require(taken == arguments.positional.size(), what, " takes not more than ", statement.parameters.size(), " argument(s)");
+    require(taken == arguments.positional.size(), what, " takes not more than ", statement.parameters.size(),
+            " argument(s)");
   Sink out(budget_);
   execute(statement.body, body, out);
   return string(out.take());

@@ -266,7 +266,8 @@ ExpressionPtr ExpressionParser::parse_constant() {
   if (token.type == Lexeme::real) {
     next();
     double value = 0;
-    if (std::from_chars(token.text.data(), end, value).ec != std::errc()) value = std::strtod(token.text.c_str(), nullptr);
+    if (std::from_chars(token.text.data(), end, value).ec != std::errc())
+      value = std::strtod(token.text.c_str(), nullptr);
     return constant(token.line, real(value));
   }
   fail_unexpected("an expression");
@@ -311,7 +312,9 @@ ExpressionPtr ExpressionParser::parse_tuple(const TupleRules& rules) {
   while (true) {
     if (!items.empty()) expect_op(",");
     if (is_tuple_end(rules)) break;
-    items.push_back(rules.targets ? parse_primary(rules.name_spaces) : rules.conditional ? parse_expression() : parse_or());
+    items.push_back(rules.targets       ? parse_primary(rules.name_spaces)
+                    : rules.conditional ? parse_expression()
+                                        : parse_or());
     if (!is_op(",")) break;
     is_tuple = true;
   }
@@ -398,7 +401,8 @@ CallArguments ExpressionParser::parse_arguments() {
       ensure(!out.double_star);
       std::string name = next().text;
       next();
-      if (out.named.size() >= max_named_arguments) fail_at(line, "a call with more than ", max_named_arguments, " named arguments");
+      if (out.named.size() >= max_named_arguments)
+        fail_at(line, "a call with more than ", max_named_arguments, " named arguments");
       ensure(std::ranges::none_of(out.named, [&](const auto& old) { return old.first == name; }));
       out.named.emplace_back(std::move(name), parse_expression());
     } else {
@@ -422,13 +426,14 @@ ExpressionPtr ExpressionParser::parse_filters(ExpressionPtr node, bool first_inl
     if (!first_inline) next();
     const int line = current().line;
     std::string name = expect_any_name();
-    while (skip_op(".")) name += "." + expect_any_name();
+    while (skip_op(".")) (name += '.') += expect_any_name();
     ExpressionPtr filter = make(Type::filter, line, one(std::move(node)));
     filter->text = std::move(name);
     filter->filter = find_filter(filter->text);
     if (filter->filter == nullptr && is_unsupported_filter(filter->text))
       fail_at(line, "the filter '", filter->text, "' is not supported");
-    if (filter->filter == nullptr && optional_depth_ == 0) unknown_.emplace_back(line, cat("filter '", filter->text, "'"));
+    if (filter->filter == nullptr && optional_depth_ == 0)
+      unknown_.emplace_back(line, cat("filter '", filter->text, "'"));
     if (is_op("(")) filter->arguments = parse_arguments();
     measure(*filter);
     node = std::move(filter);
@@ -441,14 +446,14 @@ ExpressionPtr ExpressionParser::parse_test(ExpressionPtr node) {
   const bool is_negated = skip_name("not");
   ExpressionPtr test = make(Type::test, line, one(std::move(node)));
   test->text = expect_any_name();
-  while (skip_op(".")) test->text += "." + expect_any_name();
+  while (skip_op(".")) (test->text += '.') += expect_any_name();
   test->filter = find_test(test->text);
   if (test->filter == nullptr && optional_depth_ == 0) unknown_.emplace_back(line, cat("test '", test->text, "'"));
   const Lexeme type = current().type;
   if (is_op("(")) {
     test->arguments = parse_arguments();
-  } else if ((type == Lexeme::name || type == Lexeme::string || type == Lexeme::integer || type == Lexeme::real || is_op("[") ||
-              is_op("{")) &&
+  } else if ((type == Lexeme::name || type == Lexeme::string || type == Lexeme::integer || type == Lexeme::real ||
+              is_op("[") || is_op("{")) &&
              !is_name("else") && !is_name("or") && !is_name("and")) {
     if (is_name("is")) fail_at(line, "tests cannot be chained with 'is'");
     test->arguments.positional.push_back(parse_postfix(parse_primary(false)));

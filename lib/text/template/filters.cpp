@@ -31,7 +31,9 @@ Value mapped(Render& render, const Value& value, Arguments& arguments) {
 std::string title_words(std::string_view text) {
   std::string out;
   size_t begin = 0;
-  const auto is_break = [](char32_t c) { return is_python_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<'; };
+  const auto is_break = [](char32_t c) {
+    return is_python_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
+  };
   const auto end_word = [&](size_t end) {
     if (end == begin) return;
     size_t first = begin;
@@ -73,7 +75,8 @@ Value to_string(Render& render, const Value& value, Arguments& arguments) {
 Value trim(Render& render, const Value& value, Arguments& arguments) {
   const auto given = bind(arguments, "trim", {"chars"}, 0);
   const std::string text = str(render.budget(), value);
-  if (given[0] == nullptr || given[0]->is(Kind::none)) return render.string(std::string(strip(text, {}, true, true)), is_markup(value));
+  if (given[0] == nullptr || given[0]->is(Kind::none))
+    return render.string(std::string(strip(text, {}, true, true)), is_markup(value));
   require(given[0]->is(Kind::string), "trim: expected a string, found ", type_name(*given[0]));
   render.budget().scan(8 * text_of(*given[0]).size());
   return render.string(std::string(strip(text, text_of(*given[0]), true, true)), is_markup(value));
@@ -82,7 +85,8 @@ Value trim(Render& render, const Value& value, Arguments& arguments) {
 Value replace(Render& render, const Value& value, Arguments& arguments) {
   const auto given = bind(arguments, "replace", {"old", "new", "count"}, 2);
   Budget& budget = render.budget();
-  return render.string(replaced(budget, str(budget, value), str(budget, *given[0]), str(budget, *given[1]), integer_or(given[2], -1, "replace")));
+  return render.string(replaced(budget, str(budget, value), str(budget, *given[0]), str(budget, *given[1]),
+                                integer_or(given[2], -1, "replace")));
 }
 
 Value otherwise(Render& render, const Value& value, Arguments& arguments) {
@@ -99,13 +103,14 @@ Value to_json(Render& render, const Value& value, Arguments& arguments) {
   style.sort_keys = given[3] != nullptr && truthy(*given[3]);
   if (given[1] != nullptr && !given[1]->is(Kind::none)) {
     style.pretty = true;
-    style.item_separator = ",";
+    style.item_separator = std::string(",");
     if (given[1]->is(Kind::string)) style.indent = text_of(*given[1]);
-    else style.indent = std::string(static_cast<size_t>(std::clamp<int64_t>(integer_of(*given[1], "tojson"), 0, 1000)), ' ');
+    else style.indent.assign(static_cast<size_t>(std::clamp<int64_t>(integer_of(*given[1], "tojson"), 0, 1000)), ' ');
   }
   if (given[2] != nullptr && !given[2]->is(Kind::none)) {
     const std::vector<Value> both = elements(render.budget(), *given[2]);
-    require(both.size() == 2 && both[0].is(Kind::string) && both[1].is(Kind::string), "tojson: separators are two strings");
+    require(both.size() == 2 && both[0].is(Kind::string) && both[1].is(Kind::string),
+            "tojson: separators are two strings");
     style.item_separator = text_of(both[0]);
     style.key_separator = text_of(both[1]);
   }
@@ -132,7 +137,8 @@ std::optional<int64_t> parse_integer(std::string_view text, int64_t base) {
   const bool negative = digits->starts_with('-');
   if (negative) digits->erase(0, 1);
   const char letter = digits->size() > 1 && (*digits)[0] == '0' ? static_cast<char>((*digits)[1] | 0x20) : '\0';
-  if ((base == 16 && letter == 'x') || (base == 8 && letter == 'o') || (base == 2 && letter == 'b')) digits->erase(0, 2);
+  if ((base == 16 && letter == 'x') || (base == 8 && letter == 'o') || (base == 2 && letter == 'b'))
+    digits->erase(0, 2);
   if (digits->empty() || (*digits)[0] == '-') return std::nullopt;
   int64_t value = 0;
   const char* const end = digits->data() + digits->size();
@@ -148,7 +154,8 @@ std::optional<double> parse_real(std::string_view text) {
   double value = 0;
   const char* const end = digits->data() + digits->size();
   const auto [stop, error] = std::from_chars(digits->data(), end, value);
-  if (stop != end || error == std::errc::invalid_argument || digits->find('(') != std::string::npos) return std::nullopt;
+  if (stop != end || error == std::errc::invalid_argument || digits->find('(') != std::string::npos)
+    return std::nullopt;
   return error == std::errc() ? value : std::strtod(digits->c_str(), nullptr);
 }
 
@@ -205,7 +212,8 @@ Value rounded(Render&, const Value& value, Arguments& arguments) {
   const auto given = bind(arguments, "round", {"precision", "method"}, 0);
   const int64_t precision = integer_or(given[0], 0, "round");
   const std::string method = given[1] == nullptr ? "common" : given[1]->is(Kind::string) ? text_of(*given[1]) : "";
-  require(method == "common" || method == "ceil" || method == "floor", "round: the method must be common, ceil or floor");
+  require(method == "common" || method == "ceil" || method == "floor",
+          "round: the method must be common, ceil or floor");
   require(is_number(value), "round: expected a number, found ", type_name(value));
   require(precision >= 0 && precision <= 22, "round: the precision must be 0 to 22");
   if (method != "common") {
@@ -215,8 +223,9 @@ Value rounded(Render&, const Value& value, Arguments& arguments) {
   }
   if (!value.is(Kind::real)) return value.is(Kind::boolean) ? integer(value.boolean) : value;
   if (!std::isfinite(value.real)) return value;
-  char digits[400];                                    // exact: halves go to the even neighbour only where they are halves
-  const auto end = std::to_chars(digits, digits + sizeof(digits), value.real, std::chars_format::fixed, static_cast<int>(precision));
+  char digits[400];  // exact: halves go to the even neighbour only where they are halves
+  const auto end =
+      std::to_chars(digits, digits + sizeof(digits), value.real, std::chars_format::fixed, static_cast<int>(precision));
   double out = 0;
   std::from_chars(digits, end.ptr, out);
   return real(out);
@@ -227,7 +236,8 @@ Value indent(Render& render, const Value& value, Arguments& arguments) {
   require(value.is(Kind::string), "indent: expected a string, found ", type_name(value));
   std::string margin;
   if (given[0] != nullptr && given[0]->is(Kind::string)) margin = text_of(*given[0]);
-  else margin = std::string(static_cast<size_t>(std::clamp<int64_t>(integer_or(given[0], 4, "indent"), 0, 10'000)), ' ');
+  else
+    margin = std::string(static_cast<size_t>(std::clamp<int64_t>(integer_or(given[0], 4, "indent"), 0, 10'000)), ' ');
   const bool first = given[1] != nullptr && truthy(*given[1]), blank = given[2] != nullptr && truthy(*given[2]);
   const std::string text = text_of(value) + '\n';
   render.budget().scan(text.size());
@@ -278,9 +288,11 @@ Value word_count(Render& render, const Value& value, Arguments& arguments) {
 }
 
 Value format(Render& render, const Value& value, Arguments& arguments) {
-  require(arguments.positional.empty() || arguments.named.empty(), "format: values with and without names at the same time");
+  require(arguments.positional.empty() || arguments.named.empty(),
+          "format: values with and without names at the same time");
   const std::string text = str(render.budget(), value);
-  if (arguments.named.empty()) return render.string(format_percent(render, text, render.list(arguments.positional, Kind::tuple)));
+  if (arguments.named.empty())
+    return render.string(format_percent(render, text, render.list(arguments.positional, Kind::tuple)));
   auto named = std::make_shared<Dict>(&render.budget());
   for (const auto& [name, given] : arguments.named) named->set(&render.budget(), render.string(name), given);
   return render.string(format_percent(render, text, dict(std::move(named))));
@@ -297,12 +309,30 @@ Value get_attribute(Render& render, const Value& value, Arguments& arguments) {
 }  // namespace
 
 const std::map<std::string_view, Filter>& value_filters() {
-  static const std::map<std::string_view, Filter> filters = {
-      {"abs", absolute}, {"attr", get_attribute}, {"capitalize", mapped<capitalize>}, {"center", center}, {"d", otherwise},
-      {"default", otherwise}, {"e", escape}, {"escape", escape}, {"float", to_real}, {"forceescape", force_escape},
-      {"format", format}, {"indent", indent}, {"int", to_integer}, {"lower", mapped<lower>}, {"replace", replace},
-      {"round", rounded}, {"safe", safe}, {"string", to_string}, {"title", mapped<title_words>}, {"tojson", to_json},
-      {"trim", trim}, {"truncate", truncate}, {"upper", mapped<upper>}, {"wordcount", word_count}};
+  static const std::map<std::string_view, Filter> filters = {{"abs", absolute},
+                                                             {"attr", get_attribute},
+                                                             {"capitalize", mapped<capitalize>},
+                                                             {"center", center},
+                                                             {"d", otherwise},
+                                                             {"default", otherwise},
+                                                             {"e", escape},
+                                                             {"escape", escape},
+                                                             {"float", to_real},
+                                                             {"forceescape", force_escape},
+                                                             {"format", format},
+                                                             {"indent", indent},
+                                                             {"int", to_integer},
+                                                             {"lower", mapped<lower>},
+                                                             {"replace", replace},
+                                                             {"round", rounded},
+                                                             {"safe", safe},
+                                                             {"string", to_string},
+                                                             {"title", mapped<title_words>},
+                                                             {"tojson", to_json},
+                                                             {"trim", trim},
+                                                             {"truncate", truncate},
+                                                             {"upper", mapped<upper>},
+                                                             {"wordcount", word_count}};
   return filters;
 }
 
@@ -313,7 +343,8 @@ Filter find_filter(std::string_view name) {
 }
 
 bool is_unsupported_filter(std::string_view name) {
-  static constexpr std::string_view names[] = {"filesizeformat", "pprint", "random", "striptags", "urlencode", "urlize", "wordwrap", "xmlattr"};
+  static constexpr std::string_view names[] = {"filesizeformat", "pprint", "random",   "striptags",
+                                               "urlencode",      "urlize", "wordwrap", "xmlattr"};
   return std::ranges::find(names, name) != std::end(names);
 }
 

@@ -35,7 +35,9 @@ int64_t read_number(std::string_view text, size_t& at, int64_t otherwise) {
   return at == begin ? otherwise : out;
 }
 
-bool is_align(std::string_view text) { return !text.empty() && std::string_view("<>^=").find(text[0]) != std::string_view::npos; }
+bool is_align(std::string_view text) {
+  return !text.empty() && std::string_view("<>^=").find(text[0]) != std::string_view::npos;
+}
 
 Spec parse_spec(std::string_view text) {
   Spec spec;
@@ -103,7 +105,8 @@ std::string format_integer(const Spec& spec, const Value& value) {
   }
   const bool negative = digits[0] == '-';
   if (negative) digits.erase(0, 1);
-  if (spec.type == 'X') std::ranges::transform(digits, digits.begin(), [](char c) { return c >= 'a' ? static_cast<char>(c - 32) : c; });
+  if (spec.type == 'X')
+    std::ranges::transform(digits, digits.begin(), [](char c) { return c >= 'a' ? static_cast<char>(c - 32) : c; });
   std::string prefix = sign_text(spec, negative);
   if (spec.alternate && base != 10) (prefix += '0') += spec.type;
   return padded(spec, prefix, spec.grouped ? grouped(digits) : digits, '>');
@@ -145,15 +148,17 @@ std::string format_text(const Spec& spec, std::string text) {
   return padded(left, "", text, '<');
 }
 
-bool is_real_type(char type) { return std::string_view("eEfFgG%").find(type) != std::string_view::npos && type != '\0'; }
+bool is_real_type(char type) {
+  return std::string_view("eEfFgG%").find(type) != std::string_view::npos && type != '\0';
+}
 
 std::string format_value(Render& render, const Value& value, std::string_view text) {
   if (text.empty()) return str(render.budget(), value);
   const Spec spec = parse_spec(text);
   if (value.is(Kind::integer) || value.is(Kind::boolean)) {
     if (is_real_type(spec.type)) return format_real(spec, real_of(value));
-    require(spec.type == '\0' || std::string_view("dxXob").find(spec.type) != std::string_view::npos, "the format '", text,
-            "' does not go with int");
+    require(spec.type == '\0' || std::string_view("dxXob").find(spec.type) != std::string_view::npos, "the format '",
+            text, "' does not go with int");
     return format_integer(spec, value);
   }
   if (value.is(Kind::real)) {
@@ -204,7 +209,8 @@ class Braces {
     Value value = lookup(inside.substr(0, mark));
     size_t spec = mark;
     if (mark < inside.size() && inside[mark] == '!') {
-      require(mark + 1 < inside.size() && (inside[mark + 1] == 's' || inside[mark + 1] == 'r'), "a conversion other than !s and !r in a format");
+      require(mark + 1 < inside.size() && (inside[mark + 1] == 's' || inside[mark + 1] == 'r'),
+              "a conversion other than !s and !r in a format");
       std::string text;
       if (inside[mark + 1] == 'r') append_repr(render_.budget(), text, value);
       else append_str(render_.budget(), text, value);
@@ -227,10 +233,12 @@ class Braces {
       require(!has_given_places_ || next_ == 0, "a format with both '{}' and '{0}'");
     }
     if (place >= 0 && end == name.size()) {
-      require(static_cast<size_t>(place) < arguments_.positional.size(), "a format with more places than there are values");
+      require(static_cast<size_t>(place) < arguments_.positional.size(),
+              "a format with more places than there are values");
       value = arguments_.positional[static_cast<size_t>(place)];
     } else {
-      const auto found = std::ranges::find(arguments_.named, name, [](const auto& named) { return std::string_view(named.first); });
+      const auto found =
+          std::ranges::find(arguments_.named, name, [](const auto& named) { return std::string_view(named.first); });
       require(found != arguments_.named.end(), "a format names '", name, "', which is not given");
       value = found->second;
     }
@@ -358,7 +366,8 @@ std::string strftime_now(const std::string& format) {
   int64_t microseconds = 0;
   if (fixed != nullptr) {
     const std::string_view text(fixed);
-    require(std::from_chars(text.data(), text.data() + text.size(), seconds).ptr == text.data() + text.size() && !text.empty(),
+    require(std::from_chars(text.data(), text.data() + text.size(), seconds).ptr == text.data() + text.size() &&
+                !text.empty(),
             "SOURCE_DATE_EPOCH: expected seconds since 1970, found '", text, "'");
   } else {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -366,7 +375,8 @@ std::string strftime_now(const std::string& format) {
     microseconds = std::chrono::duration_cast<std::chrono::microseconds>(now).count() % 1'000'000;
   }
   std::tm parts{};
-  require((fixed != nullptr ? gmtime_r(&seconds, &parts) : localtime_r(&seconds, &parts)) != nullptr, "the time is out of range");
+  require((fixed != nullptr ? gmtime_r(&seconds, &parts) : localtime_r(&seconds, &parts)) != nullptr,
+          "the time is out of range");
   std::string pattern;                                 // %f is Python's own
   for (size_t i = 0; i < format.size(); ++i) {
     if (format[i] != '%' || i + 1 == format.size()) {

@@ -35,7 +35,8 @@ int digit_of(char c) {
 
 class Lexer {
  public:
-  Lexer(std::string_view source, const std::string& where) : where_(where), source_(with_plain_lines(source)), text_(source_) {}
+  Lexer(std::string_view source, const std::string& where)
+      : where_(where), source_(with_plain_lines(source)), text_(source_) {}
 
   std::vector<Token> run() {
     while (at_ < text_.size()) {
@@ -185,9 +186,11 @@ class Lexer {
 
   void read_operator(std::string& open) {
     const std::string_view rest = text_.substr(at_);
-    static constexpr std::string_view operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]",
-                                                     "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"};
-    const auto* const found = std::ranges::find_if(operators, [&](std::string_view op) { return rest.starts_with(op); });
+    static constexpr std::string_view operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
+                                                     "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
+                                                     ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
+    const auto* const found =
+        std::ranges::find_if(operators, [&](std::string_view op) { return rest.starts_with(op); });
     if (found == std::end(operators)) {
       size_t after = at_;
       decode_utf8(text_, after);
@@ -220,9 +223,11 @@ class Lexer {
     bool is_real = false;
     const auto has_digit = [&](size_t at) { return at < text_.size() && is_decimal_digit(text_[at]); };
     if (at_ == 0 || text_[at_ - 1] != '.') {          // what follows a dot is an index
-      if (end < text_.size() && text_[end] == '.' && has_digit(end + 1)) end = after_digits(end + 1, 10), is_real = true;
+      if (end < text_.size() && text_[end] == '.' && has_digit(end + 1))
+        end = after_digits(end + 1, 10), is_real = true;
       if (end < text_.size() && (text_[end] == 'e' || text_[end] == 'E')) {
-        const size_t digits = end + 1 + (end + 1 < text_.size() && (text_[end + 1] == '+' || text_[end + 1] == '-') ? 1 : 0);
+        const size_t digits =
+            end + 1 + (end + 1 < text_.size() && (text_[end + 1] == '+' || text_[end + 1] == '-') ? 1 : 0);
         if (has_digit(digits)) end = after_digits(digits, 10), is_real = true;
       }
     }

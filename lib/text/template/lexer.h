@@ -7,7 +7,19 @@
 namespace ds::jinja {
 
 struct Token {
-  enum class Type : uint8_t { data, block_begin, block_end, print_begin, print_end, name, string, integer, real, op, end };
+  enum class Type : uint8_t {
+    data,
+    block_begin,
+    block_end,
+    print_begin,
+    print_end,
+    name,
+    string,
+    integer,
+    real,
+    op,
+    end
+  };
   Type type = Type::end;
   int line = 1;
   std::string text;                                   // of data and strings as they are meant; of the others as written

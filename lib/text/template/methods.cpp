@@ -55,7 +55,8 @@ Value stripped(Render& render, const Value& self, Arguments& arguments) {
   return render.string(std::string(strip(text_of(self), chars, left, right)), self.markup);
 }
 
-Value parts_list(Render& render, const std::vector<std::string_view>& parts, const Value& self, Kind kind = Kind::list) {
+Value parts_list(Render& render, const std::vector<std::string_view>& parts, const Value& self,
+                 Kind kind = Kind::list) {
   std::vector<Value> items;
   render.budget().step(parts.size());
   for (const std::string_view part : parts) items.push_back(render.string(std::string(part), self.markup));
@@ -70,7 +71,9 @@ Value split_text(Render& render, const Value& self, Arguments& arguments) {
   const int64_t limit = optional_integer(given[1], -1, "split()");
   if (separator) render.budget().work(text_of(self).size());
   else render.budget().scan(text_of(self).size());
-  return parts_list(render, from_right ? split_from_right(text_of(self), separator, limit) : split(text_of(self), separator, limit), self);
+  return parts_list(
+      render, from_right ? split_from_right(text_of(self), separator, limit) : split(text_of(self), separator, limit),
+      self);
 }
 
 Value splitlines(Render& render, const Value& self, Arguments& arguments) {
@@ -81,11 +84,15 @@ Value splitlines(Render& render, const Value& self, Arguments& arguments) {
 
 template <bool last>
 Value partition(Render& render, const Value& self, Arguments& arguments) {
-  const std::string_view text = text_of(self), separator = need_text(*bind(arguments, "partition()", {"sep"}, 1, 1)[0], "partition()");
+  const std::string_view text = text_of(self),
+                         separator = need_text(*bind(arguments, "partition()", {"sep"}, 1, 1)[0], "partition()");
   require(!separator.empty(), "partition(): the separator is empty");
   render.budget().work(text.size());
   const size_t at = last ? find_last(text, separator) : find_first(text, separator);
-  if (at == npos) return parts_list(render, last ? std::vector<std::string_view>{"", "", text} : std::vector<std::string_view>{text, "", ""}, self, Kind::tuple);
+  if (at == npos)
+    return parts_list(render,
+                      last ? std::vector<std::string_view>{"", "", text} : std::vector<std::string_view>{text, "", ""},
+                      self, Kind::tuple);
   return parts_list(render, {text.substr(0, at), separator, text.substr(at + separator.size())}, self, Kind::tuple);
 }
 
@@ -96,7 +103,8 @@ Value replace(Render& render, const Value& self, Arguments& arguments) {
     old = escaped(render.budget(), *given[0]);
     fresh = escaped(render.budget(), *given[1]);
   }
-  return render.string(replaced(render.budget(), text_of(self), old, fresh, optional_integer(given[2], -1, "replace()")), self.markup);
+  return render.string(
+      replaced(render.budget(), text_of(self), old, fresh, optional_integer(given[2], -1, "replace()")), self.markup);
 }
 
 Value join(Render& render, const Value& self, Arguments& arguments) {
@@ -157,20 +165,23 @@ Value find_text(Render& render, const Value& self, Arguments& arguments) {
     at = last ? find_last(inside, wanted) : find_first(inside, wanted);
   }
   require(at != npos || !must_be, "substring not found");
-  return integer(at == npos ? -1 : static_cast<int64_t>(count_characters(std::string_view(text).substr(0, part.begin + at))));
+  return integer(
+      at == npos ? -1 : static_cast<int64_t>(count_characters(std::string_view(text).substr(0, part.begin + at))));
 }
 
 Value count(Render& render, const Value& self, Arguments& arguments) {
   if (!self.is(Kind::string)) {
     const Value& wanted = *bind(arguments, "count()", {"value"}, 1, 1)[0];
-    return integer(std::ranges::count_if(list_of(self).items, [&](const Value& item) { return equal(render.budget(), item, wanted); }));
+    return integer(std::ranges::count_if(list_of(self).items,
+                                         [&](const Value& item) { return equal(render.budget(), item, wanted); }));
   }
   const auto given = bind(arguments, "count()", {"sub", "start", "end"}, 1, 3);
   const std::string &text = text_of(self), &wanted = need_text(*given[0], "count()");
   render.budget().work(text.size() + wanted.size());
   const Window part = window(text, given[1], given[2]);
   if (part.begin == npos) return integer(0);
-  return integer(static_cast<int64_t>(count_of(std::string_view(text).substr(part.begin, part.end - part.begin), wanted)));
+  return integer(
+      static_cast<int64_t>(count_of(std::string_view(text).substr(part.begin, part.end - part.begin), wanted)));
 }
 
 template <bool suffix>
@@ -198,7 +209,9 @@ Value zfill(Render& render, const Value& self, Arguments& arguments) {
   const bool has_sign = text.starts_with('-') || text.starts_with('+');
   const int64_t width = integer_of(*bind(arguments, "zfill()", {"width"}, 1, 1)[0], "zfill()");
   const int64_t rest = has_sign ? (width > 0 ? width - 1 : width) : width;
-  return render.string(text.substr(0, has_sign ? 1 : 0) + justify(render.budget(), text.substr(has_sign ? 1 : 0), rest, "0", 'r'), self.markup);
+  return render.string(
+      text.substr(0, has_sign ? 1 : 0) + justify(render.budget(), text.substr(has_sign ? 1 : 0), rest, "0", 'r'),
+      self.markup);
 }
 
 Value format(Render& render, const Value& self, Arguments& arguments) {
@@ -239,7 +252,10 @@ Value entries(Render& render, const Value& self, Arguments& arguments) {
     render.budget().step();
     items.push_back(what == 'k' ? key : what == 'v' ? value : render.list({key, value}, Kind::tuple));
   }
-  return view(&render.budget(), std::move(items), what == 'k' ? "dict_keys" : what == 'v' ? "dict_values" : "dict_items");
+  return view(&render.budget(), std::move(items),
+              what == 'k'   ? "dict_keys"
+              : what == 'v' ? "dict_values"
+                            : "dict_items");
 }
 
 Value copy(Render&, const Value& self, Arguments& arguments) {
@@ -248,34 +264,67 @@ Value copy(Render&, const Value& self, Arguments& arguments) {
 }
 
 Value refused(Render&, const Value& self, Arguments&) { fail("a template may not change a ", type_name(self)); }
-Value unsupported(Render&, const Value& self, Arguments&) { fail("this method of ", type_name(self), " is not supported"); }
+Value unsupported(Render&, const Value& self, Arguments&) {
+  fail("this method of ", type_name(self), " is not supported");
+}
 
 using Table = std::map<std::string_view, Method>;
 
 const Table& string_methods() {
-  static const Table table = {
-      {"upper", mapped<upper>}, {"lower", mapped<lower>}, {"title", mapped<title>}, {"capitalize", mapped<capitalize>},
-      {"swapcase", mapped<swap_case>}, {"strip", stripped<true, true>}, {"lstrip", stripped<true, false>},
-      {"rstrip", stripped<false, true>}, {"split", split_text<false>}, {"rsplit", split_text<true>},
-      {"splitlines", splitlines}, {"partition", partition<false>}, {"rpartition", partition<true>}, {"replace", replace},
-      {"join", join}, {"startswith", starts_or_ends<false>}, {"endswith", starts_or_ends<true>},
-      {"find", find_text<false, false>}, {"rfind", find_text<true, false>}, {"index", find_text<false, true>},
-      {"rindex", find_text<true, true>}, {"count", count}, {"removeprefix", without_affix<false>},
-      {"removesuffix", without_affix<true>}, {"ljust", justified<'l'>}, {"rjust", justified<'r'>},
-      {"center", justified<'c'>}, {"zfill", zfill}, {"format", format}, {"isalpha", asked<is_alpha>},
-      {"isdigit", asked<is_digit>}, {"isdecimal", asked<is_decimal>}, {"isalnum", asked<is_alnum>},
-      {"isspace", asked<is_blank>}, {"islower", asked<is_lower>}, {"isupper", asked<is_upper>},
-      {"isidentifier", asked<is_identifier>}, {"isascii", is_ascii},
-      {"casefold", unsupported}, {"encode", unsupported}, {"expandtabs", unsupported}, {"format_map", unsupported},
-      {"isnumeric", unsupported}, {"isprintable", unsupported}, {"istitle", unsupported}, {"maketrans", unsupported},
-      {"translate", unsupported}};
+  static const Table table = {{"upper", mapped<upper>},
+                              {"lower", mapped<lower>},
+                              {"title", mapped<title>},
+                              {"capitalize", mapped<capitalize>},
+                              {"swapcase", mapped<swap_case>},
+                              {"strip", stripped<true, true>},
+                              {"lstrip", stripped<true, false>},
+                              {"rstrip", stripped<false, true>},
+                              {"split", split_text<false>},
+                              {"rsplit", split_text<true>},
+                              {"splitlines", splitlines},
+                              {"partition", partition<false>},
+                              {"rpartition", partition<true>},
+                              {"replace", replace},
+                              {"join", join},
+                              {"startswith", starts_or_ends<false>},
+                              {"endswith", starts_or_ends<true>},
+                              {"find", find_text<false, false>},
+                              {"rfind", find_text<true, false>},
+                              {"index", find_text<false, true>},
+                              {"rindex", find_text<true, true>},
+                              {"count", count},
+                              {"removeprefix", without_affix<false>},
+                              {"removesuffix", without_affix<true>},
+                              {"ljust", justified<'l'>},
+                              {"rjust", justified<'r'>},
+                              {"center", justified<'c'>},
+                              {"zfill", zfill},
+                              {"format", format},
+                              {"isalpha", asked<is_alpha>},
+                              {"isdigit", asked<is_digit>},
+                              {"isdecimal", asked<is_decimal>},
+                              {"isalnum", asked<is_alnum>},
+                              {"isspace", asked<is_blank>},
+                              {"islower", asked<is_lower>},
+                              {"isupper", asked<is_upper>},
+                              {"isidentifier", asked<is_identifier>},
+                              {"isascii", is_ascii},
+                              {"casefold", unsupported},
+                              {"encode", unsupported},
+                              {"expandtabs", unsupported},
+                              {"format_map", unsupported},
+                              {"isnumeric", unsupported},
+                              {"isprintable", unsupported},
+                              {"istitle", unsupported},
+                              {"maketrans", unsupported},
+                              {"translate", unsupported}};
   return table;
 }
 
 const Table& list_methods() {
-  static const Table table = {{"count", count}, {"index", index}, {"copy", copy}, {"append", refused}, {"clear", refused},
-                              {"pop", refused}, {"reverse", refused}, {"insert", refused}, {"sort", refused},
-                              {"extend", refused}, {"remove", refused}};
+  static const Table table = {{"count", count},   {"index", index},    {"copy", copy},       {"append", refused},
+                              {"clear", refused}, {"pop", refused},    {"reverse", refused}, {"insert", refused},
+                              {"sort", refused},  {"extend", refused}, {"remove", refused}};
   return table;
 }
 
@@ -312,8 +361,8 @@ Method find_method(Kind kind, std::string_view name) {
   return found == table.end() ? nullptr : found->second;
 }
 
-std::vector<const Value*> bind(const Arguments& arguments, std::string_view what, std::initializer_list<std::string_view> names,
-                               size_t required, size_t positional_only) {
+std::vector<const Value*> bind(const Arguments& arguments, std::string_view what,
+                               std::initializer_list<std::string_view> names, size_t required, size_t positional_only) {
   std::vector<const Value*> out(names.size());
   require(arguments.positional.size() <= names.size(), what, ": at most ", names.size(), " arguments, found ",
           arguments.positional.size());
@@ -324,11 +373,13 @@ std::vector<const Value*> bind(const Arguments& arguments, std::string_view what
     require(out[place] == nullptr, what, ": several values for the argument '", name, "'");
     out[place] = &value;
   }
-  for (size_t i = 0; i < required; ++i) require(out[i] != nullptr, what, ": the argument '", names.begin()[i], "' is missing");
+  for (size_t i = 0; i < required; ++i)
+    require(out[i] != nullptr, what, ": the argument '", names.begin()[i], "' is missing");
   return out;
 }
 
-std::string replaced(Budget& budget, const std::string& text, const std::string& old, const std::string& fresh, int64_t count) {
+std::string replaced(Budget& budget, const std::string& text, const std::string& old, const std::string& fresh,
+                     int64_t count) {
   std::string out;
   budget.work(text.size());
   size_t at = 0;

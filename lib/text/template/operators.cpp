@@ -125,7 +125,9 @@ Value added(Render& render, const Value& a, const Value& b) {
   return render.list(std::move(items), a.kind);
 }
 
-bool is_repeatable(const Value& value) { return value.is(Kind::string) || value.is(Kind::list) || value.is(Kind::tuple); }
+bool is_repeatable(const Value& value) {
+  return value.is(Kind::string) || value.is(Kind::list) || value.is(Kind::tuple);
+}
 bool is_whole(const Value& value) { return value.is(Kind::integer) || value.is(Kind::boolean); }
 
 }  // namespace

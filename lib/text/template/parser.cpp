@@ -23,7 +23,8 @@ class Parser : ExpressionParser {
  private:
   using Ends = std::vector<std::string_view>;
 
-  // Statements up to a tag whose name is one of `ends`, which is current then; without ends, to the end of the template.
+  // Statements up to a tag whose name is one of `ends`, which is current then; without ends, to the end of the
+  // template.
   Block parse_block(const Ends& ends) {
     const Nesting nesting(*this);
     Block body;
@@ -89,9 +90,11 @@ class Parser : ExpressionParser {
       if (loops_ == 0) fail_at(current().line, "'", name, "' outside of a loop");
       start(body, name == "break" ? Type::break_loop : Type::continue_loop);
     } else {
-      static constexpr std::array<std::string_view, 7> others = {"block", "extends", "include", "import", "from", "autoescape", "do"};
+      static constexpr std::array<std::string_view, 7> others = {"block", "extends",    "include", "import",
+                                                                 "from",  "autoescape", "do"};
       const bool is_known = std::ranges::find(others, name) != others.end();
-      fail_at(current().line, is_known ? "the statement '" : "unknown statement '", name, is_known ? "' is not supported" : "'");
+      fail_at(current().line, is_known ? "the statement '" : "unknown statement '", name,
+              is_known ? "' is not supported" : "'");
     }
   }
 
@@ -125,10 +128,9 @@ class Parser : ExpressionParser {
     while (true) {
       statement.expressions.push_back(parse_tuple({.conditional = false}));
       statement.branches.push_back(parse_body({"elif", "else", "endif"}, false));
-      const std::string end = next().text;
-      if (end == "elif") continue;
-      if (end == "else") statement.otherwise = parse_body({"endif"});
-      break;
+      const Token end = next();
+      if (end.text == "else") statement.otherwise = parse_body({"endif"});
+      if (end.text != "elif") break;
     }
     --optional_depth_;
   }
@@ -149,7 +151,8 @@ class Parser : ExpressionParser {
     expect_op(")");
   }
 
-  // The body of a macro, which gets `caller`, `kwargs` and `varargs` where it names them and has no parameter of the name.
+  // The body of a macro, which gets `caller`, `kwargs` and `varargs` where it names them and has no parameter of the
+  // name.
   void parse_macro_body(Statement& statement, std::string_view end) {
     const size_t used = used_.size();
     const int loops = std::exchange(loops_, 0);
@@ -178,7 +181,8 @@ class Parser : ExpressionParser {
   void parse_call_block(Statement& statement) {
     if (is_op("(")) parse_parameters(statement);
     statement.expressions.push_back(parse_expression());
-    if (statement.expressions[0]->type != Expression::Type::call) fail_at(statement.line, "expected a call after 'call'");
+    if (statement.expressions[0]->type != Expression::Type::call)
+      fail_at(statement.line, "expected a call after 'call'");
     statement.text = "caller";
     parse_macro_body(statement, "endcall");
   }
@@ -205,6 +209,8 @@ class Parser : ExpressionParser {
 
 }  // namespace
 
-Template parse(std::string_view source, const std::string& where) { return Parser(tokenize(source, where), where).run(); }
+Template parse(std::string_view source, const std::string& where) {
+  return Parser(tokenize(source, where), where).run();
+}
 
 }  // namespace ds::jinja

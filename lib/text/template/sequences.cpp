@@ -16,7 +16,8 @@ std::vector<Value> attribute_path(const Value& attribute) {
   std::vector<Value> path;
   for (const std::string_view part : split(text_of(attribute), ".", -1)) {
     int64_t place = 0;
-    if (is_digit(part) && std::from_chars(part.data(), part.data() + part.size(), place).ptr == part.data() + part.size())
+    if (is_digit(part) &&
+        std::from_chars(part.data(), part.data() + part.size(), place).ptr == part.data() + part.size())
       path.push_back(integer(place));
     else
       path.push_back(string(nullptr, std::string(part)));
@@ -39,7 +40,9 @@ Value without_case(Render& render, const Value& value) {
 }
 
 bool is_set(const Value* value) { return value != nullptr && truthy(*value); }
-std::vector<Value> path_of(const Value* attribute) { return attribute == nullptr ? std::vector<Value>{} : attribute_path(*attribute); }
+std::vector<Value> path_of(const Value* attribute) {
+  return attribute == nullptr ? std::vector<Value>{} : attribute_path(*attribute);
+}
 
 // What values are sorted by.
 struct Keyed {
@@ -63,7 +66,8 @@ Value sort(Render& render, const Value& value, Arguments& arguments) {
   const auto given = bind(arguments, "sort", {"reverse", "case_sensitive", "attribute"}, 0);
   std::vector<std::vector<Value>> paths;
   if (given[2] != nullptr && given[2]->is(Kind::string))
-    for (const std::string_view part : split(text_of(*given[2]), ",", -1)) paths.push_back(attribute_path(render.string(std::string(part))));
+    for (const std::string_view part : split(text_of(*given[2]), ",", -1))
+      paths.push_back(attribute_path(render.string(std::string(part))));
   else
     paths.push_back(path_of(given[2]));
   std::vector<Keyed> items;
@@ -105,7 +109,8 @@ Value group_by(Render& render, const Value& value, Arguments& arguments) {
   std::vector<Value> groups;
   for (size_t begin = 0, end; begin < items.size(); begin = end) {
     std::vector<Value> group;
-    for (end = begin; end < items.size() && equal(render.budget(), items[begin].key, items[end].key); ++end) group.push_back(items[end].value);
+    for (end = begin; end < items.size() && equal(render.budget(), items[begin].key, items[end].key); ++end)
+      group.push_back(items[end].value);
     if (end == begin) group.push_back(items[end++].value);  // not a number equals nothing
     const Value key = follow(render, group[0], path, given[1]);
     Value both = render.list({key, render.list(std::move(group))}, Kind::tuple);
@@ -117,17 +122,21 @@ Value group_by(Render& render, const Value& value, Arguments& arguments) {
 
 Value unique(Render& render, const Value& value, Arguments& arguments) {
   const auto given = bind(arguments, "unique", {"case_sensitive", "attribute"}, 0);
-  return iterator(&render.budget(), [&render, next = iterate(render.budget(), value), path = path_of(given[1]), exact = is_set(given[0]), seen = std::vector<Value>()](Value& out) mutable {
-    while (next(out)) {
-      Value key = follow(render, out, path);
-      require(hashable(key), "unique: unhashable type: '", type_name(key), "'");
-      if (!exact) key = without_case(render, key);
-      if (std::ranges::any_of(seen, [&](const Value& old) { return equal(render.budget(), old, key); })) continue;
-      seen.push_back(std::move(key));
-      return true;
-    }
-    return false;
-  }, value);
+  return iterator(
+      &render.budget(),
+      [&render, next = iterate(render.budget(), value), path = path_of(given[1]), exact = is_set(given[0]),
+       seen = std::vector<Value>()](Value& out) mutable {
+        while (next(out)) {
+          Value key = follow(render, out, path);
+          require(hashable(key), "unique: unhashable type: '", type_name(key), "'");
+          if (!exact) key = without_case(render, key);
+          if (std::ranges::any_of(seen, [&](const Value& old) { return equal(render.budget(), old, key); })) continue;
+          seen.push_back(std::move(key));
+          return true;
+        }
+        return false;
+      },
+      value);
 }
 
 template <int wanted>
@@ -185,7 +194,8 @@ Value first(Render& render, const Value& value, Arguments& arguments) {
 
 Value last(Render& render, const Value& value, Arguments& arguments) {
   bind(arguments, "last", {}, 0);
-  require(value.is(Kind::string) || is_sequence(value) || value.is(Kind::dict), "last: a '", type_name(value), "' cannot be reversed");
+  require(value.is(Kind::string) || is_sequence(value) || value.is(Kind::dict), "last: a '", type_name(value),
+          "' cannot be reversed");
   const std::vector<Value> items = elements(render.budget(), value);
   return items.empty() ? undefined(render.budget(), "No last item, sequence was empty.") : items.back();
 }
@@ -224,15 +234,18 @@ Value batch(Render& render, const Value& value, Arguments& arguments) {
   const int64_t size = integer_of(*given[0], "batch");
   const Value fill = given[1] == nullptr ? none() : *given[1];
   require(size > 0 && size <= 100'000, "batch: the size must be 1 to 100000");
-  return iterator(&render.budget(), [&render, next = iterate(render.budget(), value), size = static_cast<size_t>(size), fill](Value& out) {
-    std::vector<Value> row;
-    for (Value item; row.size() < size && next(item);) row.push_back(std::move(item));
-    if (row.empty()) return false;
-    while (!fill.is(Kind::none) && row.size() < size) row.push_back(fill);
-    render.budget().step(row.size());
-    out = render.list(std::move(row));
-    return true;
-  }, value);
+  return iterator(
+      &render.budget(),
+      [&render, next = iterate(render.budget(), value), size = static_cast<size_t>(size), fill](Value& out) {
+        std::vector<Value> row;
+        for (Value item; row.size() < size && next(item);) row.push_back(std::move(item));
+        if (row.empty()) return false;
+        while (!fill.is(Kind::none) && row.size() < size) row.push_back(fill);
+        render.budget().step(row.size());
+        out = render.list(std::move(row));
+        return true;
+      },
+      value);
 }
 
 Value slice_rows(Render& render, const Value& value, Arguments& arguments) {
@@ -268,19 +281,25 @@ Value map(Render& render, const Value& value, Arguments& arguments) {
   if (arguments.positional.empty()) {
     const auto given = bind(arguments, "map", {"attribute", "default"}, 1);
     const Value otherwise = given[1] == nullptr ? none() : *given[1];
-    return iterator(&render.budget(), [&render, next = iterate(render.budget(), source), path = attribute_path(*given[0]), otherwise](Value& out) {
-      if (!next(out)) return false;
-      out = follow(render, out, path, &otherwise);
-      return true;
-    }, source);
+    return iterator(
+        &render.budget(),
+        [&render, next = iterate(render.budget(), source), path = attribute_path(*given[0]), otherwise](Value& out) {
+          if (!next(out)) return false;
+          out = follow(render, out, path, &otherwise);
+          return true;
+        },
+        source);
   }
   const Filter filter = take_named(arguments, "filter");
-  return iterator(&render.budget(), [&render, next = iterate(render.budget(), source), filter, rest = arguments](Value& out) {
-    if (!next(out)) return false;
-    Arguments copy = rest;
-    out = filter(render, out, copy);
-    return true;
-  }, source);
+  return iterator(
+      &render.budget(),
+      [&render, next = iterate(render.budget(), source), filter, rest = arguments](Value& out) {
+        if (!next(out)) return false;
+        Arguments copy = rest;
+        out = filter(render, out, copy);
+        return true;
+      },
+      source);
 }
 
 template <bool keeps, bool by_attribute>
@@ -293,25 +312,44 @@ Value chosen(Render& render, const Value& value, Arguments& arguments) {
     arguments.positional.erase(arguments.positional.begin());
   }
   const Filter test = arguments.positional.empty() ? nullptr : take_named(arguments, "test");
-  return iterator(&render.budget(), [&render, next = iterate(render.budget(), source), path, test, rest = arguments](Value& out) {
-    while (next(out)) {
-      const Value tested = follow(render, out, path);
-      Arguments copy = rest;
-      if (truthy(test == nullptr ? tested : test(render, tested, copy)) == keeps) return true;
-    }
-    return false;
-  }, source);
+  return iterator(
+      &render.budget(),
+      [&render, next = iterate(render.budget(), source), path, test, rest = arguments](Value& out) {
+        while (next(out)) {
+          const Value tested = follow(render, out, path);
+          Arguments copy = rest;
+          if (truthy(test == nullptr ? tested : test(render, tested, copy)) == keeps) return true;
+        }
+        return false;
+      },
+      source);
 }
 
 }  // namespace
 
 const std::map<std::string_view, Filter>& sequence_filters() {
-  static const std::map<std::string_view, Filter> filters = {
-      {"batch", batch}, {"count", length_of}, {"dictsort", dict_sort}, {"first", first}, {"groupby", group_by}, {"items", items},
-      {"join", join}, {"last", last}, {"length", length_of}, {"list", to_list}, {"map", map}, {"max", extreme<1>},
-      {"min", extreme<-1>}, {"reject", chosen<false, false>}, {"rejectattr", chosen<false, true>}, {"reverse", reverse},
-      {"select", chosen<true, false>}, {"selectattr", chosen<true, true>}, {"slice", slice_rows}, {"sort", sort}, {"sum", sum},
-      {"unique", unique}};
+  static const std::map<std::string_view, Filter> filters = {{"batch", batch},
+                                                             {"count", length_of},
+                                                             {"dictsort", dict_sort},
+                                                             {"first", first},
+                                                             {"groupby", group_by},
+                                                             {"items", items},
+                                                             {"join", join},
+                                                             {"last", last},
+                                                             {"length", length_of},
+                                                             {"list", to_list},
+                                                             {"map", map},
+                                                             {"max", extreme<1>},
+                                                             {"min", extreme<-1>},
+                                                             {"reject", chosen<false, false>},
+                                                             {"rejectattr", chosen<false, true>},
+                                                             {"reverse", reverse},
+                                                             {"select", chosen<true, false>},
+                                                             {"selectattr", chosen<true, true>},
+                                                             {"slice", slice_rows},
+                                                             {"sort", sort},
+                                                             {"sum", sum},
+                                                             {"unique", unique}};
   return filters;
 }
 

@@ -41,7 +41,8 @@ bool is_printable(char32_t code) {
 }  // namespace
 
 size_t count_characters(std::string_view text) {
-  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
 }
 
 bool is_python_space(char32_t code) { return is_space(code) || (code >= 0x1c && code <= 0x1f); }
@@ -51,7 +52,8 @@ bool is_identifier(std::string_view text) {
   for (size_t at = 0; at < text.size(); first = false) {
     const size_t begin = at;
     const char32_t code = decode_utf8(text, at);
-    if (code != '_' && !is_letter(code) && (first || !(is_decimal(text.substr(begin, at - begin)) || is_mark(code)))) return false;
+    if (code != '_' && !is_letter(code) && (first || !(is_decimal(text.substr(begin, at - begin)) || is_mark(code))))
+      return false;
   }
   return !first;
 }
@@ -94,7 +96,8 @@ std::string slice(std::string_view text, std::optional<int64_t> start, std::opti
     if ((static_cast<uint8_t>(text[at]) & 0xc0) != 0x80) begins.push_back(at);
   begins.push_back(text.size());
   std::string out;
-  for (const size_t i : slice_places(characters, start, stop, step)) out += text.substr(begins[i], begins[i + 1] - begins[i]);
+  for (const size_t i : slice_places(characters, start, stop, step))
+    out += text.substr(begins[i], begins[i + 1] - begins[i]);
   return out;
 }
 
@@ -162,7 +165,8 @@ std::vector<std::string_view> split(std::string_view text, std::optional<std::st
   return parts;
 }
 
-std::vector<std::string_view> split_from_right(std::string_view text, std::optional<std::string_view> separator, int64_t limit) {
+std::vector<std::string_view> split_from_right(std::string_view text, std::optional<std::string_view> separator,
+                                               int64_t limit) {
   std::vector<std::string_view> parts;
   const auto more = [&] { return limit < 0 || static_cast<int64_t>(parts.size()) < limit; };
   if (separator) {
@@ -194,8 +198,8 @@ std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends)
   for (size_t at = 0; at < text.size();) {
     const size_t end = at;
     const char32_t code = decode_utf8(text, at);
-    const bool breaks = (code >= 0xa && code <= 0xd) || (code >= 0x1c && code <= 0x1e) || code == 0x85 || code == 0x2028 ||
-                        code == 0x2029;
+    const bool breaks = (code >= 0xa && code <= 0xd) || (code >= 0x1c && code <= 0x1e) || code == 0x85 ||
+                        code == 0x2028 || code == 0x2029;
     if (!breaks) continue;
     if (code == '\r' && at < text.size() && text[at] == '\n') ++at;
     lines.push_back(text.substr(begin, (keep_ends ? at : end) - begin));

@@ -30,7 +30,8 @@ size_t count_of(std::string_view text, std::string_view needle);
 std::string_view strip(std::string_view text, std::optional<std::string_view> chars, bool left, bool right);
 // Parts between `separator` (runs of white space where absent), at most `limit` cuts where limit >= 0.
 std::vector<std::string_view> split(std::string_view text, std::optional<std::string_view> separator, int64_t limit);
-std::vector<std::string_view> split_from_right(std::string_view text, std::optional<std::string_view> separator, int64_t limit);
+std::vector<std::string_view> split_from_right(std::string_view text, std::optional<std::string_view> separator,
+                                               int64_t limit);
 std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends);
 
 // Full case mappings (SpecialCasing.txt): "ß" becomes "SS".

@@ -43,12 +43,14 @@ Value is_iterable(Render&, const Value& value, Arguments& arguments) {
 // len() and [] is all that Jinja asks for.
 Value is_sequence_test(Render&, const Value& value, Arguments& arguments) {
   return plain(arguments, [&] {
-    return value.is(Kind::undefined) || value.is(Kind::string) || (is_sequence(value) && !value.is(Kind::view)) || value.is(Kind::dict);
+    return value.is(Kind::undefined) || value.is(Kind::string) || (is_sequence(value) && !value.is(Kind::view)) ||
+           value.is(Kind::dict);
   });
 }
 
 Value is_callable(Render&, const Value& value, Arguments& arguments) {
-  return plain(arguments, [&] { return value.is(Kind::function) || value.is(Kind::loop) || value.is(Kind::undefined); });
+  return plain(arguments,
+               [&] { return value.is(Kind::function) || value.is(Kind::loop) || value.is(Kind::undefined); });
 }
 
 Value is_escaped(Render&, const Value& value, Arguments& arguments) {
@@ -77,7 +79,9 @@ Value is_even(Render& render, const Value& value, Arguments& arguments) {
 }
 
 Value is_divisible(Render& render, const Value& value, Arguments& arguments) {
-  return boolean(equal(render.budget(), arithmetic(render, Expression::Type::modulo, value, *bind(arguments, "divisibleby", {"num"}, 1)[0]), integer(0)));
+  return boolean(equal(
+      render.budget(),
+      arithmetic(render, Expression::Type::modulo, value, *bind(arguments, "divisibleby", {"num"}, 1)[0]), integer(0)));
 }
 
 // The same object; of values that Python keeps once, the same value.
@@ -86,8 +90,8 @@ Value is_same(Render&, const Value& value, Arguments& arguments) {
   if (value.kind != b.kind) return boolean(false);
   if (value.is(Kind::none) || value.is(Kind::undefined)) return boolean(value.is(Kind::none));
   if (value.is(Kind::boolean)) return boolean(value.boolean == b.boolean);
-  require(!value.is(Kind::integer) && !value.is(Kind::real) && !value.is(Kind::string), "'is sameas' of a ", type_name(value),
-          " is not supported");
+  require(!value.is(Kind::integer) && !value.is(Kind::real) && !value.is(Kind::string), "'is sameas' of a ",
+          type_name(value), " is not supported");
   return boolean(value.object == b.object);
 }
 
@@ -107,7 +111,9 @@ Value is_in(Render& render, const Value& value, Arguments& arguments) {
 }
 
 Value is_filter(Render&, const Value& value, Arguments& arguments) {
-  return plain(arguments, [&] { return value.is(Kind::string) && (find_filter(text_of(value)) != nullptr || is_unsupported_filter(text_of(value))); });
+  return plain(arguments, [&] {
+    return value.is(Kind::string) && (find_filter(text_of(value)) != nullptr || is_unsupported_filter(text_of(value)));
+  });
 }
 
 Value is_test(Render&, const Value& value, Arguments& arguments) {

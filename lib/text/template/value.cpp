@@ -53,8 +53,8 @@ void Budget::step(uint64_t count) {
 }
 
 void Budget::allocate(size_t bytes) {
-  require(bytes <= max_alive_bytes && alive_ <= max_alive_bytes - bytes, "the template needs too much memory: more than ",
-          max_alive_bytes >> 20, " MB");
+  require(bytes <= max_alive_bytes && alive_ <= max_alive_bytes - bytes,
+          "the template needs too much memory: more than ", max_alive_bytes >> 20, " MB");
   alive_ += bytes;
 }
 
@@ -302,7 +302,8 @@ std::vector<Value> elements(Budget& budget, const Value& value) {
   const Next next = iterate(budget, value);
   for (Value item; next(item);) {
     // The items are counted when they become a list; until then a text or a generator can give only so many.
-    require(out.size() < max_text_bytes / sizeof(Value), "a list grows beyond ", max_text_bytes / sizeof(Value), " items");
+    require(out.size() < max_text_bytes / sizeof(Value), "a list grows beyond ", max_text_bytes / sizeof(Value),
+            " items");
     out.push_back(std::move(item));
   }
   return out;

@@ -110,7 +110,8 @@ Value from_json(const Json& json);
 const std::string& text_of(const Value& value);       // of a string
 const List& list_of(const Value& value);              // of a list, tuple, range or view
 Dict& dict_of(const Value& value);                    // of a dict or name_space
-int64_t integer_of(const Value& value, std::string_view what);  // of an integer or boolean, else an Error that begins with `what`
+int64_t integer_of(const Value& value,
+                   std::string_view what);            // of an integer or boolean, else an Error that begins with `what`
 bool is_number(const Value& value);                   // boolean, integer, real
 bool is_sequence(const Value& value);                 // list, tuple, range, view
 double real_of(const Value& value);                   // of a number

@@ -148,7 +148,8 @@ void append_repr(Budget& budget, std::string& out, const Value& value) {
       return append(budget, out, list_of(value).items.size() == 1 ? ",)" : ")");
     case Kind::range: {
       const List& range = list_of(value);
-      return append(budget, out, cat("range(", range.start, ", ", range.stop, range.step == 1 ? "" : cat(", ", range.step), ")"));
+      return append(budget, out,
+                    cat("range(", range.start, ", ", range.stop, range.step == 1 ? "" : cat(", ", range.step), ")"));
     }
     case Kind::view:
       append(budget, out, cat(list_of(value).name, "(["));
