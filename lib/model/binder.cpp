@@ -30,7 +30,7 @@ std::string near_names(const std::string& name, const std::vector<std::string>& 
   return count ? text : "none";
 }
 
-static std::string our_name(const Architecture& row, const std::string& stored, bool bare) {
+std::string our_name(const Architecture& row, const std::string& stored, bool bare) {
   for (const auto& [theirs, ours] : row.prefixes)
     if (stored.starts_with(theirs)) return cat(ours, stored.substr(theirs.size()));
   return bare && !stored.starts_with("lm_head.") ? "model." + stored : stored;

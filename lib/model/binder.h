@@ -10,9 +10,14 @@
 
 namespace ds {
 
+struct Architecture;
+
 std::string shape_text(const std::vector<int64_t>& shape);              // "[2, 3]"
 // Up to three of `names` that are spelled most like `name`, for messages: "a, b, c", or "none".
 std::string near_names(const std::string& name, const std::vector<std::string>& names);
+
+// The name that for_each_weight has for a weight that a file calls `stored`. `bare`: the file leaves "model." out.
+std::string our_name(const Architecture& row, const std::string& stored, bool bare);
 
 // Names are those of for_each_weight ("model.layers.0..."). Files that begin them otherwise (an architecture's prefixes),
 // or leave "model." out, as those of an embedding model do, are found too. Remembers what was asked for.

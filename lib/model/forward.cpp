@@ -16,6 +16,7 @@ struct Block {
   const KvCache& cache;
   Rows at;
   const LatentPlan& plan;
+  std::span<const AdaptedRows> adapted;
   int64_t layer, tokens;
   bool training;
 
@@ -27,6 +28,9 @@ struct Block {
     if (bias) add_bias(y, bias);
     return y;
   }
+  // Adds what adapters add to the product of x by a weight.
+  void adapt(const Tensor& x, Tensor LayerWeights::*weight, const Tensor& y) { add_adapters(adapted, layer, weight, x, y, memory); }
+
   Tensor norm(const Tensor& x, const Tensor& weight, float eps) {
     const Tensor y = make(x.cols());
     rms_norm(x, weight, eps, c.norm_plus_one, y);
@@ -40,14 +44,18 @@ struct Block {
   void latent_heads() {
     if (w.q_a_proj) {
       a.q_a = project(a.attn_in, w.q_a_proj, w.q_a_bias);
+      adapt(a.attn_in, &LayerWeights::q_a_proj, a.q_a);
       a.q_a_normed = norm(a.q_a, w.q_a_norm, kLatentNormEps);
       a.q = project(a.q_a_normed, w.q_b_proj);
+      adapt(a.q_a_normed, &LayerWeights::q_b_proj, a.q);
     } else {
       a.q = project(a.attn_in, w.q_proj);
+      adapt(a.attn_in, &LayerWeights::q_proj, a.q);
     }
     rotate(a.q, false);
 
     a.kv_a = project(a.attn_in, w.kv_a_proj, w.kv_a_bias);
+    adapt(a.attn_in, &LayerWeights::kv_a_proj, a.kv_a);
     const Tensor c_kv = columns(a.kv_a, 0, c.kv_lora_rank), k_rope = columns(a.kv_a, c.kv_lora_rank, c.qk_rope_head_dim);
     a.kv_a_normed = norm(c_kv, w.kv_a_norm, kLatentNormEps);
     rotate(k_rope, true);
@@ -63,6 +71,9 @@ struct Block {
     a.q = project(a.attn_in, w.q_proj, w.q_bias);
     a.k = project(a.attn_in, w.k_proj, w.k_bias);
     a.v = project(a.attn_in, w.v_proj, w.v_bias);
+    adapt(a.attn_in, &LayerWeights::q_proj, a.q);
+    adapt(a.attn_in, &LayerWeights::k_proj, a.k);
+    adapt(a.attn_in, &LayerWeights::v_proj, a.v);
     if (w.q_norm) {
       a.q_unnormed = a.q, a.k_unnormed = a.k;
       a.q = norm(a.q_unnormed, w.q_norm, c.rms_norm_eps);
@@ -90,6 +101,7 @@ struct Block {
       attention(a.q, k_pages, v_pages, at, spec, a.attn_out, a.lse);
     }
     a.mid = project(a.attn_out, w.o_proj, w.o_bias);
+    adapt(a.attn_out, &LayerWeights::o_proj, a.mid);
     if (w.attention_out_norm) {
       a.attn_added = a.mid;
       a.mid = norm(a.attn_added, w.attention_out_norm, c.rms_norm_eps);
@@ -97,9 +109,11 @@ struct Block {
     add(a.input, a.mid);
   }
 
-  void gated(const Tensor& gate, const Tensor& gate_bias, const Tensor& up, const Tensor& up_bias) {
-    a.gate = project(a.mlp_in, gate, gate_bias);
-    a.up = project(a.mlp_in, up, up_bias);
+  void gated(Tensor LayerWeights::*gate, const Tensor& gate_bias, Tensor LayerWeights::*up, const Tensor& up_bias) {
+    a.gate = project(a.mlp_in, w.*gate, gate_bias);
+    a.up = project(a.mlp_in, w.*up, up_bias);
+    adapt(a.mlp_in, gate, a.gate);
+    adapt(a.mlp_in, up, a.up);
     a.act = make(a.gate.cols());
     gated_activation(a.gate, a.up, c.hidden_act, a.act);
   }
@@ -110,6 +124,7 @@ struct Block {
     const int64_t choices = tokens * top_k, inner = c.moe_intermediate_size;
     const auto make_choices = [&](int64_t columns) { return memory.make_uninitialized(DType::f32, {choices, columns}); };
     a.logits = project(a.mlp_in, w.router);
+    adapt(a.mlp_in, &LayerWeights::router, a.logits);
     a.scores = make(c.n_routed_experts);
     a.indices = make(top_k, DType::i32);
     a.weights = make(top_k);
@@ -118,6 +133,10 @@ struct Block {
     a.slot_of_row = memory.make_uninitialized(DType::i32, {choices});
     a.row_of_slot = memory.make_uninitialized(DType::i32, {choices});
     sort_by_expert(a.indices, a.offsets, a.slot_of_row, a.row_of_slot);
+    const std::vector<AdaptedRows> adapted_experts = adapted_choices(adapted, a.offsets, a.row_of_slot, top_k);
+    const auto adapt_experts = [&](const Tensor& x, Tensor LayerWeights::*weight, const Tensor& out) {
+      add_adapters(adapted_experts, layer, weight, x, out, memory);
+    };
 
     a.expert_in = make_choices(c.hidden_size);
     gather_rows(a.mlp_in, a.slot_of_row, top_k, a.expert_in);
@@ -127,8 +146,11 @@ struct Block {
     a.expert_out = make_choices(c.hidden_size);
     grouped_linear(a.expert_in, a.offsets, w.experts_gate, a.expert_gate);
     grouped_linear(a.expert_in, a.offsets, w.experts_up, a.expert_up);
+    adapt_experts(a.expert_in, &LayerWeights::experts_gate, a.expert_gate);
+    adapt_experts(a.expert_in, &LayerWeights::experts_up, a.expert_up);
     gated_activation(a.expert_gate, a.expert_up, c.hidden_act, a.expert_act);
     grouped_linear(a.expert_act, a.offsets, w.experts_down, a.expert_out);
+    adapt_experts(a.expert_act, &LayerWeights::experts_down, a.expert_out);
     combine(a.expert_out, a.row_of_slot, a.weights, y);
   }
 
@@ -136,20 +158,23 @@ struct Block {
   void feed_forward(const Tensor& y) {
     a.mlp_in = norm(a.mid, w.post_attention_norm, c.rms_norm_eps);
     if (!c.is_moe(layer)) {
-      gated(w.gate_proj, w.gate_bias, w.up_proj, w.up_bias);
+      gated(&LayerWeights::gate_proj, w.gate_bias, &LayerWeights::up_proj, w.up_bias);
       if (w.mlp_out_norm) {
         a.mlp_added = project(a.act, w.down_proj, w.down_bias);
+        adapt(a.act, &LayerWeights::down_proj, a.mlp_added);
         rms_norm(a.mlp_added, w.mlp_out_norm, c.rms_norm_eps, c.norm_plus_one, y);
       } else {
         linear(a.act, w.down_proj, y);
         if (w.down_bias) add_bias(y, w.down_bias);
+        adapt(a.act, &LayerWeights::down_proj, y);
       }
       add(a.mid, y);
       return;
     }
     if (w.shared_gate) {
-      gated(w.shared_gate, {}, w.shared_up, {});
+      gated(&LayerWeights::shared_gate, {}, &LayerWeights::shared_up, {});
       linear(a.act, w.shared_down, y);
+      adapt(a.act, &LayerWeights::shared_down, y);
       add(a.mid, y);
     } else {
       copy(a.mid, y);
@@ -172,11 +197,13 @@ void check_batch(const TokenBatch& batch, KvCache& cache) {
 
 }  // namespace
 
-void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts) {
+void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
+             std::span<const Adapter> adapters) {
   check_batch(batch, cache);
   const int64_t tokens = static_cast<int64_t>(batch.tokens.size()), hidden = config.hidden_size;
   const Rows at = rows_of(batch, cache);
   const LatentPlan plan = cache.latent() ? plan_latent(batch) : LatentPlan{};
+  const std::vector<AdaptedRows> adapted = adapted_rows(batch, adapters);
   acts.arena.reset();
   acts.layers.assign(acts.keep_all ? static_cast<size_t>(config.num_hidden_layers) : 1, {});
   Tensor x = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
@@ -190,7 +217,7 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
     LayerActivations& a = acts.layers[acts.keep_all ? static_cast<size_t>(layer) : 0];
     a = {};
     a.input = x;
-    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, at, plan, layer, tokens,
+    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, at, plan, adapted, layer, tokens,
                 acts.keep_all};
     block.attend();
     block.feed_forward(y);

@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "model/decoder.h"
 #include "model/load_gguf.h"
+#include "model/lora.h"
 #include "model/weight_source.h"
 
 namespace ds {
@@ -15,8 +16,8 @@ namespace {
 // Reads the weights of one model in the form that the options ask for.
 class Loader {
  public:
-  Loader(WeightSource& source, const Config& config, bool packed, Arena& arena)
-      : source_(source), tied_(config.tie_word_embeddings), packed_(packed), arena_(arena) {}
+  Loader(WeightSource& source, const Config& config, const LoadOptions& options, Arena& arena)
+      : source_(source), tied_(config.tie_word_embeddings), packed_(options.pack), rounding_(options.rounding), arena_(arena) {}
 
   Tensor load(const WeightInfo& info) {
     if (info.shape.size() == 1) {
@@ -54,7 +55,9 @@ class Loader {
       Tensor t = make_quantized(arena_, experts, m.n, m.k, m.format);
       if (!m.k_order.empty())
         t.k_order = static_cast<int32_t*>(arena_.allocate(static_cast<size_t>(std::max<int64_t>(experts, 1) * m.k) * sizeof(int32_t)));
-      t.int8_activations = m.int8_activations;
+      const bool integers = m.dtype == DType::q4 || m.dtype == DType::q8;
+      t.int8_activations = rounding_ == ActivationRounding::as_stored ? m.int8_activations
+                                                                      : rounding_ == ActivationRounding::int8 && integers;
       return t;
     }
     const DType dtype = packed_ && !router ? m.dtype : DType::f32;
@@ -82,6 +85,7 @@ class Loader {
 
   WeightSource& source_;
   const bool tied_, packed_;
+  const ActivationRounding rounding_;
   Arena& arena_;
   StoredMatrix matrix_;
   DType first_ = DType::f32;
@@ -95,10 +99,17 @@ Model load_model(const std::string& path, const LoadOptions& options) {
   require(gguf || std::filesystem::is_directory(path), path, " is not a model folder, nor a .gguf file");
   Model model;
   model.config = load_config(path);
-  const std::unique_ptr<WeightSource> source = gguf ? open_gguf(path, model.config) : open_safetensors(path, model.config);
-  Loader loader(*source, model.config, options.pack, model.arena);
-  for_each_weight(model.config, model.weights, [&](const WeightInfo& info, Tensor& t) { t = loader.load(info); });
+  std::unique_ptr<WeightSource> source = gguf ? open_gguf(path, model.config) : open_safetensors(path, model.config);
+  if (!options.merge_adapter.empty())
+    source = merge_adapter(std::move(source), load_adapter(options.merge_adapter, model.config, AdapterUse::merge), model.config);
+  Loader loader(*source, model.config, options, model.arena);
+  for_each_weight(model.config, model.weights, [&](const WeightInfo& info, Tensor& t) {
+    t = loader.load(info);
+    model.int8_activations |= t.int8_activations;
+  });
   source->check_left_over();
+  require(model.int8_activations || options.rounding != ActivationRounding::int8, path,
+          ": no weight is in 4-bit or 8-bit integers, and activations are rounded to 8 bits for those only (--activations int8)");
   if (options.pack) split_latent(model.config, model.weights, model.arena);
   model.metadata = source->metadata();
   return model;

@@ -72,7 +72,8 @@ std::vector<int32_t> encode_cut(const Engine& engine, std::string_view text, int
   return ids;
 }
 
-std::vector<std::vector<float>> embed(Engine& engine, std::span<const std::vector<int32_t>> sequences, const Pooling& pooling) {
+std::vector<std::vector<float>> embed(Engine& engine, std::span<const std::vector<int32_t>> sequences, const Pooling& pooling,
+                                      std::span<const int32_t> adapters) {
   const auto hidden = static_cast<size_t>(engine.model.config.hidden_size);
   std::vector<std::span<const int32_t>> spans;
   for (const auto& tokens : sequences) {
@@ -82,7 +83,7 @@ std::vector<std::vector<float>> embed(Engine& engine, std::span<const std::vecto
   }
   std::vector<std::vector<float>> vectors(sequences.size(), std::vector<float>(hidden));
   std::vector<double> sum(hidden);  // of the sequence under way
-  run_sequences(engine, spans, [&](std::span<const Piece> pieces) {
+  run_sequences(engine, spans, adapters, [&](std::span<const Piece> pieces) {
     const float* const states = engine.activations.final_normed.f32();
     for (const Piece& piece : pieces) {
       const auto length = static_cast<int64_t>(sequences[piece.sequence].size());

@@ -23,7 +23,8 @@ Pooling read_pooling(const std::string& model);
 // some did not.
 std::vector<int32_t> encode_cut(const Engine& engine, std::string_view text, int64_t max_length, bool& cut);
 
-// A vector of hidden_size for each sequence of at least one token.
-std::vector<std::vector<float>> embed(Engine& engine, std::span<const std::vector<int32_t>> sequences, const Pooling& pooling);
+// A vector of hidden_size for each sequence of at least one token. `adapters` as in run_sequences.
+std::vector<std::vector<float>> embed(Engine& engine, std::span<const std::vector<int32_t>> sequences, const Pooling& pooling,
+                                      std::span<const int32_t> adapters = {});
 
 }  // namespace ds

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "model/lora.h"
 
 namespace ds {
 
@@ -20,9 +21,36 @@ void Throughput::add(uint64_t prefill, uint64_t decode, double seconds) {
 }
 
 Engine::Engine(const std::string& path, const EngineOptions& engine_options)
-    : path(path), model(load_model(path, {.device = Device::cpu, .pack = true})), options(engine_options) {
+    : path(path), model(load_model(path, {.device = Device::cpu, .pack = true, .rounding = engine_options.rounding,
+                                          .merge_adapter = engine_options.merge_adapter})),
+      options(engine_options) {
   require(options.batch_tokens > 0 && options.batch_sequences > 0, "a batch of ", options.batch_tokens, " tokens and ",
           options.batch_sequences, " sequences");
+  for (const std::string& given : options.adapters) {
+    const AdapterPath named = adapter_path(given);
+    for (const Adapter& other : adapters)
+      if (other.name == named.name)
+        throw UsageError(named.name.empty() ? "more than one adapter without a name: give NAME=DIR" : cat("two adapters have the name ", named.name));
+    adapters.push_back(load_adapter(named.folder, model.config, AdapterUse::run_time));
+    adapters.back().name = named.name;
+  }
+}
+
+AdapterPath adapter_path(const std::string& given) {
+  const size_t equals = given.find('=');
+  if (equals == std::string::npos || given.find('/') < equals) return {"", given};
+  if (equals == 0) throw UsageError(cat("the adapter \"", given, "\" has an empty name: give NAME=DIR, or DIR"));
+  return {given.substr(0, equals), given.substr(equals + 1)};
+}
+
+int32_t Engine::adapter(std::string_view name) const {
+  for (size_t i = 0; i < adapters.size(); ++i)
+    if (adapters[i].name == name) return static_cast<int32_t>(i);
+  std::string names;
+  for (const Adapter& other : adapters)
+    if (!other.name.empty()) names += cat(names.empty() ? "" : ", ", other.name);
+  require(name.empty(), "there is no adapter \"", name, "\"; given with --adapter: ", names.empty() ? "none with a name" : names);
+  return -1;
 }
 
 bool Engine::has_tokenizer() const {
@@ -75,12 +103,13 @@ std::vector<int32_t> encode(const Engine& engine, std::string_view text) {
   return ids;
 }
 
-void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> sequences,
+void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> sequences, std::span<const int32_t> adapters,
                    const std::function<void(std::span<const Piece>)>& use) {
   int64_t longest = 0;
   for (const auto& tokens : sequences) longest = std::max(longest, static_cast<int64_t>(tokens.size()));
   require(longest <= engine.max_length(), "a sequence of ", longest, " tokens is longer than the model's ", engine.max_length(),
           " positions");
+  require(adapters.empty() || adapters.size() == sequences.size(), sequences.size(), " sequences and ", adapters.size(), " numbers of adapters");
   if (longest == 0) return;
   const int64_t places = std::min<int64_t>(engine.options.batch_sequences, static_cast<int64_t>(sequences.size()));
   KvCache& cache = engine.cache(places, longest);
@@ -104,6 +133,7 @@ void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> seq
         batch.tokens.push_back(tokens[static_cast<size_t>(done)]);
         batch.sequences.push_back(static_cast<int32_t>(begun % places));
         batch.positions.push_back(static_cast<int32_t>(done));
+        if (!adapters.empty()) batch.adapters.push_back(adapters[next]);
       }
       if (done < length) break;
       if (length) finished.push_back(begun++ % places);
@@ -111,7 +141,7 @@ void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> seq
       done = 0;
     }
     if (pieces.empty()) continue;
-    forward(engine.model.config, engine.model.weights, batch, cache, engine.activations);
+    forward(engine.model.config, engine.model.weights, batch, cache, engine.activations, engine.adapters);
     for (const int64_t place : finished) cache.release(place);
     use(pieces);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;

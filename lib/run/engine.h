@@ -17,6 +17,9 @@ namespace ds {
 struct EngineOptions {
   int64_t batch_tokens = 2048;     // rows of one forward pass at most
   int64_t batch_sequences = 64;    // sequences under way at once at most
+  ActivationRounding rounding = ActivationRounding::as_stored;
+  std::string merge_adapter = {};            // a folder whose LoRA adapter is merged into the weights at load
+  std::vector<std::string> adapters = {};    // "NAME=DIR" or "DIR": LoRA adapters that requests choose by name
 };
 
 // Rows that went through the model: given tokens (prefill) and sampled ones (decode). The time of a pass that has both is
@@ -29,16 +32,19 @@ struct Throughput {
 
 // A model loaded for inference. One caller at a time; its work is spread over all threads.
 struct Engine {
-  // A model folder or a .gguf file.
+  // A model folder or a .gguf file. Two adapters of one name, or two without, are a UsageError.
   explicit Engine(const std::string& model, const EngineOptions& options = {});
 
   std::string path;
   Model model;
   EngineOptions options;
+  std::vector<Adapter> adapters;
   Activations activations;         // after_layer may be set to watch (expert load)
   Throughput throughput;
 
   int64_t max_length() const { return model.config.max_position_embeddings; }
+  // The number of the adapter of this name; Error where there is none. Of the one without a name (""): -1 then.
+  int32_t adapter(std::string_view name) const;
   // The tokenizer is read at the first call, from any thread: records of ids need none. Error where the model has none.
   const Tokenizer& tokenizer() const;
   bool has_tokenizer() const;
@@ -51,6 +57,12 @@ struct Engine {
   mutable std::once_flag tokenizer_read_;
   mutable std::optional<Tokenizer> tokenizer_;
 };
+
+// "NAME=DIR" or "DIR"; what stands before the first "=" is a name where there is no "/" in it.
+struct AdapterPath {
+  std::string name, folder;
+};
+AdapterPath adapter_path(const std::string& given);
 
 // Error unless every id is one of the model's vocabulary.
 void check_ids(const Config& config, std::span<const int32_t> ids);
@@ -70,7 +82,8 @@ struct Piece {
 };
 // Runs sequences of given tokens through the model, one after the other, batch_tokens rows at a time (so a long one in
 // pieces), and calls use(pieces) after each pass. Each is at most max_length() long; an empty one gets no piece.
-void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> sequences,
+// `adapters` has the number of each sequence's adapter, -1 for none; empty: none has one.
+void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> sequences, std::span<const int32_t> adapters,
                    const std::function<void(std::span<const Piece>)>& use);
 
 // The logits of some rows of final_normed, some of them at a time so that memory stays bounded: use(logits[n, V], first)

@@ -112,13 +112,14 @@ class Generation {
   }
 
   // Adds the next rows of a sequence to the batch, as many as fit; true where the last of its tokens is among them.
-  static bool add_rows(Sequence& s, int64_t room, TokenBatch& batch) {
+  bool add_rows(Sequence& s, int64_t room, TokenBatch& batch) const {
     const auto length = static_cast<int64_t>(s.tokens.size());
     for (const int64_t end = std::min(length, s.done + room); s.done < end; ++s.done) {
       batch.tokens.push_back(s.tokens[static_cast<size_t>(s.done)]);
       batch.sequences.push_back(static_cast<int32_t>(s.place));
       batch.positions.push_back(static_cast<int32_t>(s.done));
       batch.generated.push_back(s.done >= s.given);
+      batch.adapters.push_back(requests_[s.request].adapter);
     }
     return s.done == length;
   }
@@ -136,7 +137,7 @@ class Generation {
       ready.push_back(&sequence);
       rows.push_back(static_cast<int32_t>(batch.tokens.size() - 1));
     }
-    forward(config_, engine_.model.weights, batch, cache, engine_.activations);
+    forward(config_, engine_.model.weights, batch, cache, engine_.activations, engine_.adapters);
     for_each_logits(engine_, rows, [&](const Tensor& logits, size_t first) {
       const std::vector<int32_t> tokens = draw(logits, std::span(ready).subspan(first, static_cast<size_t>(logits.rows())));
       for (size_t i = 0; i < tokens.size(); ++i) append(*ready[first + i], tokens[i], cache);

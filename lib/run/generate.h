@@ -13,6 +13,7 @@ namespace ds {
 struct GenerateRequest {
   std::vector<int32_t> tokens;     // the prompt, at least one
   uint64_t stream = 0;             // its random numbers: XXH3 of the record's id or prompt
+  int32_t adapter = -1;            // the number of its adapter (Engine::adapter); -1: none
 };
 struct GenerateResult {
   std::vector<int32_t> tokens;     // the generated ones only, without the end-of-sequence token

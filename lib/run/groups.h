@@ -56,12 +56,17 @@ void run_groups(const RunOptions& options, Report& report, const std::function<R
   });
 }
 
+// The number of the adapter that a record goes through: of the name in its field "adapter", none where that is null, and
+// where it has none that of the adapter without a name, if there is one. Error for an unknown name.
+int32_t adapter_of(const Engine& engine, const Record& record);
 // The ids of a field; Error unless they are an array of integers from 0 on.
 std::vector<int32_t> ids_of(const Record& record, std::string_view key);
 // "[1, 2]".
 std::string ids_json(std::span<const int32_t> ids);
 // Adds the model's files to the report's inputs where the options ask for it.
 void report_model(const RunOptions& options, Report& report);
+// Adds to the report how activations are computed, and the adapters.
+void report_engine(const Engine& engine, Report& report);
 // Adds what went through the model, and how fast, to the report.
 void report_throughput(const Throughput& throughput, Report& report);
 

@@ -17,8 +17,11 @@ namespace ds {
 
 static Engine load_engine(const RunOptions& options, Report& report) {
   report_model(options, report);
+  EngineOptions engine_options = options.engine;
+  if (options.activations == "f32") engine_options.rounding = ActivationRounding::none;
+  if (options.activations == "int8") engine_options.rounding = ActivationRounding::int8;
   const auto stage = report.stage("load");
-  return Engine(options.model, options.engine);
+  return Engine(options.model, engine_options);
 }
 
 // ---- Scoring ----
@@ -29,6 +32,7 @@ struct ScoreJob {
   std::vector<ScoreRequest> windows;
   uint64_t bytes = 0, words = 0;
   bool has_text = false;
+  int32_t adapter = -1;
 };
 
 // What all records together come to.
@@ -66,6 +70,7 @@ struct ScoreTotals {
 
 static ScoreJob score_job(const Engine& engine, const RunOptions& options, const Record& record) {
   ScoreJob job;
+  job.adapter = adapter_of(engine, record);
   std::vector<int32_t> tokens;
   if (record.has("tokens")) {
     tokens = ids_of(record, "tokens");
@@ -108,7 +113,10 @@ void run_score(const RunOptions& options, Report& report) {
       [&](std::span<ScoreJob> jobs, std::span<Record* const> records) {
         std::vector<ScoreRequest> windows;
         for (ScoreJob& job : jobs)
-          for (ScoreRequest& window : job.windows) windows.push_back(std::move(window));
+          for (ScoreRequest& window : job.windows) {
+            window.adapter = job.adapter;
+            windows.push_back(std::move(window));
+          }
         const auto scores = score(engine, windows);
         size_t next = 0;
         for (size_t i = 0; i < jobs.size(); ++i) {
@@ -123,6 +131,7 @@ void run_score(const RunOptions& options, Report& report) {
         }
       });
   report.results.emplace_back("score", totals.json(options.rolling));
+  report_engine(engine, report);
   report_throughput(engine.throughput, report);
 }
 
@@ -130,6 +139,7 @@ void run_score(const RunOptions& options, Report& report) {
 
 static GenerateRequest generate_request(const Engine& engine, const Chat& chat, const RunOptions& options, const Record& record) {
   GenerateRequest request;
+  request.adapter = adapter_of(engine, record);
   std::string stream_key;
   const bool ids_in_prompt = record.raw_value(options.prompt_field).starts_with('[');
   if (record.has("tokens") || ids_in_prompt) {
@@ -172,6 +182,7 @@ void run_generate(const RunOptions& options, Report& report) {
           records[i]->set("run", w.text);
         }
       });
+  report_engine(engine, report);
   report_throughput(engine.throughput, report);
 }
 
@@ -193,12 +204,14 @@ void run_embed(const RunOptions& options, Report& report) {
   struct Job {
     std::vector<int32_t> tokens;
     bool cut = false;
+    int32_t adapter = -1;
   };
   uint64_t cut = 0;
   run_groups<Job>(
       options, report,
       [&](const Record& record) {
         Job job;
+        job.adapter = adapter_of(engine, record);
         if (record.has("tokens")) {
           job.tokens = ids_of(record, "tokens");
           check_ids(engine.model.config, job.tokens);
@@ -213,8 +226,9 @@ void run_embed(const RunOptions& options, Report& report) {
       },
       [&](std::span<Job> jobs, std::span<Record* const> records) {
         std::vector<std::vector<int32_t>> sequences;
-        for (Job& job : jobs) cut += job.cut, sequences.push_back(std::move(job.tokens));
-        const auto vectors = embed(engine, sequences, pooling);
+        std::vector<int32_t> adapters;
+        for (Job& job : jobs) cut += job.cut, sequences.push_back(std::move(job.tokens)), adapters.push_back(job.adapter);
+        const auto vectors = embed(engine, sequences, pooling, adapters);
         for (size_t i = 0; i < records.size(); ++i) {
           JsonWriter w;
           w.open('{').open('[', "embedding");
@@ -227,6 +241,7 @@ void run_embed(const RunOptions& options, Report& report) {
   JsonWriter w;
   w.open('{').field("cut", cut).field("max_length", longest).field("normalized", pooling.normalize).close();
   report.results.emplace_back("embed", w.text);
+  report_engine(engine, report);
   report_throughput(engine.throughput, report);
 }
 

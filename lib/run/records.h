@@ -19,6 +19,7 @@ struct RunOptions {
   uint64_t seed = 0;
   EngineOptions engine;
   Sampling sampling;                          // generate
+  std::string activations = "auto";           // auto, f32, int8: EngineOptions::rounding by its name
   bool rolling = false;                       // score
   std::string pooling = "auto";               // embed: auto, mean, last, cls
   std::string normalize = "auto";             // embed: auto, yes, no
@@ -35,6 +36,7 @@ struct RunOptions {
 void run_score(const RunOptions& options, Report& report);
 // `tokens` (or a `prompt` that is an array of ids), `messages`, or `prompt` as text get
 // "run": {"tokens": [...], "text": "...", "finish_reason": "..."}; no "text" where the model has no tokenizer.
+// In all three a record may choose an adapter ("adapter": its name).
 void run_generate(const RunOptions& options, Report& report);
 // `tokens` or `text` get "run": {"embedding": [...]}.
 void run_embed(const RunOptions& options, Report& report);

@@ -75,6 +75,8 @@ std::vector<ScoreRequest> rolling_windows(std::span<const int32_t> tokens, int32
 std::vector<ScoreResult> score(Engine& engine, std::span<const ScoreRequest> requests) {
   std::vector<ScoreResult> results(requests.size());
   std::vector<std::span<const int32_t>> sequences(requests.size());
+  std::vector<int32_t> adapters;
+  for (const auto& request : requests) adapters.push_back(request.adapter);
   for (size_t r = 0; r < requests.size(); ++r) {
     const auto& request = requests[r];
     require(request.first >= 1, "the first token of a sequence cannot be scored: nothing stands before it");
@@ -88,7 +90,7 @@ std::vector<ScoreResult> score(Engine& engine, std::span<const ScoreRequest> req
     sequences[r] = std::span(request.tokens).first(request.tokens.size() - 1);  // the last token is only predicted
   }
   Arena arena;
-  run_sequences(engine, sequences, [&](std::span<const Piece> pieces) {
+  run_sequences(engine, sequences, adapters, [&](std::span<const Piece> pieces) {
     std::vector<int32_t> wanted, targets;
     std::vector<std::pair<size_t, size_t>> owner;  // of each wanted row: request, index of its result
     for (const Piece& piece : pieces) {

@@ -12,6 +12,7 @@ namespace ds {
 struct ScoreRequest {
   std::vector<int32_t> tokens;
   int64_t first = 1;               // scores tokens[first..]; at least 1: the first token has nothing before it
+  int32_t adapter = -1;            // the number of its adapter (Engine::adapter); -1: none
 };
 struct ScoreResult {
   std::vector<float> logprobs;     // log p(tokens[i] | tokens[..i]), natural logarithm

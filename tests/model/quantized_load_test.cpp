@@ -244,6 +244,24 @@ TEST_P(Quantized, ReadsAsTheFormulaSays) {
   });
 }
 
+// Whether activations are rounded to 8 bits can be chosen against the checkpoint; what has no integer weights cannot.
+TEST_P(Quantized, RoundsActivationsAsAskedFor) {
+  const Case& c = GetParam();
+  Scratch folder;
+  write_quantized(folder / "m", quantized_json(c.quantization), c.make);
+  const auto rounds = [&](ActivationRounding rounding) {
+    Model model = load_model(folder / "m", {.pack = true, .rounding = rounding});
+    for_each_weight(model.config, model.weights, [&](const WeightInfo& info, Tensor& t) {
+      EXPECT_EQ(t.int8_activations, info.linear && model.int8_activations) << info.name;
+    });
+    return model.int8_activations;
+  };
+  EXPECT_EQ(rounds(ActivationRounding::as_stored), c.int8_activations);
+  EXPECT_FALSE(rounds(ActivationRounding::none));
+  if (c.dtype == DType::f8_e4m3) EXPECT_THROW(rounds(ActivationRounding::int8), Error);
+  else EXPECT_TRUE(rounds(ActivationRounding::int8));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Quantized, testing::ValuesIn(cases()), [](const auto& info) { return info.param.name; });
 
 // Older tools write the settings beside config.json.

@@ -71,7 +71,7 @@ TEST(Embed, PoolsTheFinalStates) {
   std::vector<std::vector<float>> first, last;
   for (const auto& text : texts) {
     const std::vector<std::span<const int32_t>> one = {text};
-    run_sequences(engine, one, [&](std::span<const Piece>) {
+    run_sequences(engine, one, {}, [&](std::span<const Piece>) {
       const float* const states = engine.activations.final_normed.f32();
       mean.emplace_back(hidden);
       for (size_t t = 0; t < text.size(); ++t)

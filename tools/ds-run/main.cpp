@@ -16,7 +16,12 @@ static void declare_records(Options& o, RunOptions& r, const char* model_help) {
   o.bytes("--max-record-bytes", r.stream.max_record_bytes, "a longer line is a bad line");
 }
 
-static void declare_batching(Options& o, RunOptions& r) {
+static void declare_engine(Options& o, RunOptions& r) {
+  o.group("Weights");
+  o.option("--adapter", r.engine.adapters, "a LoRA adapter (PEFT): NAME=DIR for records with \"adapter\": NAME, DIR for those without", "DIR");
+  o.option("--merge-adapter", r.engine.merge_adapter, "a LoRA adapter that is added to the weights of a float model", "DIR");
+  o.choice("--activations", r.activations, {"auto", "f32", "int8"},
+           "products by 4- and 8-bit integer weights: of f32, or of inputs rounded to 8 bits; auto: as the model says");
   o.group("Batching (changes speed and memory, never an answer)");
   o.option("--batch-tokens", r.engine.batch_tokens, "rows of one forward pass at most", "TOKENS").range(1, 1 << 20).incidental();
   o.option("--batch-sequences", r.engine.batch_sequences, "sequences under way at once at most", "N").range(1, 1 << 16).incidental();
@@ -35,7 +40,7 @@ static void declare_generate(Options o, RunOptions& r) {
   o.option("--top-p", s.top_p, "keep the likeliest tokens until their probabilities reach this sum", "P").range(0, 1);
   o.option("--min-p", s.min_p, "keep tokens of at least this share of the likeliest one's probability", "P").range(0, 1);
   o.flag("--ignore-eos", s.ignore_eos, "go on after an end-of-sequence token");
-  declare_batching(o, r);
+  declare_engine(o, r);
 }
 
 static void declare_score(Options o, RunOptions& r) {
@@ -44,7 +49,7 @@ static void declare_score(Options o, RunOptions& r) {
   o.option("--prompt-field", r.prompt_field, "the field with the prompt", "NAME");
   o.option("--completion-field", r.completion_field, "the field with the completion that is scored", "NAME");
   o.flag("--rolling", r.rolling, "score the first token too, after BOS (else EOS), and count bytes and words for perplexities");
-  declare_batching(o, r);
+  declare_engine(o, r);
 }
 
 static void declare_embed(Options o, RunOptions& r) {
@@ -53,7 +58,7 @@ static void declare_embed(Options o, RunOptions& r) {
   o.group("Pooling (auto: as modules.json and 1_Pooling/config.json of the model say, else the mean, not normalised)");
   o.choice("--pooling", r.pooling, {"auto", "mean", "last", "cls"}, "the mean of all tokens, the last one, or the first");
   o.choice("--normalize", r.normalize, {"auto", "yes", "no"}, "whether vectors get length 1");
-  declare_batching(o, r);
+  declare_engine(o, r);
 }
 
 static void declare_tokenize(Options o, RunOptions& r) {
