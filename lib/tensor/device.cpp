@@ -37,7 +37,7 @@ void* device_allocate(Device device, size_t bytes) {
   void* const data = std::aligned_alloc(alignment, round_up(bytes, alignment));
   require(data != nullptr, "out of memory: ", format_bytes(bytes), " were asked for");
 #ifdef MADV_HUGEPAGE
-  if (alignment == kHugePage) madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE);  // a wish: no error where it is not granted
+  if (alignment == kHugePage) madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE);  // a wish, which may not be granted
 #endif
   return data;
 }

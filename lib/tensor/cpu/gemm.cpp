@@ -178,14 +178,18 @@ void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t
 
 // The panels of b from `panel` on times the rows, a block of k: b is widened or transposed for all rows unless the register
 // block can read it where it is.
-void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t k0, Rows a, int64_t a_tile, const Ahead& next) {
+void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t k0, Rows a, int64_t a_tile,
+                     const Ahead& next) {
   const Product& p = *part.product;
   const int64_t np = std::min<int64_t>(kPanels, part.p1 - panel), kc = std::min(kKBlock, p.k - k0);
   const int64_t at = (panel * p.k + k0) * kPanel, each = p.k * kPanel;
   const auto run = [&](const auto& b) { sweep(part, t, panel, np, k0, kc, a, a_tile, b, next); };
   if (in_panels(p) && p.b.dtype == DType::f32) return run(FromF32{p.b.as<const float>() + at, each});
-  if (in_panels(p) && p.b.dtype == DType::bf16 && t.tiles <= kWidenTiles) return run(From16<true>{p.b.as<const uint16_t>() + at, each});
-  if (in_panels(p) && p.b.dtype == DType::f16 && t.tiles <= kWidenTiles) return run(From16<false>{p.b.as<const uint16_t>() + at, each});
+  if (in_panels(p) && t.tiles <= kWidenTiles) {
+    const uint16_t* const half = p.b.as<const uint16_t>() + at;
+    if (p.b.dtype == DType::bf16) return run(From16<true>{half, each});
+    if (p.b.dtype == DType::f16) return run(From16<false>{half, each});
+  }
   if (p.form == Product::Form::steps && t.tiles <= kDirectTiles && p.n >= (panel + np) * kPanel)
     return run(FromSteps{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride});
   alignas(64) float buffer[kPanels * kKBlock * kPanel];
@@ -216,11 +220,13 @@ void compute_many(const Part& part, const Part* following) {
 template <int NP, class Source>
 void few_rows_of(const Part& part, const Rows& a, int64_t panel, int64_t k0, const Source& b) {
   const Product& p = *part.product;
-  const int64_t rows = part.m1 - part.m0, most = kFewRowsOf<Source>, tiles = (rows + most - 1) / most;
+  constexpr int most = kFewRowsOf<Source>;
+  const int64_t rows = part.m1 - part.m0, tiles = (rows + most - 1) / most;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t m = tile * rows / tiles, count = (tile + 1) * rows / tiles - m;
-    write_block(block_for<kFewRowsOf<Source>, NP, Source>(count), count, std::min(kKBlock, p.k - k0), {a.a + m * a.row, a.row, a.step}, b,
-                p.c + (part.m0 + m) * p.c_row + panel * kPanel, p.c_row, p.n - panel * kPanel, NP * kPanel, p.accumulate || k0 > 0);
+    write_block(block_for<most, NP, Source>(count), count, std::min(kKBlock, p.k - k0), {a.a + m * a.row, a.row, a.step}, b,
+                p.c + (part.m0 + m) * p.c_row + panel * kPanel, p.c_row, p.n - panel * kPanel, NP * kPanel,
+                p.accumulate || k0 > 0);
   }
 }
 
@@ -244,7 +250,8 @@ void compute_few(const Part& part) {
   const Product& p = *part.product;
   Rows a = {p.a + part.m0 * p.a_row, p.a_row, p.a_step};
   const int64_t rows = part.m1 - part.m0, row = p.k + 16;
-  if (rows > kFewCopied && a.step == 1) {  // copied: rows a multiple of 4096 bytes apart share the same few lines of a cache
+  // Copied, since rows a multiple of 4096 bytes apart share the same few lines of a cache.
+  if (rows > kFewCopied && a.step == 1) {
     float* const copy = part_memory(static_cast<size_t>(rows * row));
     for (int64_t i = 0; i < rows; ++i) std::copy_n(a.a + i * a.row, p.k, copy + i * row);
     a = {copy, row, 1};

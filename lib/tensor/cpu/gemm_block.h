@@ -324,16 +324,27 @@ HWY_INLINE void block(int64_t kc, const float* HWY_RESTRICT a, int64_t a_row, in
     HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::Zero(d);
     HWY_UNROLL(16) for (int j = 0; j < NP; ++j) hwy::Prefetch(c + i * c_row + j * kPanel);
   }
+  constexpr int kSteps = Source::kSteps;
+  // A number of a in all lanes takes a slot of the vector units, but for the operand of a multiply-add in memory: so where
+  // b takes their time too, each multiply-add has its own, which the compiler must not join.
+  constexpr bool kFromMemory = HWY_TARGET <= HWY_AVX3 && !std::is_same_v<Source, FromF32> && !std::is_same_v<Source, FromSteps>;
   const auto multiply = [&](const F32 (&bv)[NV]) HWY_ATTR {
     const float* row = a;
     HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
-      const F32 av = hn::Set(d, *row);
-      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
+      if constexpr (kFromMemory) {
+        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+          const float* at = row;
+          asm volatile("" : "+r"(at));
+          sum[i][j] = hn::MulAdd(hn::Set(d, *at), bv[j], sum[i][j]);
+        }
+      } else {
+        const F32 av = hn::Set(d, *row);
+        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
+      }
       row += a_row;
     }
     a += a_step;
   };
-  constexpr int kSteps = Source::kSteps;
   F32 bv[NV];
   for (int64_t k = 0; k < kc;) {
     const int64_t end = b.enter(k, kc);

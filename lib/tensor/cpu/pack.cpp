@@ -90,7 +90,9 @@ static void dequantize_panel_row(const Tensor& w, int64_t n, float* out) {
         value = static_cast<float>(static_cast<int8_t>(bytes[(i / 4 * kPanel + lane) * 4 + i % 4]));
       else
         value = f8_e4m3_to_f32(bytes[(i / 4 * kPanel + lane) * 4 + i % 4]);
-      out[i] = offset == Offset::none ? value * scale : offset == Offset::zero ? (value - zero) * scale : std::fma(value, scale, -subtract);
+      out[i] = offset == Offset::none   ? value * scale
+               : offset == Offset::zero ? (value - zero) * scale
+                                        : std::fma(value, scale, -subtract);
     }
   }
 }
