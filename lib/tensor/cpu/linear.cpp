@@ -79,6 +79,7 @@ struct Products {
   std::vector<Product> exact, rounded;           // rounded: with activations of 8 bits
   std::vector<std::vector<float>> gathered;      // inputs in the order of columns; moved, they stay where they are
 
+  explicit Products(size_t count) { exact.reserve(count); }
   void add(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
     std::vector<float> memory;
     const Tensor in = in_order_of(w, x, memory);
@@ -112,19 +113,21 @@ static void add_grouped(Products& products, const Tensor& x, const Tensor& offse
 }
 
 void linear(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
-  Products products;
+  Products products(1);
   add_linear(products, x, w, y, accumulate);
   products.compute();
 }
 
 void grouped_linear(const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y) {
-  Products products;
+  Products products(static_cast<size_t>(std::min(x.shape[0], w.shape[0])));
   add_grouped(products, x, offsets, w, y);
   products.compute();
 }
 
 void linear_all(std::span<const LinearCall> calls) {
-  Products products;
+  size_t count = 0;
+  for (const LinearCall& c : calls) count += c.offsets ? static_cast<size_t>(std::min(c.x.shape[0], c.w.shape[0])) : 1;
+  Products products(count);
   for (const LinearCall& c : calls) {
     if (c.offsets) add_grouped(products, c.x, c.offsets, c.w, c.y);
     else add_linear(products, c.x, c.w, c.y, false);
