@@ -13,6 +13,11 @@ namespace ds {
 
 namespace {
 
+// On all threads: the memory is new, and the system clears each of its pages first.
+void copy_bytes(char* to, const char* from, size_t count) {
+  parallel_for(count, size_t{2} << 20, [&](size_t begin, size_t end) { std::memcpy(to + begin, from + begin, end - begin); });
+}
+
 // Reads the weights of one model in the form that the options ask for.
 class Loader {
  public:
@@ -28,6 +33,7 @@ class Loader {
     const int64_t experts = info.shape.size() == 3 ? info.shape[0] : 0;
     Tensor t;
     for (int64_t e = 0; e < std::max<int64_t>(experts, 1); ++e) {
+      matrix_.stored = {};
       source_.read_matrix(info, e, matrix_);
       if (e == 0) {
         first_ = matrix_.dtype;
@@ -41,6 +47,7 @@ class Loader {
       } catch (const Error& error) {
         fail(matrix_.name, ": ", error.what());
       }
+      let_go(matrix_.stored);  // or the model would be in memory twice
     }
     return t;
   }
@@ -72,8 +79,8 @@ class Loader {
       set_quantized(t, {m.values, m.scales, m.zeros, m.mins});
       if (t.k_order) std::memcpy(const_cast<int32_t*>(t.k_order), m.k_order.data(), m.k_order.size() * sizeof(int32_t));
     } else if (t.layout == Layout::rows) {
-      if (t.dtype == DType::f32) widen_rows(m, t.f32());
-      else std::memcpy(t.data, m.data, static_cast<size_t>(m.n * m.k) * dtype_bits(t.dtype) / 8);
+      if (t.dtype == m.dtype) copy_bytes(t.as<char>(), m.data, static_cast<size_t>(m.n * m.k) * dtype_bits(t.dtype) / 8);
+      else widen_rows(m, t.f32());
     } else if (t.dtype == m.dtype) {
       set_panels(t, m.data);
     } else {

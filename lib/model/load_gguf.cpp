@@ -141,6 +141,8 @@ class GgufSource : public WeightSource {
   // Rows [first, first + n) of a tensor of two or three dimensions.
   void read_rows(const GgufTensor& t, int64_t first, int64_t heads, StoredMatrix& m) const {
     const int64_t group = gguf_group_values(t.type);
+    const size_t row_bytes = t.data.size() / static_cast<size_t>(t.shape.size() == 3 ? t.shape[0] * t.shape[1] : t.shape[0]);
+    m.stored = t.data.substr(static_cast<size_t>(first) * row_bytes, static_cast<size_t>(m.n) * row_bytes);
     if (group == 0) return read_numbers(t, first, heads, m);
     const bool halves = t.type == GgufType::q2_k || t.type == GgufType::q3_k;
     const bool four = halves || t.type == GgufType::q4_0 || t.type == GgufType::q4_1 || t.type == GgufType::q4_k;

@@ -250,11 +250,14 @@ bool read_quantized(Binder& binder, const Quantization& q, const std::string& na
     const StoredTensor* weight = binder.find(name);
     if (!weight || weight->dtype != dtype) return false;
     binder.need(name, {m.n, m.k});
+    m.stored = weight->data;
     if (q.format == Format::int8) read_int8(binder, q, module, *weight, m);
     else read_f8(binder, q, module, *weight, m);
   } else {
     const bool packed = q.format == Format::packed;
-    if (!binder.has(module + (packed ? ".weight_packed" : ".qweight"))) return false;
+    const StoredTensor* const weight = binder.find(module + (packed ? ".weight_packed" : ".qweight"));
+    if (!weight) return false;
+    m.stored = weight->data;
     if (packed) read_packed(binder, q, module, m);
     else if (q.format == Format::awq) read_awq(binder, q, module, m);
     else read_gptq(binder, q, module, m);

@@ -75,6 +75,7 @@ class SafetensorsSource : public WeightSource {
     if (info.shape.size() == 3 && !binder_.has(name) && read_joined(info, expert, out)) return;
     const StoredTensor& t = binder_.need_float(name, {out.n, out.k});
     out.dtype = t.dtype;
+    out.stored = t.data;
     out.data = t.data.data();
   }
 
@@ -92,7 +93,9 @@ class SafetensorsSource : public WeightSource {
     if (!binder_.has(joined)) return false;
     const StoredTensor& t = binder_.need_float(joined, {info.shape[0], down ? out.n : 2 * out.n, out.k});
     out.dtype = t.dtype;
-    out.data = t.data.data() + (down ? expert : 2 * expert + up) * out.n * out.k * dtype_bits(t.dtype) / 8;
+    const auto bytes = static_cast<size_t>(out.n * out.k) * dtype_bits(t.dtype) / 8;
+    out.stored = t.data.substr(static_cast<size_t>(down ? expert : 2 * expert + up) * bytes, bytes);
+    out.data = out.stored.data();
     return true;
   }
 

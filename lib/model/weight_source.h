@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/safetensors.h"
@@ -25,6 +26,7 @@ struct StoredMatrix {
   std::vector<uint8_t> zeros;
   std::vector<int32_t> k_order;        // column i of the values is input k_order[i]; empty: in order
   bool int8_activations = false;
+  std::string_view stored;             // its bytes in the file, without scales
 
   std::vector<char> memory;            // what `data` points to where it is not in the file
   std::vector<uint8_t> value_memory;

@@ -9,6 +9,7 @@
 // device. The device of the first tensor decides. A missing body is a link error.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "tensor/tensor.h"
@@ -54,6 +55,13 @@ DS_OP_CPU(add_bias_backward, dy, (const Tensor& dy, const Tensor& dbias), (dy, d
 // Experts: rows offsets[e] .. offsets[e+1]-1 of x are those of expert e. offsets is i32[E+1] on the host.
 // y[R, N] = x[R, K] w[e][N, K]^T, row by row with its expert's matrix of w[E, N, K].
 DS_OP_CPU(grouped_linear, x, (const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y), (x, offsets, w, y))
+// Some products (at least one) that read nothing of what the others write, in one go: threads wait for each other once,
+// not after each of them (q, k and v; gate and up of an expert). y = x w^T as by linear, or where there are offsets as by
+// grouped_linear, to the bit.
+struct LinearCall {
+  Tensor x, w, y, offsets;
+};
+DS_OP_CPU(linear_all, calls.front().x, (std::span<const LinearCall> calls), (calls))
 DS_OP_CPU(grouped_linear_backward_input, dy, (const Tensor& dy, const Tensor& offsets, const Tensor& w, const Tensor& dx, bool accumulate = false), (dy, offsets, w, dx, accumulate))
 DS_OP_CPU(grouped_linear_backward_weight, dy, (const Tensor& dy, const Tensor& offsets, const Tensor& x, const Tensor& dw), (dy, offsets, x, dw))
 

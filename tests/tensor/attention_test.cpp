@@ -201,6 +201,24 @@ TEST(Attention, one_wide_key_head_for_all_query_heads) {  // latent attention in
   expect_close(b.lse, want.lse, 1e-5, "lse");
 }
 
+// Alone, a row's heads are cut into as many tiles as threads need.
+TEST(Attention, heads_of_one_row_are_the_same_for_any_number_of_threads) {
+  for (const int heads : {3, 8, 70}) {
+    Batch b(spec_of(heads, 1, 40, 24), {200});
+    b.forward();
+    const std::string out = bytes(rows(b.out, 199, 1)), lse = bytes(rows(b.lse, 199, 1));
+    const Rows at{rows(b.at.sequence, 199, 1), rows(b.at.position, 199, 1), b.at.page_table};
+    for (const size_t count : {1, 2, 3, 8}) {
+      set_threads(count);
+      fill(b.out, 0);
+      attention(rows(b.q, 199, 1), b.k_pages, b.v_pages, at, b.spec, rows(b.out, 199, 1), rows(b.lse, 199, 1));
+      EXPECT_EQ(bytes(rows(b.out, 199, 1)), out) << heads << " heads, " << count << " threads";
+      EXPECT_EQ(bytes(rows(b.lse, 199, 1)), lse) << heads << " heads, " << count << " threads";
+    }
+    set_threads(0);
+  }
+}
+
 TEST(Attention, pages_before_the_window_may_be_gone) {
   const AttentionSpec spec = spec_of(2, 1, 16, 16, 100);
   Batch b(spec, {1300});

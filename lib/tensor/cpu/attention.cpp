@@ -14,7 +14,7 @@
 #define DS_TENSOR_CPU_ATTENTION_TILE_
 namespace ds::cpu {
 
-constexpr size_t kTileItems = 48, kSpanBlocks = 4, kSpanKeys = kSpanBlocks * kKeyBlock, kSectionKeys = 1024;
+constexpr size_t kTileItems = 48, kLeastItems = 4, kSpanBlocks = 4, kSpanKeys = kSpanBlocks * kKeyBlock, kSectionKeys = 1024;
 
 struct AttentionItem {
   size_t first_key, position;  // it sees the keys first_key .. position
@@ -164,6 +164,7 @@ static void write_tile(const AttentionPages& a, const AttentionTile& tile, const
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "base/sizes.h"
 #include "tensor/cpu/dispatch.h"
 
 namespace ds::cpu {
@@ -172,12 +173,12 @@ HWY_EXPORT(attend_section);
 HWY_EXPORT(merge_section);
 HWY_EXPORT(write_tile);
 
-static std::vector<AttentionTile> cut(const AttentionPages& a) {
+static std::vector<AttentionTile> cut(const AttentionPages& a, size_t tile_items) {
   std::vector<AttentionTile> tiles;
-  for (const Run& run : sequence_runs(a, std::max<size_t>(1, kTileItems / a.group)))
+  for (const Run& run : sequence_runs(a, std::max<size_t>(1, tile_items / a.group)))
     for (size_t kv_head = 0; kv_head < a.kv_heads; ++kv_head)
-      for (size_t i = 0, items = (run.end - run.begin) * a.group; i < items; i += kTileItems) {
-        AttentionTile tile{run.begin, i, std::min(kTileItems, items - i), kv_head, run.sequence, SIZE_MAX, 0};
+      for (size_t i = 0, items = (run.end - run.begin) * a.group; i < items; i += tile_items) {
+        AttentionTile tile{run.begin, i, std::min(tile_items, items - i), kv_head, run.sequence, SIZE_MAX, 0};
         size_t last = 0;
         for (size_t t = run.begin; t < run.end; ++t) {
           const size_t position = static_cast<size_t>(a.position[t]);
@@ -188,6 +189,17 @@ static std::vector<AttentionTile> cut(const AttentionPages& a) {
         tiles.push_back(tile);
       }
   return tiles;
+}
+
+// Where there are fewer tiles and sections than threads, tiles are smaller: few rows whose heads share their keys (latent
+// attention).
+static std::vector<AttentionTile> cut(const AttentionPages& a) {
+  std::vector<AttentionTile> tiles = cut(a, kTileItems);
+  size_t parts = 0, largest = 0;
+  for (const AttentionTile& tile : tiles) parts += tile.sections, largest = std::max(largest, tile.count);
+  if (parts == 0 || parts >= threads()) return tiles;
+  const size_t pieces = (threads() + parts - 1) / parts;
+  return cut(a, std::max(kLeastItems, round_up((largest + pieces - 1) / pieces, kLeastItems)));
 }
 
 void attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec,

@@ -6,6 +6,7 @@
 // Highway's headers come after foreach_target.h.
 #include <hwy/aligned_allocator.h>
 
+#include <algorithm>
 #include <bit>
 #include <vector>
 
@@ -21,6 +22,7 @@ namespace ds::cpu {
 // A product and its rounded activations: tiles of `mr` rows, the last one filled up with zeros.
 struct Int8Work {
   const Product* product = nullptr;
+  const Int8Work* like = nullptr;      // one with the same activations, which rounds them for both
   int64_t k = 0, panels = 0, groups = 0;
   int64_t group_size = 0;              // at most k
   int64_t steps = 0, group_steps = 0;  // of k, kSteps of the format at a time
@@ -247,12 +249,19 @@ static Int8Work work_of(const Product& p) {
   return work;
 }
 
+// Whether the two multiply the same rows, and round and place them alike.
+static bool same_activations(const Int8Work& v, const Int8Work& w) {
+  const Product &p = *v.product, &q = *w.product;
+  return p.a == q.a && p.a_row == q.a_row && p.m == q.m && p.k == q.k && p.b.dtype == q.b.dtype && v.group_size == w.group_size;
+}
+
 // Memory for all rounded activations, of the thread that asks for the products and kept for its next ones.
 static void allocate(std::span<Int8Work> works) {
   const auto aligned = [](int64_t bytes) { return (static_cast<size_t>(bytes) + 63) / 64 * 64; };
   size_t total = 0;
   const auto each_array = [&](const auto& body) {
     for (Int8Work& w : works) {
+      if (w.like) continue;
       body(w.x, w.tiles * w.tile_bytes);
       body(w.offsets, w.tiles * w.groups * w.mr * static_cast<int64_t>(sizeof(int32_t)));
       body(w.sums, w.tiles * w.groups * w.mr * static_cast<int64_t>(sizeof(float)));
@@ -274,6 +283,8 @@ static void allocate(std::span<Int8Work> works) {
     array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(at);
     at += aligned(bytes);
   });
+  for (Int8Work& w : works)
+    if (w.like) w.x = w.like->x, w.offsets = w.like->offsets, w.sums = w.like->sums, w.scales = w.like->scales;
 }
 
 constexpr int64_t kPartRows = 504;     // whose activations stay in the second-level cache
@@ -297,14 +308,17 @@ void multiply_int8(std::span<const Product> products) {
   for (const Product& p : products) {
     if (p.m == 0 || p.n == 0) continue;
     works.push_back(work_of(p));
-    DS_SIMD_DISPATCH(plan)(works.back());
+    Int8Work& work = works.back();
+    DS_SIMD_DISPATCH(plan)(work);
+    const auto before = std::find_if(works.begin(), works.end() - 1, [&](const Int8Work& w) { return same_activations(w, work); });
+    if (before != works.end() - 1) work.like = &*before;
   }
   allocate(works);
   std::vector<Int8Part> parts;
   std::vector<std::pair<const Int8Work*, int64_t>> tiles;
   int64_t longest = 1;
   for (const Int8Work& w : works) {
-    for (int64_t t = 0; t < w.tiles; ++t) tiles.emplace_back(&w, t);
+    for (int64_t t = 0; !w.like && t < w.tiles; ++t) tiles.emplace_back(&w, t);
     longest = std::max(longest, w.mr * w.k);
     cut(w, parts);
   }
