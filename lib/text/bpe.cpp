@@ -33,24 +33,29 @@ std::string byte_token(int byte) {
   return {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
 }
 
-std::vector<TokenMerge> resolve_merges(const StringIds& vocabulary, const std::vector<std::pair<std::string, std::string>>& merges,
+std::vector<TokenMerge> resolve_merges(const StringIds& vocabulary,
+                                       const std::vector<std::pair<std::string, std::string>>& merges,
                                        const BpeOptions& options, const std::string& where) {
   std::vector<TokenMerge> out;
   out.reserve(merges.size());
   std::string joined;
   for (const auto& [a, b] : merges) {
-    require(b.size() >= options.prefix.size(), where, ": merge ", out.size(), " (", a, " ", b, ") lacks the prefix ", options.prefix);
+    require(b.size() >= options.prefix.size(), where, ": merge ", out.size(), " (", a, " ", b, ") lacks the prefix ",
+            options.prefix);
     joined.assign(a).append(b, options.prefix.size());
     const TokenMerge merge{id_or_none(vocabulary, a), id_or_none(vocabulary, b), id_or_none(vocabulary, joined)};
     require(merge.left >= 0 && merge.right >= 0 && merge.id >= 0, where, ": merge ", out.size(), " (", a, " ", b, "): ",
-            merge.left < 0 ? a : merge.right < 0 ? b : joined, " is not in the vocabulary");
+            merge.left < 0    ? a
+            : merge.right < 0 ? b
+                              : joined,
+            " is not in the vocabulary");
     out.push_back(merge);
   }
   return out;
 }
 
-Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std::vector<int32_t>& ranks, const BpeOptions& options,
-         const std::string& where)
+Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std::vector<int32_t>& ranks,
+         const BpeOptions& options, const std::string& where)
     : options_(options), vocabulary_(std::move(vocabulary)), merges_(merges.size()), owner_(PieceCache::new_owner()) {
   require(merges.size() < size_t{std::numeric_limits<int32_t>::max()}, where, ": too many merges");
   int bits = 10;
@@ -60,14 +65,15 @@ Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std:
   for (size_t i = 0; i < merges.size(); ++i) {
     const uint64_t bit = pair_hash(pair_key(merges[i].left, merges[i].right)) >> maybe_shift_;
     maybe_[bit >> 6] |= uint64_t{1} << (bit & 63);
-    merges_[pair_key(merges[i].left, merges[i].right)] = {ranks.empty() ? static_cast<int32_t>(i) : ranks[i], merges[i].id};
+    merges_[pair_key(merges[i].left, merges[i].right)] = {ranks.empty() ? static_cast<int32_t>(i) : ranks[i],
+                                                          merges[i].id};
   }
   for (int byte = 0; byte < 256; ++byte)
-    byte_ids_[byte] = id_or_none(vocabulary_, options_.byte_level ? to_byte_level(std::string(1, static_cast<char>(byte)))
-                                                                  : byte_token(byte));
+    byte_ids_[byte] = id_or_none(
+        vocabulary_, options_.byte_level ? to_byte_level(std::string(1, static_cast<char>(byte))) : byte_token(byte));
   unk_id_ = id_or_none(vocabulary_, options_.unk_token);
-  require(!options_.byte_level || (!options_.byte_fallback && options_.prefix.empty() && options_.suffix.empty()), where,
-          ": bytes with a fallback or affixes");
+  require(!options_.byte_level || (!options_.byte_fallback && options_.prefix.empty() && options_.suffix.empty()),
+          where, ": bytes with a fallback or affixes");
   if (options_.ignore_merges) list_whole_tokens(where);
   if (options_.byte_level) return;
   basic_ids_.assign(0x10000, -1);
@@ -84,7 +90,8 @@ void Bpe::list_whole_tokens(const std::string& where) {
   for (const auto& [token, id] : vocabulary_) {
     const std::optional<std::string> bytes = options_.byte_level ? from_byte_level(token) : token;
     if (!bytes || bytes->empty()) continue;
-    require(token_bytes_.size() + bytes->size() < std::numeric_limits<uint32_t>::max(), where, ": the tokens are too long");
+    require(token_bytes_.size() + bytes->size() < std::numeric_limits<uint32_t>::max(), where,
+            ": the tokens are too long");
     Token& entry = tokens_[hash64(*bytes)];
     require(entry.size == 0, where, ": two tokens have one hash: ", token);
     entry = {static_cast<uint32_t>(token_bytes_.size()), static_cast<uint32_t>(bytes->size()), id};
@@ -113,7 +120,8 @@ void Bpe::note_joins(const std::vector<TokenMerge>& merges) {
   joins_.assign(size_t{1} << join_bits, false);
   for (const TokenMerge& merge : merges) {
     if (stands_in[static_cast<size_t>(merge.left)] || stands_in[static_cast<size_t>(merge.right)]) return;
-    const std::string_view left = texts[static_cast<size_t>(merge.left)], right = texts[static_cast<size_t>(merge.right)];
+    const std::string_view left = texts[static_cast<size_t>(merge.left)],
+                           right = texts[static_cast<size_t>(merge.right)];
     size_t at = 0;
     if (left.empty() || right.empty()) return;
     joins_[join_hash(last_character(left), decode_utf8(right, at))] = true;
@@ -123,8 +131,8 @@ void Bpe::note_joins(const std::vector<TokenMerge>& merges) {
   may_cut_ = true;
 }
 
-// The parts of a piece that no merge crosses. An unknown character stays with the one before it, with which it may fuse, and if it
-// may vanish with the one after it, which then has another neighbour.
+// The parts of a piece that no merge crosses. An unknown character stays with the one before it, with which it may
+// fuse, and if it may vanish with the one after it, which then has another neighbour.
 void Bpe::cut(std::string_view text, TextRange piece, std::vector<TextRange>& parts) const {
   const std::string_view inside = text.substr(0, piece.end);
   size_t begin = piece.begin, at = begin;
@@ -206,7 +214,8 @@ void Bpe::symbols(std::string_view piece, std::vector<int32_t>& ids) const {
   Unknowns unknowns(options_, unk_id_, ids);
   for (size_t at = 0; at < piece.size();) {
     const size_t begin = at;
-    const int32_t id = options_.byte_level ? byte_ids_[static_cast<uint8_t>(piece[at++])] : character_id(decode_utf8(piece, at));
+    const int32_t id =
+        options_.byte_level ? byte_ids_[static_cast<uint8_t>(piece[at++])] : character_id(decode_utf8(piece, at));
     if (id >= 0) {
       unknowns.flush();
       ids.push_back(id);

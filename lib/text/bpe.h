@@ -31,17 +31,18 @@ std::string byte_token(int byte);
 struct TokenMerge {
   int32_t left, right, id;
 };
-// Merges by the strings of their parts, in order of rank; parts and results must be tokens. The prefix of options does not show in the
-// middle of a result.
-std::vector<TokenMerge> resolve_merges(const StringIds& vocabulary, const std::vector<std::pair<std::string, std::string>>& merges,
+// Merges by the strings of their parts, in order of rank; parts and results must be tokens. The prefix of options does
+// not show in the middle of a result.
+std::vector<TokenMerge> resolve_merges(const StringIds& vocabulary,
+                                       const std::vector<std::pair<std::string, std::string>>& merges,
                                        const BpeOptions& options, const std::string& where);
 
 // Immutable; all threads may encode at once.
 class Bpe {
  public:
   // `ranks`: of each merge, lowest first; empty: their order. Equal ranks join the leftmost pair first.
-  Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std::vector<int32_t>& ranks, const BpeOptions& options,
-      const std::string& where);
+  Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std::vector<int32_t>& ranks,
+      const BpeOptions& options, const std::string& where);
 
   // Appends the ids of pieces of a UTF-8 text (of any bytes, if byte_level).
   void encode(std::string_view text, const std::vector<TextRange>& pieces, std::vector<int32_t>& ids) const;
@@ -52,7 +53,9 @@ class Bpe {
   struct Merge {
     int32_t rank = 0, id = 0;
   };
-  static uint64_t pair_key(int32_t a, int32_t b) { return uint64_t{static_cast<uint32_t>(a)} << 32 | static_cast<uint32_t>(b); }
+  static uint64_t pair_key(int32_t a, int32_t b) {
+    return uint64_t{static_cast<uint32_t>(a)} << 32 | static_cast<uint32_t>(b);
+  }
   // Most pairs are no merge: a bit for each hash says so without a visit to the table.
   static uint64_t pair_hash(uint64_t key) { return (key ^ key >> 29) * 0xc2b2ae3d27d4eb4fu; }
   const Merge* merge_of(int32_t a, int32_t b) const {
@@ -76,15 +79,15 @@ class Bpe {
     uint32_t begin, size;
     int32_t id;
   };
-  FlatMap<Token> tokens_;              // with ignore_merges, by hash: the tokens, as bytes if byte_level
+  FlatMap<Token> tokens_;  // with ignore_merges, by hash: the tokens, as bytes if byte_level
   std::string token_bytes_;
   FlatMap<Merge> merges_;
   std::vector<uint64_t> maybe_;
   int maybe_shift_ = 0;
-  int32_t byte_ids_[256];              // of single bytes (byte_level) or of <0xHH> (byte_fallback); -1 where missing
-  std::vector<int32_t> basic_ids_;     // of characters below U+10000; -1 where missing
-  FlatMap<int32_t> other_ids_;         // of those above
-  std::vector<bool> joins_;            // by hash of two characters: some merge may join what ends and begins with them
+  int32_t byte_ids_[256];           // of single bytes (byte_level) or of <0xHH> (byte_fallback); -1 where missing
+  std::vector<int32_t> basic_ids_;  // of characters below U+10000; -1 where missing
+  FlatMap<int32_t> other_ids_;      // of those above
+  std::vector<bool> joins_;         // by hash of two characters: some merge may join what ends and begins with them
   bool may_cut_ = false, may_vanish_ = false;
   int32_t unk_id_ = -1;
   uint32_t owner_;

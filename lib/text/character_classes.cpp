@@ -14,9 +14,10 @@ CharacterClasses::CharacterClasses() {
     for (char32_t low = 0; low < 256; ++low) {
       const char32_t c = page * 256 + low;
       const Category k = category16(c);
-      classes[low] = static_cast<uint8_t>((is_letter(k) ? letter : 0) | (is_mark(k) ? mark : 0) | (is_number(k) ? number : 0) |
-                                          (is_punctuation(k) || is_symbol(k) ? punctuation : 0) | (is_space(c) ? space : 0) |
-                                          (c == '\r' || c == '\n' ? newline : 0));
+      classes[low] =
+          static_cast<uint8_t>((is_letter(k) ? letter : 0) | (is_mark(k) ? mark : 0) | (is_number(k) ? number : 0) |
+                               (is_punctuation(k) || is_symbol(k) ? punctuation : 0) | (is_space(c) ? space : 0) |
+                               (c == '\r' || c == '\n' ? newline : 0));
       if ((c >= 0x4e00 && c <= 0x9fa5) || (c >= 0x3040 && c <= 0x30ff)) classes[low] |= ideograph;
     }
     const auto [entry, is_new] = known.emplace(classes, static_cast<uint16_t>(known.size()));

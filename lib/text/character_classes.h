@@ -10,13 +10,13 @@ namespace ds {
 class CharacterClasses {
  public:
   enum : uint8_t {
-    letter = 1,         // \p{L}
-    mark = 2,           // \p{M}
-    number = 4,         // \p{N}
-    punctuation = 8,    // \p{P} or \p{S}
-    space = 16,         // \s
-    newline = 32,       // [\r\n], a space too
-    ideograph = 64,     // [\u4e00-\u9fa5\u3040-\u30ff], DeepSeek's
+    letter = 1,       // \p{L}
+    mark = 2,         // \p{M}
+    number = 4,       // \p{N}
+    punctuation = 8,  // \p{P} or \p{S}
+    space = 16,       // \s
+    newline = 32,     // [\r\n], a space too
+    ideograph = 64,   // [\u4e00-\u9fa5\u3040-\u30ff], DeepSeek's
   };
   // Made at the first call, in a few milliseconds.
   static const CharacterClasses& table();

@@ -28,7 +28,8 @@ uint32_t offset_of(uint32_t unit) { return (unit >> 10) << ((unit & 1u << 9) >> 
 Charsmap::Charsmap(std::string_view bytes, const std::string& where) {
   require(bytes.size() >= 4, where, ": a charsmap of ", bytes.size(), " bytes");
   const uint32_t size = little_endian(bytes, 0);
-  require(size % 4 == 0 && size >= 4 && size <= bytes.size() - 4, where, ": a charsmap's trie of ", size, " bytes in ", bytes.size());
+  require(size % 4 == 0 && size >= 4 && size <= bytes.size() - 4, where, ": a charsmap's trie of ", size, " bytes in ",
+          bytes.size());
   units_.reserve(size / 4);
   for (size_t i = 0; i < size; i += 4) units_.push_back(little_endian(bytes, 4 + i));
   replacements_ = bytes.substr(4 + size);
@@ -48,7 +49,8 @@ std::optional<std::string_view> Charsmap::find(std::string_view text) const {
     if (!has_leaf(unit)) continue;
     if (node >= units_.size()) break;
     const size_t begin = value_of(units_[node]);
-    if (begin >= replacements_.size() || (static_cast<uint8_t>(replacements_[begin]) & 0xc0) == 0x80) break;  // a broken map
+    if (begin >= replacements_.size() || (static_cast<uint8_t>(replacements_[begin]) & 0xc0) == 0x80)
+      break;  // a broken map
     const size_t end = std::min(replacements_.find('\0', begin), replacements_.size());
     return std::string_view(replacements_).substr(begin, end - begin);
   }
@@ -94,8 +96,13 @@ std::string decode_base64(std::string_view text, const std::string& where) {
   uint32_t bits = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    const int digit = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '+' ? 62 : c == '/' ? 63 : c == '=' && i + padding >= text.size() ? 0 : -1;
+    const int digit = c >= 'A' && c <= 'Z'                     ? c - 'A'
+                      : c >= 'a' && c <= 'z'                   ? c - 'a' + 26
+                      : c >= '0' && c <= '9'                   ? c - '0' + 52
+                      : c == '+'                               ? 62
+                      : c == '/'                               ? 63
+                      : c == '=' && i + padding >= text.size() ? 0
+                                                               : -1;
     require(digit >= 0, where, ": not base64 at character ", i);
     bits = bits << 6 | static_cast<uint32_t>(digit);
     if (i % 4 == 3)

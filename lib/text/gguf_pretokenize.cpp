@@ -1,4 +1,5 @@
-// The pre-tokenizers that GGUF files name (tokenizer.ggml.pre). The patterns are those of the models' tokenizer.json files.
+// The pre-tokenizers that GGUF files name (tokenizer.ggml.pre). The patterns are those of the models' tokenizer.json
+// files.
 #include <algorithm>
 #include <string_view>
 #include <vector>
@@ -9,7 +10,8 @@
 namespace ds {
 namespace {
 
-constexpr std::string_view single_number = R"(\p{N})", numbers = R"(\p{N}+)", three_digits = "[0-9][0-9][0-9]", line_end = "[\r\n]";
+constexpr std::string_view single_number = R"(\p{N})", numbers = R"(\p{N}+)", three_digits = "[0-9][0-9][0-9]",
+                           line_end = "[\r\n]";
 constexpr std::string_view ideographs = R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)";
 // DeepSeek LLM lists the cased letters of Unicode one by one.
 constexpr std::string_view deepseek_letters =
@@ -28,7 +30,8 @@ constexpr std::string_view deepseek_letters =
     R"(\x{10400}-\x{1044f}\x{104b0}-\x{104d3}\x{104d8}-\x{104fb}\x{10c80}-\x{10cb2}\x{10cc0}-\x{10cf2})"
     R"(\x{118a0}-\x{118df}\x{1e900}-\x{1e943})"
     "]+";
-constexpr std::string_view deepseek_punctuation = R"(\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+)";
+constexpr std::string_view deepseek_punctuation =
+    R"(\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+)";
 constexpr std::string_view falcon_punctuation = R"([\p{P}\$\+<=>\^~\|`]+)";
 constexpr std::string_view tekken_pattern =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -40,7 +43,8 @@ constexpr std::string_view seed_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr std::string_view bailing_pattern =
     R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
-constexpr std::string_view bloom_pattern = R"re( ?[^(\s|.,!?\x{2026}\x{3002}\x{ff0c}\x{3001}\x{964}\x{6d4}\x{60c})]+)re";
+constexpr std::string_view bloom_pattern =
+    R"re( ?[^(\s|.,!?\x{2026}\x{3002}\x{ff0c}\x{3001}\x{964}\x{6d4}\x{60c})]+)re";
 
 struct Row {
   std::vector<std::string_view> names, patterns;
@@ -49,17 +53,25 @@ struct Row {
 
 const std::vector<Row>& rows() {
   static const std::vector<Row> table = {
-      {{"gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "gigachat", "a.x-4.0", "mellum", "modern-bert", "mpt", "olmo", "jais", "trillion", "granite-docling", "jina-v1-en", "jina-v2-code", "roberta-bpe"}, {gpt2_pattern}},
-      {{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}, {llama3_pattern}, true},
+      {{"gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "gigachat", "a.x-4.0", "mellum",
+        "modern-bert", "mpt", "olmo", "jais", "trillion", "granite-docling", "jina-v1-en", "jina-v2-code",
+        "roberta-bpe"},
+       {gpt2_pattern}},
+      {{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"},
+       {llama3_pattern},
+       true},
       {{"dbrx", "smaug-bpe"}, {llama3_pattern}},
       {{"chatglm-bpe"}, {llama3_pattern}},
       {{"glm4", "glm5"}, {llama3_pattern}, true},
-      {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "hunyuan", "solar-open", "megrez", "grok-2"}, {qwen2_pattern}},
+      {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "hunyuan", "solar-open", "megrez", "grok-2"},
+       {qwen2_pattern}},
       {{"qwen35"}, {qwen35_pattern}},
       {{"deepseek-llm"}, {line_end, deepseek_letters, deepseek_punctuation, R"(\s+$)", ideographs, numbers}},
       {{"deepseek-coder"}, {line_end, R"(\s?\p{L}+)", R"(\s?\p{P}+)", ideographs, single_number}},
-      {{"deepseek-v3", "hunyuan-dense", "joyai-llm"}, {deepseek3_patterns[0], deepseek3_patterns[1], deepseek3_patterns[2]}},
-      {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"}, {single_number, gpt2_pattern}},
+      {{"deepseek-v3", "hunyuan-dense", "joyai-llm"},
+       {deepseek3_patterns[0], deepseek3_patterns[1], deepseek3_patterns[2]}},
+      {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
+       {single_number, gpt2_pattern}},
       {{"falcon"}, {falcon_punctuation, gpt2_pattern, three_digits}},
       {{"default"}, {R"([\p{P}\$\+<=>\^~\|]+)", gpt2_pattern, numbers, three_digits}},
       {{"tekken"}, {tekken_pattern}, true},

@@ -26,13 +26,15 @@ struct Entries {
 
 const GgufValue& required(const GgufFile& file, std::string_view key, GgufValue::Type type, std::string_view what) {
   const GgufValue* value = file.get(key);
-  require(value && value->type == type, file.path(), ": ", key, " is ", value ? "no list of " : "missing, a list of ", what);
+  require(value && value->type == type, file.path(), ": ", key, " is ", value ? "no list of " : "missing, a list of ",
+          what);
   return *value;
 }
 
 Entries read_entries(const GgufFile& file) {
   Entries entries;
-  for (const std::string_view token : required(file, "tokenizer.ggml.tokens", GgufValue::Type::strings, "strings").strings) {
+  for (const std::string_view token :
+       required(file, "tokenizer.ggml.tokens", GgufValue::Type::strings, "strings").strings) {
     require(is_valid_utf8(token), file.path(), ": token ", entries.tokens.size(), " is not UTF-8");
     entries.tokens.emplace_back(token);
   }
@@ -82,8 +84,8 @@ std::optional<int32_t> named_id(const GgufFile& file, std::string_view key, size
 
 Json json_of(std::string_view text) { return parse_json(text, "tokenizer"); }
 
-// SentencePiece's BPE joins the pair whose token has the highest score: every way to make a token of two is a merge, ranked by the
-// token's score.
+// SentencePiece's BPE joins the pair whose token has the highest score: every way to make a token of two is a merge,
+// ranked by the token's score.
 Bpe scored_bpe(const Entries& entries, const std::string& where) {
   StringIds ids = ids_of(entries.tokens, where);
   std::map<double, int32_t, std::greater<>> rank_of;
@@ -119,12 +121,22 @@ Bpe scored_bpe(const Entries& entries, const std::string& where) {
 TokenizerParts read_sentence_piece(const GgufFile& file, const Entries& entries) {
   const bool prefix = file.flag_or("tokenizer.ggml.add_space_prefix", true);
   const std::string replace = R"({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})";
-  const std::string back = R"({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"})";
-  const Json normalizer = json_of(prefix ? cat(R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, )", replace, "]}") : replace);
+  const std::string back =
+      R"({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"})";
+  const Json normalizer = json_of(
+      prefix ? cat(R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, )", replace, "]}")
+             : replace);
   const Json decoder = json_of(cat(R"({"type": "Sequence", "decoders": [)", back,
                                    prefix ? R"(, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})" : "]}"));
-  return {Normalizer(&normalizer, file.path()), Pretokenizer(nullptr, false, file.path()), scored_bpe(entries, file.path()),
-          TokenDecoder(&decoder, file.path()), {}, added_tokens(entries), {}, {}, {}};
+  return {Normalizer(&normalizer, file.path()),
+          Pretokenizer(nullptr, false, file.path()),
+          scored_bpe(entries, file.path()),
+          TokenDecoder(&decoder, file.path()),
+          {},
+          added_tokens(entries),
+          {},
+          {},
+          {}};
 }
 
 TokenizerParts read_byte_level(const GgufFile& file, const Entries& entries) {
@@ -134,15 +146,24 @@ TokenizerParts read_byte_level(const GgufFile& file, const Entries& entries) {
   const Json split = json_of(gguf_pretokenizer(file.string_or("tokenizer.ggml.pre", ""), options.ignore_merges, where));
   const Json decoder = json_of(R"({"type": "ByteLevel"})");
   std::vector<std::pair<std::string, std::string>> pairs;
-  for (const std::string_view merge : required(file, "tokenizer.ggml.merges", GgufValue::Type::strings, "strings").strings) {
+  for (const std::string_view merge :
+       required(file, "tokenizer.ggml.merges", GgufValue::Type::strings, "strings").strings) {
     const size_t space = merge.find(' ', 1);
-    require(space != std::string_view::npos, file.path(), ": tokenizer.ggml.merges: merge ", pairs.size(), " is no pair");
+    require(space != std::string_view::npos, file.path(), ": tokenizer.ggml.merges: merge ", pairs.size(),
+            " is no pair");
     pairs.emplace_back(merge.substr(0, space), merge.substr(space + 1));
   }
   StringIds ids = ids_of(entries.tokens, file.path());
   const std::vector<TokenMerge> merges = resolve_merges(ids, pairs, options, file.path());
-  return {Normalizer(nullptr, file.path()), Pretokenizer(&split, true, file.path()),
-          Bpe(std::move(ids), merges, {}, options, file.path()), TokenDecoder(&decoder, file.path()), {}, added_tokens(entries), {}, {}, {}};
+  return {Normalizer(nullptr, file.path()),
+          Pretokenizer(&split, true, file.path()),
+          Bpe(std::move(ids), merges, {}, options, file.path()),
+          TokenDecoder(&decoder, file.path()),
+          {},
+          added_tokens(entries),
+          {},
+          {},
+          {}};
 }
 
 // Words begin with the mark in these files, and what continues a word is bare: BERT's own way is the reverse.
@@ -152,11 +173,19 @@ TokenizerParts read_word_piece(const GgufFile& file, const Entries& entries) {
     if (entries.types[id] == normal)
       tokens[id] = tokens[id].starts_with(space_mark) ? tokens[id].substr(space_mark.size()) : "##" + tokens[id];
   WordPieceOptions options;
-  if (const auto id = named_id(file, "tokenizer.ggml.unknown_token_id", tokens.size())) options.unk_token = tokens[static_cast<size_t>(*id)];
+  if (const auto id = named_id(file, "tokenizer.ggml.unknown_token_id", tokens.size()))
+    options.unk_token = tokens[static_cast<size_t>(*id)];
   const Json normalizer = json_of(R"({"type": "BertNormalizer"})"), split = json_of(R"({"type": "BertPreTokenizer"})");
   const Json decoder = json_of(R"({"type": "WordPiece"})");
-  return {Normalizer(&normalizer, file.path()), Pretokenizer(&split, false, file.path()),
-          WordPiece(ids_of(tokens, file.path()), std::move(options)), TokenDecoder(&decoder, file.path()), {}, added_tokens(entries), {}, {}, {}};
+  return {Normalizer(&normalizer, file.path()),
+          Pretokenizer(&split, false, file.path()),
+          WordPiece(ids_of(tokens, file.path()), std::move(options)),
+          TokenDecoder(&decoder, file.path()),
+          {},
+          added_tokens(entries),
+          {},
+          {},
+          {}};
 }
 
 }  // namespace
@@ -166,9 +195,12 @@ TokenizerParts read_gguf_tokenizer(const std::string& path) {
   const std::string model(file.string_or("tokenizer.ggml.model", ""));
   require(!model.empty(), path, ": no tokenizer (tokenizer.ggml.model is missing)");
   const bool pieces = model == "llama", words = model == "bert";
-  require(pieces || words || model == "gpt2", path, ": a tokenizer of type ", model, " is not supported (llama, gpt2 and bert are)");
+  require(pieces || words || model == "gpt2", path, ": a tokenizer of type ", model,
+          " is not supported (llama, gpt2 and bert are)");
   const Entries entries = read_entries(file);
-  TokenizerParts parts = pieces ? read_sentence_piece(file, entries) : words ? read_word_piece(file, entries) : read_byte_level(file, entries);
+  TokenizerParts parts = pieces  ? read_sentence_piece(file, entries)
+                         : words ? read_word_piece(file, entries)
+                                 : read_byte_level(file, entries);
   const size_t count = entries.tokens.size();
   parts.bos = named_id(file, "tokenizer.ggml.bos_token_id", count);
   if (words && !parts.bos) parts.bos = named_id(file, "tokenizer.ggml.cls_token_id", count);

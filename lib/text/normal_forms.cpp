@@ -30,7 +30,8 @@ void append_normalized(std::string& out, std::string_view text, NormalForm form)
   out.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(size));
 }
 
-// Whether normalization leaves a character alone whatever stands beside it, a bit for each form, and whether it is inert.
+// Whether normalization leaves a character alone whatever stands beside it, a bit for each form, and whether it is
+// inert.
 class Stability {
  public:
   static const Stability& table() {
@@ -49,7 +50,8 @@ class Stability {
     const utf8proc_property_t* p = utf8proc_get_property(static_cast<utf8proc_int32_t>(c));
     if (p->combining_class) return 0;
     const bool hangul = c >= 0xac00 && c <= 0xd7a3;
-    const bool decomposes = p->decomp_seqindex != UINT16_MAX, canonically = hangul || (decomposes && p->decomp_type == 0);
+    const bool decomposes = p->decomp_seqindex != UINT16_MAX,
+               canonically = hangul || (decomposes && p->decomp_type == 0);
     const bool second = (p->comb_index != UINT16_MAX && p->comb_index >= 0x8000) || (c >= 0x1161 && c <= 0x1175) ||
                         (c >= 0x11a8 && c <= 0x11c2);
     const auto composes = [&](NormalForm form) {

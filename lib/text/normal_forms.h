@@ -7,7 +7,8 @@ namespace ds {
 
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
 
-// Valid UTF-8 in a form. Returns `text` where it is in the form already, else views `scratch`, which must not hold `text`.
+// Valid UTF-8 in a form. Returns `text` where it is in the form already, else views `scratch`, which must not hold
+// `text`.
 std::string_view normalize(std::string_view text, NormalForm form, std::string& scratch);
 
 }  // namespace ds

@@ -15,11 +15,24 @@
 namespace ds {
 
 struct Normalizer::Step {
-  enum class Kind { form, prepend, replace, lowercase, strip, strip_accents, nmt, bert_clean, bert_ideographs, bert_accents, charsmap, byte_level } kind;
+  enum class Kind {
+    form,
+    prepend,
+    replace,
+    lowercase,
+    strip,
+    strip_accents,
+    nmt,
+    bert_clean,
+    bert_ideographs,
+    bert_accents,
+    charsmap,
+    byte_level
+  } kind;
   NormalForm form = NormalForm::nfc;
-  std::string content;                // prepend, replace
-  std::optional<Finder> finder;       // replace
-  bool left = true, right = true;     // strip
+  std::string content;             // prepend, replace
+  std::optional<Finder> finder;    // replace
+  bool left = true, right = true;  // strip
   std::optional<Charsmap> charsmap;
 
   // The text after the step: `text` itself, or views `scratch`.
@@ -85,8 +98,8 @@ std::string_view strip(std::string_view text, bool left, bool right, bool& behea
   return text;
 }
 
-std::string_view replace_all(std::string_view text, const Finder& finder, std::string_view content, std::string& scratch,
-                             bool& beheaded) {
+std::string_view replace_all(std::string_view text, const Finder& finder, std::string_view content,
+                             std::string& scratch, bool& beheaded) {
   std::string mapped;
   const std::string_view prepared = finder.prepare(text, mapped);
   scratch.clear();
@@ -105,16 +118,21 @@ std::string_view replace_all(std::string_view text, const Finder& finder, std::s
 
 std::string_view Normalizer::Step::apply(std::string_view text, std::string& scratch, bool& beheaded) const {
   switch (kind) {
-    case Kind::form: return normalize(text, form, scratch);
-    case Kind::prepend: return scratch = cat(content, text);
-    case Kind::replace: return replace_all(text, *finder, content, scratch, beheaded);
-    case Kind::lowercase: return map_characters(text, scratch, beheaded, [](std::string& out, char32_t c) {
-      if (c < 0x80)
-        out += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-      else
-        append_lower17(out, c);
-    });
-    case Kind::strip: return strip(text, left, right, beheaded);
+    case Kind::form:
+      return normalize(text, form, scratch);
+    case Kind::prepend:
+      return scratch = cat(content, text);
+    case Kind::replace:
+      return replace_all(text, *finder, content, scratch, beheaded);
+    case Kind::lowercase:
+      return map_characters(text, scratch, beheaded, [](std::string& out, char32_t c) {
+        if (c < 0x80)
+          out += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+        else
+          append_lower17(out, c);
+      });
+    case Kind::strip:
+      return strip(text, left, right, beheaded);
     case Kind::strip_accents:
     case Kind::bert_accents: {
       if (is_ascii(text)) return text;
@@ -123,8 +141,10 @@ std::string_view Normalizer::Step::apply(std::string_view text, std::string& scr
         if (!dropped(c)) append_utf8(out, c);
       });
     }
-    case Kind::nmt: return map_characters(text, scratch, beheaded, nmt);
-    case Kind::bert_clean: return map_characters(text, scratch, beheaded, bert_clean);
+    case Kind::nmt:
+      return map_characters(text, scratch, beheaded, nmt);
+    case Kind::bert_clean:
+      return map_characters(text, scratch, beheaded, bert_clean);
     case Kind::bert_ideographs:
       if (is_ascii(text)) return text;
       return map_characters(text, scratch, beheaded, [](std::string& out, char32_t c) {
@@ -133,8 +153,10 @@ std::string_view Normalizer::Step::apply(std::string_view text, std::string& scr
         append_utf8(out, c);
         if (apart) out += ' ';
       });
-    case Kind::charsmap: return scratch = charsmap->apply(text);
-    case Kind::byte_level: return scratch = to_byte_level(text);
+    case Kind::charsmap:
+      return scratch = charsmap->apply(text);
+    case Kind::byte_level:
+      return scratch = to_byte_level(text);
   }
   return text;
 }
@@ -173,7 +195,10 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
     require(list && list->type == Json::Type::array, where, ": a Sequence without normalizers");
     for (const Json& item : list->items) add(item, where, depth + 1);
   } else if (name == "NFC" || name == "NFD" || name == "NFKC" || name == "NFKD") {
-    push(Step::Kind::form).form = name == "NFC" ? NormalForm::nfc : name == "NFD" ? NormalForm::nfd : name == "NFKC" ? NormalForm::nfkc : NormalForm::nfkd;
+    push(Step::Kind::form).form = name == "NFC"    ? NormalForm::nfc
+                                  : name == "NFD"  ? NormalForm::nfd
+                                  : name == "NFKC" ? NormalForm::nfkc
+                                                   : NormalForm::nfkd;
   } else if (name == "Prepend") {
     std::string prefix = text("prepend");
     if (!prefix.empty()) push(Step::Kind::prepend).content = std::move(prefix);

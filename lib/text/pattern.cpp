@@ -15,9 +15,10 @@ constexpr uint32_t match_limit = 10'000'000;
 constexpr uint64_t step_limit = 10'000'000;  // half a second
 constexpr uint32_t heap_limit_kib = 64 << 10;
 constexpr size_t jit_stack_bytes = size_t{4} << 20;
-// Compiled code does not count its steps well, and PCRE2's limit is one for each place where a match may begin. So compiled
-// code runs the patterns that cannot backtrack far, on a window if their steps grow with a power of its length; the
-// interpreter, which stops at a number of steps in all, runs the others, and where a match reaches the window's end.
+// Compiled code does not count its steps well, and PCRE2's limit is one for each place where a match may begin. So
+// compiled code runs the patterns that cannot backtrack far, on a window if their steps grow with a power of its
+// length; the interpreter, which stops at a number of steps in all, runs the others, and where a match reaches the
+// window's end.
 constexpr size_t window_bytes = 20000;
 constexpr int compiled_repeats = 2;
 
@@ -81,7 +82,8 @@ Pattern::Pattern(std::string_view pattern, std::string_view where) : impl_(new I
   PCRE2_SIZE offset = 0;
   const auto compile = [&](uint32_t options) {
     return pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.text.data()), translated.text.size(),
-                         PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | options, &error, &offset, context.get());
+                         PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | options, &error, &offset,
+                         context.get());
   };
   impl_->code = compile(0);
   if (impl_->code) impl_->counted = compile(PCRE2_AUTO_CALLOUT);

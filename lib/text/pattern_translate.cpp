@@ -15,22 +15,45 @@ constexpr std::string_view space =
 constexpr std::string_view no_space =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 constexpr std::string_view word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";  // in a class
-constexpr std::string_view single_word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";  // by itself
+constexpr std::string_view single_word =
+    R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";  // by itself
 constexpr std::string_view hexadecimal = "0-9a-fA-F";
 constexpr int many = 1000, most_choices = 8;
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 10> posix_classes = {{
-    {"alpha", R"(\p{Alphabetic})"}, {"digit", R"(\p{Nd})"}, {"alnum", R"(\p{Alphabetic}\p{Nd})"},
-    {"upper", R"(\p{Uppercase})"}, {"lower", R"(\p{Lowercase})"}, {"punct", R"(\p{P}\p{S})"}, {"space", space},
-    {"word", word}, {"xdigit", hexadecimal}, {"cntrl", R"(\p{Cc})"},
+    {"alpha", R"(\p{Alphabetic})"},
+    {"digit", R"(\p{Nd})"},
+    {"alnum", R"(\p{Alphabetic}\p{Nd})"},
+    {"upper", R"(\p{Uppercase})"},
+    {"lower", R"(\p{Lowercase})"},
+    {"punct", R"(\p{P}\p{S})"},
+    {"space", space},
+    {"word", word},
+    {"xdigit", hexadecimal},
+    {"cntrl", R"(\p{Cc})"},
 }};
 constexpr std::array<std::pair<std::string_view, std::string_view>, 7> property_names = {{
-    {"letter", "L"}, {"mark", "M"}, {"number", "N"}, {"punctuation", "P"}, {"symbol", "S"}, {"separator", "Z"}, {"other", "C"},
+    {"letter", "L"},
+    {"mark", "M"},
+    {"number", "N"},
+    {"punctuation", "P"},
+    {"symbol", "S"},
+    {"separator", "Z"},
+    {"other", "C"},
 }};
 
-constexpr std::array<std::string_view, 12> binary_properties = {
-    "any", "alphabetic", "uppercase", "lowercase", "white_space", "emoji", "emoji_presentation", "extended_pictographic", "ideographic",
-    "math", "dash", "hex_digit"};
+constexpr std::array<std::string_view, 12> binary_properties = {"any",
+                                                                "alphabetic",
+                                                                "uppercase",
+                                                                "lowercase",
+                                                                "white_space",
+                                                                "emoji",
+                                                                "emoji_presentation",
+                                                                "extended_pictographic",
+                                                                "ideographic",
+                                                                "math",
+                                                                "dash",
+                                                                "hex_digit"};
 
 struct Translator {
   std::string_view in, where;
@@ -44,9 +67,12 @@ struct Translator {
   }
 
   std::string code_point(std::string_view digits) const {
-    require(digits.size() == 4 && std::all_of(digits.begin(), digits.end(), [](char c) {
-              return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-            }), where, ": \\u takes four hexadecimal digits: ", in);
+    require(digits.size() == 4 && std::all_of(digits.begin(), digits.end(),
+                                              [](char c) {
+                                                return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
+                                                       (c >= 'A' && c <= 'F');
+                                              }),
+            where, ": \\u takes four hexadecimal digits: ", in);
     return cat("\\x{", digits, "}");
   }
 
@@ -64,7 +90,8 @@ struct Translator {
     for (const auto& [theirs, members] : posix_classes)
       if (lower == theirs) return cat(negated ? "[^" : "[", members, "]");
     // What is no category and no such property is a script; PCRE2 would take its extensions, too.
-    const bool script = name.size() > 2 && std::find(binary_properties.begin(), binary_properties.end(), lower) == binary_properties.end();
+    const bool script = name.size() > 2 &&
+                        std::find(binary_properties.begin(), binary_properties.end(), lower) == binary_properties.end();
     return cat(negated ? "\\P{" : "\\p{", script ? "sc:" : "", name, "}");
   }
 
@@ -79,13 +106,20 @@ struct Translator {
       return "";
     };
     switch (c) {
-      case 's': return set(space);
-      case 'S': return set(no_space);
-      case 'w': return set(members ? word : single_word);
-      case 'W': return cat("[^", members ? word : single_word, "]");
-      case 'h': return set(hexadecimal);
-      case 'H': return cat("[^", hexadecimal, "]");
-      case 'p': case 'P': {
+      case 's':
+        return set(space);
+      case 'S':
+        return set(no_space);
+      case 'w':
+        return set(members ? word : single_word);
+      case 'W':
+        return cat("[^", members ? word : single_word, "]");
+      case 'h':
+        return set(hexadecimal);
+      case 'H':
+        return cat("[^", hexadecimal, "]");
+      case 'p':
+      case 'P': {
         const std::string text = property(c == 'P');
         return members && text[0] == '\\' ? (*members += text, "") : text;
       }
@@ -94,7 +128,8 @@ struct Translator {
         at += 4;
         return members ? (*members += text, "") : text;
       }
-      case 'b': case 'B':
+      case 'b':
+      case 'B':
         if (members) {
           if (c == 'B') refuse("\\B in a class");
           return set("\\x{8}");
@@ -104,9 +139,19 @@ struct Translator {
           return c == 'b' ? cat("(?:(?<=", in_word, ")(?!", in_word, ")|(?<!", in_word, ")(?=", in_word, "))")
                           : cat("(?:(?<=", in_word, ")(?=", in_word, ")|(?<!", in_word, ")(?!", in_word, "))");
         }
-      case 'Q': case 'E': case 'N': case 'C': case 'K': case 'M': case 'c': case 'y': case 'Y': case 'O':
+      case 'Q':
+      case 'E':
+      case 'N':
+      case 'C':
+      case 'K':
+      case 'M':
+      case 'c':
+      case 'y':
+      case 'Y':
+      case 'O':
         refuse(cat("\\", std::string(1, c)));
-      default: break;
+      default:
+        break;
     }
     std::string text{'\\', c};
     if (c == 'x' && at < in.size() && in[at] == '{') {
@@ -200,8 +245,8 @@ struct Translator {
   }
 };
 
-// A group that is open: where its text begins, and what lets a matcher go back in it, in the current alternative and in the
-// worst one.
+// A group that is open: where its text begins, and what lets a matcher go back in it, in the current alternative and in
+// the worst one.
 struct Group {
   size_t begin;
   int repeats = 0, most = 0;

@@ -13,8 +13,8 @@ struct TranslatedPattern {
   int repeats = 0;
 };
 
-// What is written differently: \s \w \h \b and [:names:] have Oniguruma's members, classes nest and intersect (&&), (?m)
-// lets the dot match newlines, {n,m}+ repeats the repeat and {,n} begins at 0, \uHHHH. `where` begins messages.
+// What is written differently: \s \w \h \b and [:names:] have Oniguruma's members, classes nest and intersect (&&),
+// (?m) lets the dot match newlines, {n,m}+ repeats the repeat and {,n} begins at 0, \uHHHH. `where` begins messages.
 TranslatedPattern translate_pattern(std::string_view pattern, std::string_view where);
 
 }  // namespace ds

@@ -89,8 +89,8 @@ static_assert(sizeof(PieceCache::Entry) == 64);
 
 // Appends the ids of each piece of a text; `encode(piece, ids)` appends those of one that the cache has not.
 template <class Encode>
-void encode_pieces(uint32_t owner, std::string_view text, const std::vector<TextRange>& pieces, std::vector<int32_t>& ids,
-                   const Encode& encode) {
+void encode_pieces(uint32_t owner, std::string_view text, const std::vector<TextRange>& pieces,
+                   std::vector<int32_t>& ids, const Encode& encode) {
   PieceCache& cache = PieceCache::of_thread();
   std::vector<int32_t> fresh;
   size_t count = ids.size();

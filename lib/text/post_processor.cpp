@@ -21,8 +21,8 @@ int32_t token_id(const Json& json, const std::string& where) {
 
 constexpr int32_t text_mark = -1;
 
-// What stands around the text so far: parts, of which one holds the mark. Bert's and Roberta's processors work on each part that a
-// template made.
+// What stands around the text so far: parts, of which one holds the mark. Bert's and Roberta's processors work on each
+// part that a template made.
 using Parts = std::vector<std::vector<int32_t>>;
 
 Parts read_template(const Json& json, const Parts& text, const std::string& where) {
@@ -65,7 +65,8 @@ void read(const Json& json, const std::string& where, Parts& parts, int depth) {
   } else if (name == "BertProcessing" || name == "RobertaProcessing") {
     const auto id = [&](const char* key) {
       const Json* pair = present(json, key);
-      require(pair && pair->type == Json::Type::array && pair->items.size() == 2, where, ": ", name, ": ", key, " is no pair of token and id");
+      require(pair && pair->type == Json::Type::array && pair->items.size() == 2, where, ": ", name, ": ", key,
+              " is no pair of token and id");
       return token_id(pair->items[1], cat(where, ": ", name, ": ", key));
     };
     const int32_t first = id("cls"), last = id("sep");

@@ -12,8 +12,8 @@ struct PostProcessor {
   std::vector<int32_t> before, after;
 };
 
-// Supported: null, BertProcessing, ByteLevel (which only trims offsets), RobertaProcessing, Sequence, TemplateProcessing. Others
-// are an Error that names them. `where` begins messages.
+// Supported: null, BertProcessing, ByteLevel (which only trims offsets), RobertaProcessing, Sequence,
+// TemplateProcessing. Others are an Error that names them. `where` begins messages.
 PostProcessor read_post_processor(const Json* json, const std::string& where);
 
 }  // namespace ds

@@ -37,14 +37,14 @@ void scan_words(std::string_view text, TextRange range, std::vector<TextRange>& 
 // First the text of each piece is rewritten (Metaspace, ByteLevel's prefix), then it is cut.
 struct Pretokenizer::Step {
   enum class Prefix { none, always, first };
-  std::string space;               // Metaspace: what replaces a space, and the prefix
-  Prefix prefix = Prefix::none;    // prepended unless the piece begins with it
+  std::string space;             // Metaspace: what replaces a space, and the prefix
+  Prefix prefix = Prefix::none;  // prepended unless the piece begins with it
   std::string prefix_text;
-  Scanner scanner = nullptr;       // cuts, instead of `split`
+  Scanner scanner = nullptr;  // cuts, instead of `split`
   std::optional<Split> split;
-  std::string pattern;             // of an isolated Split: a scanner may take its place
-  size_t length = 0;               // FixedLength: characters in a piece
-  bool byte_alphabet = false;      // in the end, bytes are written in the byte-level alphabet
+  std::string pattern;         // of an isolated Split: a scanner may take its place
+  size_t length = 0;           // FixedLength: characters in a piece
+  bool byte_alphabet = false;  // in the end, bytes are written in the byte-level alphabet
 
   bool adds_text() const { return !space.empty() || prefix != Prefix::none; }
   void rewrite(bool at_start, Pieces& pieces) const;
@@ -116,7 +116,9 @@ Pretokenizer::Pretokenizer(Pretokenizer&&) noexcept = default;
 
 void Pretokenizer::use_scanners() {
   for (size_t i = 0; i < steps_.size(); ++i) {
-    const auto is = [&](size_t at, size_t pattern) { return at < steps_.size() && same_pattern(steps_[at]->pattern, deepseek3_patterns[pattern]); };
+    const auto is = [&](size_t at, size_t pattern) {
+      return at < steps_.size() && same_pattern(steps_[at]->pattern, deepseek3_patterns[pattern]);
+    };
     if (is(i, 0) && is(i + 1, 1) && is(i + 2, 2)) {
       steps_[i]->scanner = scan_deepseek3;
       steps_.erase(steps_.begin() + static_cast<ptrdiff_t>(i) + 1, steps_.begin() + static_cast<ptrdiff_t>(i) + 3);
@@ -170,7 +172,8 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
     cut_at(literal ? Finder(source) : Finder(Pattern(source, where)), behavior, invert);
     if (regex && behavior == SplitBehavior::isolated && !invert) step->pattern = source;
   } else if (name == "Digits") {
-    cut_at(Finder(is_numeric17), flag("individual_digits", false) ? SplitBehavior::isolated : SplitBehavior::contiguous);
+    cut_at(Finder(is_numeric17),
+           flag("individual_digits", false) ? SplitBehavior::isolated : SplitBehavior::contiguous);
   } else if (name == "Punctuation") {
     cut_at(Finder(is_punctuation8), parse_split_behavior(text("behavior", "Isolated"), where));
   } else if (name == "WhitespaceSplit" || name == "BertPreTokenizer") {

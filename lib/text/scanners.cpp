@@ -65,11 +65,20 @@ size_t contraction(const char* p, const char* end, bool folded) {
     return folded && c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   };
   switch (letter(1)) {
-    case 's': case 't': case 'm': case 'd': return 2;
-    case 'r': case 'v': return letter(2) == 'e' ? 3 : 0;
-    case 'l': return letter(2) == 'l' ? 3 : 0;
-    case '\xc5': return folded && letter(2) == '\xbf' ? 3 : 0;
-    default: return 0;
+    case 's':
+    case 't':
+    case 'm':
+    case 'd':
+      return 2;
+    case 'r':
+    case 'v':
+      return letter(2) == 'e' ? 3 : 0;
+    case 'l':
+      return letter(2) == 'l' ? 3 : 0;
+    case '\xc5':
+      return folded && letter(2) == '\xbf' ? 3 : 0;
+    default:
+      return 0;
   }
 }
 

@@ -11,8 +11,8 @@
 
 namespace ds {
 
-// What becomes of a match between two stretches: a piece of its own, nothing, the end or the beginning of a neighbour, or one piece
-// with the matches that touch it.
+// What becomes of a match between two stretches: a piece of its own, nothing, the end or the beginning of a neighbour,
+// or one piece with the matches that touch it.
 enum class SplitBehavior { isolated, removed, merged_with_previous, merged_with_next, contiguous };
 SplitBehavior parse_split_behavior(const std::string& name, const std::string& where);
 

@@ -14,11 +14,12 @@ namespace ds {
 
 struct TokenDecoder::Step {
   enum class Kind { byte_level, byte_fallback, fuse, replace, strip, metaspace, word_piece, bpe } kind;
-  std::string from, to;           // replace; of metaspace the replacement, strip the character, word_piece the prefix, bpe the suffix
-  std::optional<Finder> finder;   // replace with a Regex, instead of `from`
-  bool cleanup = false;           // word_piece: no spaces before punctuation
-  int64_t start = 0, stop = 0;    // strip: at most so many at each end
-  bool prefix = false;            // metaspace: the first token's are dropped
+  std::string from,
+      to;  // replace; of metaspace the replacement, strip the character, word_piece the prefix, bpe the suffix
+  std::optional<Finder> finder;  // replace with a Regex, instead of `from`
+  bool cleanup = false;          // word_piece: no spaces before punctuation
+  int64_t start = 0, stop = 0;   // strip: at most so many at each end
+  bool prefix = false;           // metaspace: the first token's are dropped
 
   void apply(std::vector<std::string>& tokens) const;
   void replace(std::string& token) const;
@@ -40,7 +41,10 @@ int fallback_byte(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return -1;
   int value = 0;
   for (const char c : token.substr(3, 2)) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    const int digit = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                             : -1;
     if (digit < 0) return -1;
     value = value * 16 + digit;
   }
@@ -117,8 +121,8 @@ void TokenDecoder::Step::join_word(std::string& token, bool first) const {
   }
   if (!cleanup) return;
   static constexpr std::pair<std::string_view, std::string_view> tidied[] = {
-      {" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
-      {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [loose, tight] : tidied) replace_all(token, loose, tight);
 }
 
@@ -130,8 +134,12 @@ void TokenDecoder::Step::apply(std::vector<std::string>& tokens) const {
       tokens.assign(1, is_valid_utf8(bytes) ? std::move(bytes) : replace_invalid_utf8(bytes));
       break;
     }
-    case Kind::byte_fallback: tokens = join_byte_tokens(tokens); break;
-    case Kind::fuse: tokens.assign(1, concatenate(tokens)); break;
+    case Kind::byte_fallback:
+      tokens = join_byte_tokens(tokens);
+      break;
+    case Kind::fuse:
+      tokens.assign(1, concatenate(tokens));
+      break;
     case Kind::replace:
       for (std::string& token : tokens) replace(token);
       break;
@@ -205,7 +213,8 @@ void TokenDecoder::add(const Json& json, const std::string& where, int depth) {
     step->start = start->as_int(where + ": start");
     step->stop = stop->as_int(where + ": stop");
   } else if (name == "Metaspace") {
-    const Json *replacement = field("replacement"), *scheme = field("prepend_scheme"), *legacy = field("add_prefix_space");
+    const Json *replacement = field("replacement"), *scheme = field("prepend_scheme"),
+               *legacy = field("add_prefix_space");
     step->kind = Step::Kind::metaspace;
     step->from = replacement ? replacement->as_string(where + ": replacement") : "\u2581";
     step->prefix = scheme ? scheme->as_string(where + ": prepend_scheme") != "never"
@@ -213,7 +222,8 @@ void TokenDecoder::add(const Json& json, const std::string& where, int depth) {
   } else {
     fail(where, ": the decoder ", name, " is not supported");
   }
-  const bool needs_text = step->kind == Step::Kind::replace || step->kind == Step::Kind::strip || step->kind == Step::Kind::metaspace || step->kind == Step::Kind::bpe;
+  const bool needs_text = step->kind == Step::Kind::replace || step->kind == Step::Kind::strip ||
+                          step->kind == Step::Kind::metaspace || step->kind == Step::Kind::bpe;
   require(!needs_text || !step->from.empty(), where, ": ", name, " of an empty text");
   steps_.push_back(std::move(step));
 }

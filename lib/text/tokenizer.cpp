@@ -23,9 +23,9 @@ std::pair<std::string, std::string> find_files(const std::string& path) {
 
 struct Tokenizer::Impl {
   TokenizerParts parts;
-  AddedTokens raw, normalized;         // looked for before and after the normalizer
-  std::vector<std::string> strings;    // by id, as the file writes them
-  std::vector<uint8_t> kinds;          // by id: unused, of the vocabulary, added, special
+  AddedTokens raw, normalized;       // looked for before and after the normalizer
+  std::vector<std::string> strings;  // by id, as the file writes them
+  std::vector<uint8_t> kinds;        // by id: unused, of the vocabulary, added, special
   StringIds added_ids;
 
   enum Kind : uint8_t { unused, model, plain_added, special_added };
@@ -140,14 +140,16 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
       continue;
     }
     bool beheaded = false;
-    const std::string_view segment = impl.parts.normalizer.apply(text.substr(part.begin, part.end - part.begin), scratch, &beheaded);
+    const std::string_view segment =
+        impl.parts.normalizer.apply(text.substr(part.begin, part.end - part.begin), scratch, &beheaded);
     inner.clear();
     impl.normalized.split(segment, inner);
     for (const AddedTokens::Part& cut : inner) {
       if (cut.id >= 0)
         ids.push_back(cut.id);
       else
-        impl.encode_stretch(segment.substr(cut.begin, cut.end - cut.begin), part.begin == 0 && cut.begin == 0 && !beheaded, pieces, ids);
+        impl.encode_stretch(segment.substr(cut.begin, cut.end - cut.begin),
+                            part.begin == 0 && cut.begin == 0 && !beheaded, pieces, ids);
     }
   }
   if (add_special_tokens) ids.insert(ids.end(), impl.parts.special.after.begin(), impl.parts.special.after.end());

@@ -32,7 +32,8 @@ int32_t token_id(const Json& json, const std::string& where) {
 
 // Tables are as long as the highest id: one far above the number of tokens would only take memory.
 void check_highest(int64_t id, size_t tokens, const std::string& where) {
-  require(id < static_cast<int64_t>(tokens) * 16 + 65536, where, ": the id ", id, " is far above the ", tokens, " tokens of the file");
+  require(id < static_cast<int64_t>(tokens) * 16 + 65536, where, ": the id ", id, " is far above the ", tokens,
+          " tokens of the file");
 }
 
 StringIds read_vocabulary(const Json& model, const std::string& where) {
@@ -84,8 +85,8 @@ Bpe read_bpe(const Json& model, bool byte_level, const std::string& where) {
   return Bpe(std::move(vocabulary), merges, {}, options, where);
 }
 
-// A score as the reader of Hugging Face tokenizers rounds it, which may be one bit from the nearest: equal sums of scores
-// decide between cuts. The digits make an integer, which is divided by a power of ten.
+// A score as the reader of Hugging Face tokenizers rounds it, which may be one bit from the nearest: equal sums of
+// scores decide between cuts. The digits make an integer, which is divided by a power of ten.
 double score_of(const Json& json, const std::string& where) {
   const double nearest = json.as_double(where);
   uint64_t digits = 0;
@@ -106,7 +107,8 @@ double score_of(const Json& json, const std::string& where) {
     digits = digits * 10 + digit;
     decimals += point;
   }
-  static constexpr double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+  static constexpr double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
   if (decimals >= static_cast<int>(std::size(powers))) return nearest;
   const double value = static_cast<double>(digits) / powers[decimals];
   return json.text.starts_with('-') ? -value : value;
@@ -118,10 +120,12 @@ Unigram read_unigram(const Json& model, const std::string& where) {
   std::vector<std::pair<std::string, double>> tokens;
   tokens.reserve(vocab->items.size());
   for (const Json& item : vocab->items) {
-    require(item.type == Json::Type::array && item.items.size() == 2, where, ": vocab: entry ", tokens.size(), " is no pair of token and score");
+    require(item.type == Json::Type::array && item.items.size() == 2, where, ": vocab: entry ", tokens.size(),
+            " is no pair of token and score");
     tokens.emplace_back(item.items[0].as_string(where + ": vocab"), score_of(item.items[1], where + ": vocab"));
   }
-  return Unigram(tokens, unk ? token_id(*unk, where + ": unk_id") : -1, flag(model, "byte_fallback", false, where), where);
+  return Unigram(tokens, unk ? token_id(*unk, where + ": unk_id") : -1, flag(model, "byte_fallback", false, where),
+                 where);
 }
 
 WordPiece read_word_piece(const Json& model, bool whole_words, const std::string& where) {
@@ -141,8 +145,10 @@ WordPiece read_word_piece(const Json& model, bool whole_words, const std::string
 std::string kind_of(const Json& model, const std::string& where) {
   if (const Json* type = present(model, "type")) return type->as_string(where + ": type");
   const Json* vocab = present(model, "vocab");
-  return present(model, "merges") ? "BPE" : present(model, "continuing_subword_prefix") ? "WordPiece"
-         : vocab && vocab->type == Json::Type::array ? "Unigram" : "WordLevel";
+  return present(model, "merges")                      ? "BPE"
+         : present(model, "continuing_subword_prefix") ? "WordPiece"
+         : vocab && vocab->type == Json::Type::array   ? "Unigram"
+                                                       : "WordLevel";
 }
 
 TokenizerModel read_model(const Json& model, const std::string& kind, bool byte_level, const std::string& where) {
@@ -184,7 +190,8 @@ TokenizerParts read_tokenizer_json(const Json& root, const std::string& file) {
   const Json* model = present(root, "model");
   require(model && model->type == Json::Type::object, file, ": no model: is it a tokenizer.json?");
   const std::string in_model = file + ": model", kind = kind_of(*model, in_model);
-  const bool takes_bytes = kind == "BPE" && !flag(*model, "byte_fallback", false, in_model) && text_or(*model, "continuing_subword_prefix", "", in_model).empty() &&
+  const bool takes_bytes = kind == "BPE" && !flag(*model, "byte_fallback", false, in_model) &&
+                           text_or(*model, "continuing_subword_prefix", "", in_model).empty() &&
                            text_or(*model, "end_of_word_suffix", "", in_model).empty();
   Pretokenizer pretokenizer(root.find("pre_tokenizer"), takes_bytes, file + ": pre_tokenizer");
   TokenizerModel read = read_model(*model, kind, pretokenizer.byte_level(), in_model);
@@ -196,7 +203,9 @@ TokenizerParts read_tokenizer_json(const Json& root, const std::string& file) {
           TokenDecoder(root.find("decoder"), file + ": decoder"),
           read_post_processor(root.find("post_processor"), file + ": post_processor"),
           std::move(added),
-          {}, {}, {}};
+          {},
+          {},
+          {}};
 }
 
 }  // namespace ds

@@ -39,8 +39,8 @@ TokenizerParts read_tokenizer_json(const Json& root, const std::string& file);
 // (WordPiece).
 TokenizerParts read_gguf_tokenizer(const std::string& path);
 
-// The pre_tokenizer (as JSON) that tokenizer.ggml.pre names; an unknown name is an Error. `ignore_merges`: a piece that is a token
-// is that token.
+// The pre_tokenizer (as JSON) that tokenizer.ggml.pre names; an unknown name is an Error. `ignore_merges`: a piece that
+// is a token is that token.
 std::string gguf_pretokenizer(std::string_view name, bool& ignore_merges, const std::string& where);
 
 }  // namespace ds

@@ -1,7 +1,7 @@
-// Properties of characters by version of Unicode. The parts of Hugging Face tokenizers (0.23) follow different versions, and
-// the ids of a text depend on them: regular expressions follow Unicode 16 (Oniguruma 6.9.10), Digits and Lowercase
-// 17 (Rust's standard library), Punctuation and BertNormalizer 8 (unicode_categories), normalization forms and
-// StripAccents 9 or so (unicode-normalization-alignments). utf8proc gives Unicode 14 to 16; the tables of what
+// Properties of characters by version of Unicode. The parts of Hugging Face tokenizers (0.23) follow different
+// versions, and the ids of a text depend on them: regular expressions follow Unicode 16 (Oniguruma 6.9.10), Digits and
+// Lowercase 17 (Rust's standard library), Punctuation and BertNormalizer 8 (unicode_categories), normalization forms
+// and StripAccents 9 or so (unicode-normalization-alignments). utf8proc gives Unicode 14 to 16; the tables of what
 // differs were read off that library, code point by code point.
 #pragma once
 #include <cstdint>
@@ -12,7 +12,36 @@ namespace ds {
 
 // General categories, numbered as in utf8proc.
 enum class Category : uint8_t {
-  Cn, Lu, Ll, Lt, Lm, Lo, Mn, Mc, Me, Nd, Nl, No, Pc, Pd, Ps, Pe, Pi, Pf, Po, Sm, Sc, Sk, So, Zs, Zl, Zp, Cc, Cf, Cs, Co
+  Cn,
+  Lu,
+  Ll,
+  Lt,
+  Lm,
+  Lo,
+  Mn,
+  Mc,
+  Me,
+  Nd,
+  Nl,
+  No,
+  Pc,
+  Pd,
+  Ps,
+  Pe,
+  Pi,
+  Pf,
+  Po,
+  Sm,
+  Sc,
+  Sk,
+  So,
+  Zs,
+  Zl,
+  Zp,
+  Cc,
+  Cf,
+  Cs,
+  Co
 };
 inline bool is_letter(Category k) { return k >= Category::Lu && k <= Category::Lo; }
 inline bool is_mark(Category k) { return k >= Category::Mn && k <= Category::Me; }

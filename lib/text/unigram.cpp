@@ -14,7 +14,8 @@ Unigram::Unigram(const std::vector<std::pair<std::string, double>>& tokens, int3
                  const std::string& where)
     : unk_id_(unk_id), byte_fallback_(byte_fallback), owner_(PieceCache::new_owner()) {
   require(!tokens.empty(), where, ": an empty vocabulary");
-  require(unk_id < static_cast<int64_t>(tokens.size()), where, ": unk_id ", unk_id, " is not in the vocabulary of ", tokens.size());
+  require(unk_id < static_cast<int64_t>(tokens.size()), where, ": unk_id ", unk_id, " is not in the vocabulary of ",
+          tokens.size());
   require(tokens.size() < size_t{std::numeric_limits<int32_t>::max()}, where, ": too many tokens");
   double lowest = std::numeric_limits<double>::infinity();
   vocabulary_.reserve(tokens.size());
@@ -30,7 +31,8 @@ Unigram::Unigram(const std::vector<std::pair<std::string, double>>& tokens, int3
 }
 
 void Unigram::encode(std::string_view text, const std::vector<TextRange>& pieces, std::vector<int32_t>& ids) const {
-  encode_pieces(owner_, text, pieces, ids, [&](std::string_view piece, std::vector<int32_t>& out) { encode_piece(piece, out); });
+  encode_pieces(owner_, text, pieces, ids,
+                [&](std::string_view piece, std::vector<int32_t>& out) { encode_piece(piece, out); });
 }
 
 // Viterbi over the places between characters; of equal sums the one found first stays.
@@ -69,13 +71,15 @@ void Unigram::encode_piece(std::string_view piece, std::vector<int32_t>& ids) co
       segments.emplace_back(places[end].from, end);
     unknown_before = unknown;
   }
-  for (auto it = segments.rbegin(); it != segments.rend(); ++it) append(piece.substr(it->first, it->second - it->first), ids);
+  for (auto it = segments.rbegin(); it != segments.rend(); ++it)
+    append(piece.substr(it->first, it->second - it->first), ids);
 }
 
 void Unigram::append(std::string_view segment, std::vector<int32_t>& ids) const {
   if (const int32_t id = id_or_none(vocabulary_, segment); id >= 0) {
     ids.push_back(id);
-  } else if (byte_fallback_ && std::all_of(segment.begin(), segment.end(), [&](char c) { return byte_ids_[static_cast<uint8_t>(c)] >= 0; })) {
+  } else if (byte_fallback_ && std::all_of(segment.begin(), segment.end(),
+                                           [&](char c) { return byte_ids_[static_cast<uint8_t>(c)] >= 0; })) {
     for (const char c : segment) ids.push_back(byte_ids_[static_cast<uint8_t>(c)]);
   } else {
     ids.push_back(unk_id_);

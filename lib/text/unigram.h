@@ -16,9 +16,10 @@ namespace ds {
 // Immutable; all threads may encode at once.
 class Unigram {
  public:
-  // Tokens with their scores, in order of ids. unk_id -1: none, an unknown character is then an Error. byte_fallback: what is
-  // unknown becomes the tokens <0xHH> of its bytes, if all exist.
-  Unigram(const std::vector<std::pair<std::string, double>>& tokens, int32_t unk_id, bool byte_fallback, const std::string& where);
+  // Tokens with their scores, in order of ids. unk_id -1: none, an unknown character is then an Error. byte_fallback:
+  // what is unknown becomes the tokens <0xHH> of its bytes, if all exist.
+  Unigram(const std::vector<std::pair<std::string, double>>& tokens, int32_t unk_id, bool byte_fallback,
+          const std::string& where);
 
   // Appends the ids of pieces of a UTF-8 text.
   void encode(std::string_view text, const std::vector<TextRange>& pieces, std::vector<int32_t>& ids) const;
@@ -30,7 +31,7 @@ class Unigram {
   void append(std::string_view segment, std::vector<int32_t>& ids) const;
 
   StringIds vocabulary_;
-  std::vector<double> scores_;             // by id
+  std::vector<double> scores_;  // by id
   ByteTrie tokens_;
   int32_t unk_id_;
   double unk_score_ = 0;

@@ -13,7 +13,9 @@ bool begins_character(char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80;
 }  // namespace
 
 WordPiece::WordPiece(StringIds vocabulary, WordPieceOptions options)
-    : vocabulary_(std::move(vocabulary)), options_(std::move(options)), unk_id_(id_or_none(vocabulary_, options_.unk_token)),
+    : vocabulary_(std::move(vocabulary)),
+      options_(std::move(options)),
+      unk_id_(id_or_none(vocabulary_, options_.unk_token)),
       owner_(PieceCache::new_owner()) {
   if (options_.whole_words) return;
   for (const auto& [token, id] : vocabulary_) {
@@ -23,14 +25,16 @@ WordPiece::WordPiece(StringIds vocabulary, WordPieceOptions options)
 }
 
 void WordPiece::encode(std::string_view text, const std::vector<TextRange>& pieces, std::vector<int32_t>& ids) const {
-  encode_pieces(owner_, text, pieces, ids, [&](std::string_view piece, std::vector<int32_t>& out) { encode_piece(piece, out); });
+  encode_pieces(owner_, text, pieces, ids,
+                [&](std::string_view piece, std::vector<int32_t>& out) { encode_piece(piece, out); });
 }
 
 void WordPiece::encode_piece(std::string_view word, std::vector<int32_t>& ids) const {
   const size_t first = ids.size();
   if (options_.whole_words) {
     if (const int32_t id = id_or_none(vocabulary_, word); id >= 0) return ids.push_back(id);
-  } else if (static_cast<size_t>(std::count_if(word.begin(), word.end(), begins_character)) <= options_.max_characters &&
+  } else if (static_cast<size_t>(std::count_if(word.begin(), word.end(), begins_character)) <=
+                 options_.max_characters &&
              cut(word, ids)) {
     return;
   }

@@ -1,4 +1,5 @@
-// WordPiece: a word is cut into the longest tokens from left to right (Devlin et al., BERT, 2019). WordLevel: a word is a token.
+// WordPiece: a word is cut into the longest tokens from left to right (Devlin et al., BERT, 2019). WordLevel: a word is
+// a token.
 #pragma once
 #include <cstdint>
 #include <string>

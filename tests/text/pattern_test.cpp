@@ -52,14 +52,16 @@ TEST(Pattern, TranslatesOnigurumaSyntax) {
   EXPECT_EQ(pieces(R"(\s)", "a\u180eb"), "a\u180eb");
   EXPECT_EQ(pieces(R"(\p{Lo})", "a\U00031350\u0897"), "a|\U00031350|\u0897");  // U+31350: Unicode 15, an ideograph
   EXPECT_EQ(pieces(R"(\p{Han}|\p{Mn})", "a\U00031350\u0897b"), "a|\U00031350|\u0897|b");
-  for (const char* bad : {"(", ")", "[a", "a{2,1}", "\\", "(?~a)", "(*COMMIT)", R"(\K)", R"([\B])", R"(\p{Klingon})", R"(\u12)"})
+  for (const char* bad :
+       {"(", ")", "[a", "a{2,1}", "\\", "(?~a)", "(*COMMIT)", R"(\K)", R"([\B])", R"(\p{Klingon})", R"(\u12)"})
     EXPECT_THROW(Pattern(bad, "p"), Error) << bad;
 }
 
 // A pattern that backtracks without end is an error, not a hang.
 TEST(Pattern, LimitsItsSteps) {
   size_t begin = 0, end = 0;
-  for (const char* bad : {"(a+)+[bc]", "a*a*a*a*a*[bc]", "a{0,200}a{0,200}a{0,200}[bc]", "(?:a|a)*[bc]", "(?:a?){40}[bc]"})
+  for (const char* bad :
+       {"(a+)+[bc]", "a*a*a*a*a*[bc]", "a{0,200}a{0,200}a{0,200}[bc]", "(?:a|a)*[bc]", "(?:a?){40}[bc]"})
     EXPECT_THROW(Pattern(bad, "p").find(std::string(5000, 'a'), 0, begin, end), Error) << bad;
   EXPECT_THROW(Pattern(std::string(300, '(') + std::string(300, ')'), "p"), Error);
   EXPECT_THROW(Pattern(std::string(300, '['), "p"), Error);
@@ -74,9 +76,11 @@ TEST(Pattern, FindsLongMatches) {
 
 TEST(Scanners, MatchTheirPatterns) {
   std::mt19937 random(7);
-  const std::vector<std::string> parts = {"a", "B", "the", " ", "  ", "\n", "\r\n", "\t", "'s", "'LL", "'\u017f", "'", "1", "234567", "\u0662", "\u2167",
-                                          "\u4e2d", "\u30a2", "\u30fb", "\u3099", "\u0301", "\u093f", "$", "-", "!?", "\u00a0", "\u3000", "\u200b",
-                                          "\u0007", "\U0001f642", "\U00031350", "\u0897", "\u00e9", "_", "\U000e0001", "\u0378"};
+  const std::vector<std::string> parts = {
+      "a",      "B",       "the",        " ",          "  ",     "\n",     "\r\n",   "\t",         "'s",
+      "'LL",    "'\u017f", "'",          "1",          "234567", "\u0662", "\u2167", "\u4e2d",     "\u30a2",
+      "\u30fb", "\u3099",  "\u0301",     "\u093f",     "$",      "-",      "!?",     "\u00a0",     "\u3000",
+      "\u200b", "\u0007",  "\U0001f642", "\U00031350", "\u0897", "\u00e9", "_",      "\U000e0001", "\u0378"};
   const auto pattern_pieces = [](const std::vector<std::string_view>& patterns, const std::string& text) {
     std::vector<TextRange> ranges = {{0, text.size()}};
     for (const std::string_view pattern : patterns)
@@ -93,7 +97,8 @@ TEST(Scanners, MatchTheirPatterns) {
     }
     const auto check = [&](std::vector<TextRange> scanned, std::vector<TextRange> expected, std::string_view name) {
       const auto same = [](const TextRange& a, const TextRange& b) { return a.begin == b.begin && a.end == b.end; };
-      ASSERT_TRUE(std::equal(scanned.begin(), scanned.end(), expected.begin(), expected.end(), same)) << name << ": " << text;
+      ASSERT_TRUE(std::equal(scanned.begin(), scanned.end(), expected.begin(), expected.end(), same))
+          << name << ": " << text;
     };
     for (const std::string_view pattern : {gpt2_pattern, llama3_pattern, qwen2_pattern, deepseek3_patterns[2]}) {
       std::vector<TextRange> scanned;
