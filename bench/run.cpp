@@ -1,6 +1,6 @@
 // Times one sequence through a model, without tokenizer and sampler (as llama-bench does for llama.cpp): a prompt of random
 // tokens with the logits of its last row, then generated tokens one by one. Prints a JSON object; seconds are medians.
-//   bench_run MODEL PROMPT GENERATE [THREADS [REPEAT]]
+//   bench_run MODEL PROMPT GENERATE [THREADS [REPEAT [int8]]]   (int8: activations of quantized weights are rounded)
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <span>
+#include <string_view>
 
 #include "base/parallel.h"
 #include "base/rng.h"
@@ -93,7 +94,8 @@ void measure(int argc, char** argv) {
   const int64_t length = number(argc, argv, 2, 512), generate = number(argc, argv, 3, 64), repeat = number(argc, argv, 5, 3);
   set_threads(static_cast<size_t>(number(argc, argv, 4, 2)));
   const double begin = seconds();
-  const Model model = load_model(argv[1], {.pack = true});
+  const bool int8 = argc > 6 && std::string_view(argv[6]) == "int8";
+  const Model model = load_model(argv[1], {.pack = true, .rounding = int8 ? ActivationRounding::int8 : ActivationRounding::as_stored});
   const double loaded = seconds() - begin;
   Runner runner(model, length + generate + 1);
   std::vector<double> prompts, tokens;
@@ -114,7 +116,7 @@ void measure(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: bench_run MODEL PROMPT GENERATE [THREADS [REPEAT]]\n");
+    std::fprintf(stderr, "usage: bench_run MODEL PROMPT GENERATE [THREADS [REPEAT [int8]]]\n");
     return 2;
   }
   try {

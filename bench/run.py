@@ -34,8 +34,8 @@ class Tool:
         self.runs = []
 
 
-def pair(model, prompt, generate, share, ratio, limit=None, transformers=False, generated_with=None):
-    rows = [Tool("ds", model, prompt, generate, share, limit), Tool("llama.cpp", generated_with or model, prompt, generate, ratio, limit)]
+def pair(model, prompt, generate, share, ratio, limit=None, transformers=False, generated_with=None, ds="ds"):
+    rows = [Tool(ds, model, prompt, generate, share, limit), Tool("llama.cpp", generated_with or model, prompt, generate, ratio, limit)]
     return rows + ([Tool("transformers", model, prompt, generate, ratio, limit)] if transformers else [])
 
 
@@ -47,15 +47,19 @@ def make_jobs():
         "decode-bf16": pair("llama780-bf16", 16, 24, "88 %", "1.0x"),
         "decode-awq": pair("llama780-awq", 16, 24, "65 %", "1.3x"),
         "decode-int8": pair("llama780-int8", 16, 24, "75 %", "1.3x"),
+        "decode-awq-int8": pair("llama780-awq", 16, 24, "65 %", "1.3x", ds="ds int8"),
         "prefill-f32": pair("llama134-f32", 512, 0, "80 %", "1.0x", "sgemm", True),
         "prefill-int8": pair("llama134-int8", 512, 0, "65 %", "2.0x", "int8"),
         "prefill-awq": pair("llama134-awq", 512, 0, "", "1.0x", "sgemm"),
+        "prefill-awq-int8": pair("llama134-awq", 512, 0, "", "1.0x", "int8", ds="ds int8"),
         "moe-prefill": pair("moe190-f32", 512, 0, "65 %", "1.2x", "sgemm", True),
         "moe-prefill-f16": pair("moe190-f16", 512, 0, "65 %", "1.2x", "sgemm"),
         "moe-decode": pair("moe190-f16", 16, 64, "85 %", "1.0x"),
         "moe-decode-awq": pair("moe190-awq", 16, 64, "60 %", "1.0x"),
+        "moe-decode-awq-int8": pair("moe190-awq", 16, 64, "60 %", "1.0x", ds="ds int8"),
         "mla-decode": pair("mla181-f16", 16, 64, "85 %", "1.0x"),
         "mla-decode-awq": pair("mla181-awq", 16, 64, "60 %", "1.0x"),
+        "mla-decode-awq-int8": pair("mla181-awq", 16, 64, "60 %", "1.0x", ds="ds int8"),
         "start": [Tool("ds start", "llama134-f32", 8, 1), Tool("llama.cpp start", "llama134-f32", 8, 1)],
     }
     for length in (1024, 4096, 16384, 32768):
@@ -163,8 +167,8 @@ def run(args, tool, environment):
         return error or {"start_seconds": wall}
     repeat = 1 if tool.prompt > 4096 else 3
     numbers = [str(n) for n in (tool.prompt, tool.generate, args.threads, repeat)]
-    if tool.kind == "ds":
-        command = [args.build / "bench/bench_run", model, *numbers]
+    if tool.kind in ("ds", "ds int8"):
+        command = [args.build / "bench/bench_run", model, *numbers, *tool.kind.split()[1:]]
     else:
         command = [sys.executable, HERE / "run_peers.py", "transformers", model, *numbers]
     result, _, error = run_json([*args.prefix, *command], environment)
