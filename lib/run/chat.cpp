@@ -5,10 +5,13 @@
 
 namespace ds {
 
+Chat::Chat(std::string model, const std::string& file) : model_(std::move(model)) {
+  if (!file.empty()) template_ = std::make_unique<ChatTemplate>(ChatTemplate::parse(read_file(file), file));
+}
+
 std::string Chat::render(const Record& record, const Tokenizer& tokenizer, bool add_generation_prompt) const {
   std::call_once(read_, [&] {
-    if (!file_.empty()) template_ = std::make_unique<ChatTemplate>(ChatTemplate::parse(read_file(file_), file_));
-    else template_ = ChatTemplate::load(model_);
+    if (!template_) template_ = ChatTemplate::load(model_);
     require(template_ != nullptr, model_, ": the model has no chat template, and records have \"messages\": give one with --chat-template");
   });
   const auto token = [&](std::optional<int32_t> id) { return id ? tokenizer.token_bytes(*id) : std::string(); };

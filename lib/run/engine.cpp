@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "io/gguf.h"
 #include "model/lora.h"
 
 namespace ds {
@@ -54,13 +55,19 @@ int32_t Engine::adapter(std::string_view name) const {
 }
 
 bool Engine::has_tokenizer() const {
-  if (!std::filesystem::is_directory(path)) return true;  // a .gguf brings its own
+  if (!std::filesystem::is_directory(path)) {  // a .gguf brings its own, unless it says that it has none
+    std::call_once(gguf_read_, [&] {
+      const std::string kind(GgufFile(path).string_or("tokenizer.ggml.model", "none"));
+      gguf_tokenizer_ = kind != "none" && kind != "no_vocab";
+    });
+    return gguf_tokenizer_;
+  }
   return std::filesystem::exists(std::filesystem::path(path) / "tokenizer.json");
 }
 
 const Tokenizer& Engine::tokenizer() const {
   std::call_once(tokenizer_read_, [&] {
-    require(has_tokenizer(), path, ": there is no tokenizer.json: give token ids (\"tokens\"), or add the model's tokenizer");
+    require(has_tokenizer(), path, ": the model has no tokenizer: give token ids (\"tokens\"), or add the model's tokenizer");
     tokenizer_.emplace(path);
   });
   return *tokenizer_;

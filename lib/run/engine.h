@@ -54,7 +54,8 @@ struct Engine {
 
  private:
   std::unique_ptr<KvCache> cache_;
-  mutable std::once_flag tokenizer_read_;
+  mutable std::once_flag tokenizer_read_, gguf_read_;
+  mutable bool gguf_tokenizer_ = false;
   mutable std::optional<Tokenizer> tokenizer_;
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/parallel.h"
 #include "run/records.h"
 
@@ -54,6 +55,7 @@ void run_groups(const RunOptions& options, Report& report, const std::function<R
     }
     if (!requests.empty()) finish(requests, records);
   });
+  if (report.bad) warn(report.bad, " of ", report.read, " records could not be used: see ", options.stream.rejects);
 }
 
 // The number of the adapter that a record goes through: of the name in its field "adapter", none where that is null, and

@@ -169,7 +169,7 @@ void run_generate(const RunOptions& options, Report& report) {
   Engine engine = load_engine(options, report);
   const Chat chat(options.model, options.chat_template);
   const bool with_text = engine.has_tokenizer();
-  if (!with_text) warn(options.model, ": there is no tokenizer.json: answers are token ids without text");
+  if (!with_text) warn(options.model, ": the model has no tokenizer: answers are token ids without text");
   run_groups<GenerateRequest>(
       options, report, [&](const Record& record) { return generate_request(engine, chat, options, record); },
       [&](std::span<GenerateRequest> requests, std::span<Record* const> records) {
