@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 
-.PHONY: all demo test sanitize sanitize-thread bench bench-clean install clean setup tools
+.PHONY: all demo test sanitize sanitize-thread bench bench-clean bench-run install clean setup tools
 
 all: tools
 
@@ -35,6 +35,15 @@ bench-clean: setup
 	@cmake -S . -B $(BUILD)-bench -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=OFF -DDS_CUDA=OFF -DDS_BENCH=ON
 	@cmake --build $(BUILD)-bench --target ds-clean bench_clean_io -j $(JOBS)
 	@python3 bench/clean.py $(if $(RUNS),--runs $(RUNS)) $(BUILD)-bench $(BUILD)-bench/corpus.jsonl
+
+# Models next to llama.cpp and transformers (bench/README.md): make bench-run LLAMA_CPP=DIR PYTHON=VENV/bin/python
+PYTHON ?= python3
+bench-run: setup
+	@test -n "$(LLAMA_CPP)" || { echo "make bench-run: say where llama.cpp is built: LLAMA_CPP=DIR" >&2; exit 2; }
+	@cmake -S . -B $(BUILD)-bench -G Ninja -DCMAKE_BUILD_TYPE=Release -DDS_TESTS=OFF -DDS_CUDA=OFF -DDS_BENCH=ON
+	@cmake --build $(BUILD)-bench --target ds-run bench_run -j $(JOBS)
+	@$(PYTHON) bench/run_models.py --llama-cpp $(LLAMA_CPP) $(BUILD)-bench/models
+	@$(PYTHON) bench/run.py $(if $(ROUNDS),--rounds $(ROUNDS)) --llama-cpp $(LLAMA_CPP) $(BUILD)-bench $(BUILD)-bench/models
 
 # The parsers once more, under the address and undefined-behaviour sanitizers, the fuzz targets' seeds included.
 PARSER_TESTS := base_test io_test text_test clean_test

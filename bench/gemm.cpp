@@ -1,14 +1,17 @@
-// GFLOP/s of the matrix products next to OpenBLAS in the same run: one thread each, interleaved, the best of many.
+// GFLOP/s of the matrix products next to OpenBLAS in the same run: one thread each, interleaved, the best of many. Then
+// products with few rows, which wait for the weights: GB/s of them next to plain reading of as many bytes.
 //   gemm [SECONDS [TEXT]]     seconds for each line (1); only the lines whose name contains TEXT
 #include <cblas.h>
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/parallel.h"
 #include "base/rng.h"
@@ -117,6 +120,81 @@ void bench_experts(int64_t experts, int64_t each, int64_t n, int64_t k, double b
           [&] { loop([&](int64_t r, int64_t at) { sgemm(true, false, n, k, each, dy.f32() + r * n, n, x.f32() + r * k, k, 1, dw.f32() + at, k); }); });
 }
 
+// ---- Few rows ----
+
+struct DecodeFormat {
+  const char* name;
+  DType dtype;
+  QuantizedFormat quantized = {};
+};
+const DecodeFormat kDecode[] = {
+    {"f32", DType::f32},
+    {"f16", DType::f16},
+    {"bf16", DType::bf16},
+    {"q8 rows", DType::q8, {DType::q8, 1 << 20, DType::f32, false, false}},
+    {"q8 groups of 32", DType::q8, {DType::q8, 32, DType::f16, false, false}},
+    {"f8 groups of 128", DType::f8_e4m3, {DType::f8_e4m3, 128, DType::f32, false, false}},
+    {"q4 groups of 128, zeros", DType::q4, {DType::q4, 128, DType::f16, true, false}},
+    {"q4 groups of 32, mins", DType::q4, {DType::q4, 32, DType::f32, false, true}},
+};
+
+Tensor zero_weight(const DecodeFormat& f, int64_t n, int64_t k, Arena& arena) {
+  if (f.quantized.dtype == f.dtype) return make_quantized(arena, 0, n, k, f.quantized);
+  Tensor w = arena.make(f.dtype, {n, k});  // zeros are zeros in any layout
+  w.layout = Layout::panels;
+  return w;
+}
+
+// Processor time of all threads by their number: the seconds that the work takes where nothing else runs.
+double thread_seconds_now() {
+  timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec)) / static_cast<double>(threads());
+}
+
+// Reads all numbers of `t`, on all threads.
+void read_all(const Tensor& t) {
+  std::atomic<uint64_t> total = 0;
+  parallel_for(static_cast<size_t>(t.elements()), 1 << 17, [&](size_t begin, size_t end) {
+    uint64_t sum[4] = {};
+    for (size_t i = begin; i + 4 <= end; i += 4)
+      for (size_t j = 0; j < 4; ++j) sum[j] += t.as<const uint64_t>()[i + j];
+    total += sum[0] + sum[1] + sum[2] + sum[3];
+  });
+  require(total == 0, "the numbers are zeros");
+}
+
+// Products with as many copies of a weight as do not fit a cache, one after the other: GB/s of all that they read, and
+// its share of the rate of plain reading, which takes turns with them (the median: both meet the machine's slow moments).
+void bench_decode(const DecodeFormat& f, int64_t n, int64_t k, size_t thread_count, double budget) {
+  const std::string title = cat(f.name, ", ", thread_count, thread_count == 1 ? " thread" : " threads");
+  if (title.find(only) == std::string::npos) return;
+  set_threads(thread_count);
+  std::printf("%-34s", title.c_str());
+  Arena arena;
+  std::vector<Tensor> weights = {zero_weight(f, n, k, arena)};
+  const size_t each = arena.bytes_used();
+  constexpr double kBytes = 256e6;
+  while (static_cast<double>(weights.size() * each) < kBytes) weights.push_back(zero_weight(f, n, k, arena));
+  const Tensor numbers = arena.make(DType::i64, {static_cast<int64_t>(kBytes) / 8});
+  for (const int64_t m : {1, 2, 4, 8, 16, 32}) {
+    const Tensor x = random_tensor(arena, {m, k}, 1), y = arena.make(DType::f32, {m, n});
+    std::vector<double> rates, shares;
+    for (const double begin = thread_seconds_now(); thread_seconds_now() - begin < budget || rates.size() < 3;) {
+      const double t0 = thread_seconds_now();
+      read_all(numbers);
+      const double t1 = thread_seconds_now();
+      for (const Tensor& one : weights) cpu::linear(x, one, y, false);
+      rates.push_back(static_cast<double>(weights.size() * each) / (thread_seconds_now() - t1));
+      shares.push_back(rates.back() * (t1 - t0) / kBytes);
+    }
+    std::sort(rates.begin(), rates.end()), std::sort(shares.begin(), shares.end());
+    std::printf(" %6.1f %3.0f%%", rates[rates.size() / 2] * 1e-9, 100 * shares[shares.size() / 2]);
+    std::fflush(stdout);
+  }
+  std::printf("\n");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -137,4 +215,9 @@ int main(int argc, char** argv) {
   bench_training(1024, 4096, 256, budget);
   bench_experts(128, 32, 64, 192, budget);
   bench_experts(128, 32, 192, 64, budget);
+  std::printf("\nproducts with 4096x4096 from memory: GB/s, and the share of plain reading\n%-34s", "");
+  for (const int m : {1, 2, 4, 8, 16, 32}) std::printf("        M=%-2d", m);
+  std::printf("\n");
+  for (const size_t thread_count : {1, 2})
+    for (const DecodeFormat& f : kDecode) bench_decode(f, 4096, 4096, thread_count, budget);
 }

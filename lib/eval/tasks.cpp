@@ -14,28 +14,6 @@ constexpr double kLog2E = 1.4426950408889634074;  // bits in a nat
 
 // ---- Bits per byte ----
 
-std::vector<ScoreRequest> rolling_windows(const std::vector<int32_t>& tokens, int32_t prefix, int64_t max_length) {
-  std::vector<ScoreRequest> windows;
-  const auto n = static_cast<int64_t>(tokens.size());
-  for (int64_t begin = 0; begin < n; begin += max_length) {
-    const int64_t end = std::min(n, begin + max_length);
-    ScoreRequest window;
-    // A window of max_length inputs that ends before the last token of this part.
-    const int64_t first_input = begin == 0 ? -1 : std::max<int64_t>(-1, end - 1 - max_length);
-    if (first_input < 0) window.tokens.push_back(prefix);
-    window.tokens.insert(window.tokens.end(), tokens.begin() + std::max<int64_t>(first_input, 0), tokens.begin() + end);
-    window.first = static_cast<int64_t>(window.tokens.size()) - (end - begin);
-    windows.push_back(std::move(window));
-  }
-  return windows;
-}
-
-static int32_t prefix_token(const Engine& engine) {
-  const auto prefix = engine.tokenizer.bos_id() ? engine.tokenizer.bos_id() : engine.tokenizer.eos_id();
-  require(prefix.has_value(), "bits per byte needs a BOS or EOS token to begin with, and the tokenizer names neither");
-  return *prefix;
-}
-
 TaskResult bits_per_byte(Engine& engine, const std::vector<Document>& documents) {
   constexpr size_t kGroup = 64;  // documents scored together
   TaskResult result{.task = "bits_per_byte", .metric = "bits_per_byte", .higher_is_better = false};
@@ -45,7 +23,7 @@ TaskResult bits_per_byte(Engine& engine, const std::vector<Document>& documents)
     std::vector<ScoreRequest> requests;
     std::vector<size_t> owner;
     for (size_t d = begin; d < end; ++d)
-      for (auto& window : rolling_windows(engine.tokenizer.encode(documents[d].text, false), prefix, engine.max_length())) {
+      for (auto& window : rolling_windows(engine.tokenizer().encode(documents[d].text, false), prefix, engine.max_length())) {
         requests.push_back(std::move(window));
         owner.push_back(d);
       }

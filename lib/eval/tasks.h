@@ -5,18 +5,13 @@
 #include <vector>
 
 #include "eval/results.h"
-#include "run/engine.h"
+#include "run/score.h"
 
 namespace ds {
 
 struct Document {
   std::string id, text;
 };
-
-// The windows that score every token of a text once, as lm-evaluation-harness does for rolling perplexity: the first
-// sees `prefix` and its own tokens, later ones are disjoint and see one token before, the last is extended to the left
-// to a full window. (definition: lm_eval/utils.py get_rolling_token_windows)
-std::vector<ScoreRequest> rolling_windows(const std::vector<int32_t>& tokens, int32_t prefix, int64_t max_length);
 
 // -log2 p(text) of each document over its UTF-8 bytes, the text encoded without special tokens after one BOS.
 TaskResult bits_per_byte(Engine& engine, const std::vector<Document>& documents);

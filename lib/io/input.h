@@ -64,5 +64,7 @@ class MappedFile {
  private:
   std::string_view bytes_;
 };
+// Frees the memory in which part of a MappedFile lies; where it is looked at again, it is read again.
+void let_go(std::string_view mapped);
 
 }  // namespace ds

@@ -349,6 +349,65 @@ void process_records(const StreamOptions& options, Report& report, const Work& w
   source.add_inputs(report);
 }
 
+namespace {
+
+// What was read and is not settled yet: a record of the group, or a line that is none.
+struct Pending {
+  size_t record;  // its index in the group; SIZE_MAX: none
+  std::string text, error;
+  const std::string* file;
+  uint64_t number;
+};
+
+}  // namespace
+
+void process_groups(const StreamOptions& options, Report& report, size_t max_records, size_t max_bytes,
+                    const std::function<void(std::span<GroupedRecord>)>& work) {
+  check_files(options);
+  LineReader reader(options.inputs, options.max_record_bytes);
+  Writer writer(options, report);
+  std::vector<GroupedRecord> group;
+  std::vector<Pending> pending;
+  size_t bytes = 0;
+  Block block;
+  const auto bad = [&](const std::string* file, std::string_view text, uint64_t number, LineReader::Part part, const std::string& error) {
+    block.file = file;
+    writer.bad(block, {text, number, part, {}, error, {}});
+  };
+  const auto settle = [&] {
+    if (!group.empty()) work(group);
+    for (const Pending& each : pending) {
+      const GroupedRecord* const good = each.record == SIZE_MAX ? nullptr : &group[each.record];
+      if (good && good->error.empty()) writer.keep(block, good->record);
+      else bad(each.file, good ? good->record.raw() : each.text, each.number, LineReader::Part::line, good ? good->error : each.error);
+    }
+    group.clear();
+    pending.clear();
+    bytes = 0;
+    progress({"read", "bytes", reader.bytes_read(), reader.bytes_total(), ""});
+  };
+  Line line;
+  for (LineReader::Part part; (part = reader.next_part(line)) != LineReader::Part::end;) {
+    throw_if_stopped();
+    if (part != LineReader::Part::line) {  // may be longer than memory: it is not kept, so what was before it goes first
+      settle();
+      bad(line.file, line.text, line.number, part, cat("the line is longer than ", options.max_record_bytes, " bytes"));
+      continue;
+    }
+    try {
+      group.push_back({Record(line), ""});
+      pending.push_back({group.size() - 1, "", "", line.file, line.number});
+    } catch (const Error& error) {
+      pending.push_back({SIZE_MAX, std::string(line.text), error.what(), line.file, line.number});
+    }
+    bytes += line.text.size();
+    if (pending.size() == max_records || bytes >= max_bytes) settle();
+  }
+  settle();
+  writer.commit();
+  for (const auto& input : reader.inputs()) report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
+}
+
 void for_each_record(const std::vector<std::string>& inputs, size_t max_record_bytes, Report* report,
                      const std::function<void(Record&&)>& take) {
   Source source(inputs, max_record_bytes);

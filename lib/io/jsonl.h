@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,16 @@ void process_records(const StreamOptions& options, Report& report,
                      const std::function<std::shared_ptr<void>(Record&)>& work,
                      const std::function<Verdict(Record&, void* result)>& decide,
                      const std::function<void()>& at_end = {});
+
+// The same for work that takes many records at once (a model's batches): `work` gets groups in input order, by one thread,
+// and keeps each record (as edited) or sets its `error`, which makes it a bad line. A group ends at `max_records`, or when
+// its lines have `max_bytes`. Shards are not dealt here.
+struct GroupedRecord {
+  Record record;
+  std::string error;
+};
+void process_groups(const StreamOptions& options, Report& report, size_t max_records, size_t max_bytes,
+                    const std::function<void(std::span<GroupedRecord> group)>& work);
 
 // Reads every record one after the other, for tools that need them all: `take` may keep the record. Bad lines are
 // Errors.

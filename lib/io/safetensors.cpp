@@ -150,6 +150,20 @@ const StoredTensor* SafetensorsFile::find(std::string_view name) const {
   return found == index_.end() ? nullptr : &tensors_[found->second];
 }
 
+std::vector<std::pair<std::string, std::string>> parse_safetensors_index(std::string_view json, std::string_view where) {
+  const Json parsed = parse_json(json, where);
+  const Json* map = parsed.find("weight_map");
+  require(map && map->type == Json::Type::object && !map->members.empty(), where, ": no weight_map");
+  std::vector<std::pair<std::string, std::string>> shards;
+  for (const auto& [name, shard] : map->members) {
+    const std::string& file = shard.as_string(cat(where, ": ", json_string(name)));
+    require(!file.empty() && file.find('/') == std::string::npos && file.find('\0') == std::string::npos && file != "." && file != "..",
+            where, ": ", json_string(file), " is not the name of a file in this folder");
+    shards.emplace_back(name, file);
+  }
+  return shards;
+}
+
 SafetensorsFolder::SafetensorsFolder(const std::string& folder) {
   const std::string single = folder + "/model.safetensors", index = single + ".index.json";
   struct stat found;
@@ -158,14 +172,8 @@ SafetensorsFolder::SafetensorsFolder(const std::string& folder) {
     return;
   }
   require(stat(index.c_str(), &found) == 0, folder, ": no model.safetensors and no model.safetensors.index.json in it");
-  const Json parsed = parse_json_file(index);
-  const Json* map = parsed.find("weight_map");
-  require(map && map->type == Json::Type::object && !map->members.empty(), index, ": no weight_map");
   std::map<std::string, SafetensorsFile*> shards;
-  for (const auto& [name, shard] : map->members) {
-    const std::string& file = shard.as_string(cat(index, ": ", json_string(name)));
-    require(!file.empty() && file.find('/') == std::string::npos, index, ": ", json_string(file),
-            " is not the name of a file in this folder");
+  for (const auto& [name, file] : parse_safetensors_index(read_file(index), index)) {
     SafetensorsFile*& opened = shards[file];
     if (!opened) {
       files_.push_back(std::make_unique<SafetensorsFile>(folder + "/" + file));

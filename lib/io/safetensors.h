@@ -54,6 +54,9 @@ class SafetensorsFolder {
 void parse_safetensors(std::string_view bytes, std::string_view where, std::vector<StoredTensor>& tensors,
                        std::map<std::string, std::string>& metadata);
 
+// The same for model.safetensors.index.json: the names of its tensors, each with the file that has it.
+std::vector<std::pair<std::string, std::string>> parse_safetensors_index(std::string_view json, std::string_view where);
+
 // Writes a file atomically, tensor by tensor, in the order given: names, dtypes and shapes make the header, then the
 // data are asked for one tensor at a time (memory stays at one tensor). The header is padded with spaces so that the
 // data begin at a multiple of 64; `{"format": "pt"}` and `metadata` go into __metadata__.

@@ -38,7 +38,7 @@ class ConfigReader {
   int64_t size(std::string_view key) const;                            // required; 1 .. 2^30
   int64_t size_or(std::string_view key, int64_t fallback) const;       // absent: fallback; else 1 .. 2^30
   int64_t count_or(std::string_view key, int64_t fallback) const;      // absent: fallback; else 0 .. 2^30
-  double positive_or(std::string_view key, double fallback) const;     // absent: fallback; else > 0 and finite
+  double positive_or(std::string_view key, double fallback) const;     // absent: fallback; else 1e-30 .. 1e30, so a float too
   bool flag_or(std::string_view key, bool fallback) const;
   std::string string_or(std::string_view key, const std::string& fallback) const;
   // Error unless the key is absent, or is what is supported.

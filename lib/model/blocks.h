@@ -45,6 +45,21 @@ inline Rows rows_of(const TokenBatch& batch, const KvCache& cache) {
   return {indices_view(batch.sequences), indices_view(batch.positions), cache.page_table()};
 }
 
+// ---- lora.cpp ----
+
+// The rows of one adapter, at least one: numbers of rows of an input, ascending. Where they are those of experts,
+// offsets[e] .. offsets[e+1]-1 of them are of expert e.
+struct AdaptedRows {
+  const Adapter* adapter;
+  std::vector<int32_t> rows, offsets;
+};
+// Of a batch; and of the rows that its choices of experts make (ops.h: sort_by_expert).
+std::vector<AdaptedRows> adapted_rows(const TokenBatch& batch, std::span<const Adapter> adapters);
+std::vector<AdaptedRows> adapted_choices(std::span<const AdaptedRows> tokens, const Tensor& offsets, const Tensor& row_of_slot, int top_k);
+// y[t] += b (a x[t]) for the rows of every adapter that has the matrix `of` of this layer.
+void add_adapters(std::span<const AdaptedRows> all, int64_t layer, Tensor LayerWeights::*of, const Tensor& x, const Tensor& y,
+                  Arena& memory);
+
 // ---- latent.cpp ----
 
 // Rows of a batch, and where they stand.

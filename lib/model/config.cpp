@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/sizes.h"
 #include "model/architecture.h"
+#include "model/load_gguf.h"
 
 namespace ds {
 
@@ -155,29 +156,6 @@ static void parse_token_ids(const ConfigReader& keys, Config& config) {
   }
 }
 
-static Quantization parse_quantization(const Json& json, const std::string& where) {
-  const ConfigReader keys(json, where);
-  require(json.type == Json::Type::object, where, " is not an object");
-  Quantization q;
-  q.method = keys.string_or("quant_method", "");
-  require(q.method == "awq", keys.at("quant_method"), " is \"", q.method, "\"; only \"awq\" is supported");
-  q.bits = static_cast<int>(keys.size_or("bits", keys.size_or("w_bit", 4)));
-  require(q.bits == 4, keys.at("bits"), " is ", q.bits, "; only 4 is supported");
-  const char* group = keys.find("group_size") ? "group_size" : "q_group_size";
-  const Json* size = keys.find(group);
-  q.group_size = size ? size->as_int(keys.at(group)) : 128;
-  require(q.group_size == -1 || (q.group_size > 0 && q.group_size <= kMaxSize), keys.at(group), " is ", q.group_size,
-          "; it has to be positive, or -1 for whole rows");
-  keys.only_flag("zero_point", true);
-  const std::string format = keys.string_or("version", keys.string_or("format", "gemm"));
-  require(format == "gemm" || format == "GEMM", keys.at("version"), " is \"", format, "\"; only \"gemm\" is supported");
-  if (const Json* skip = keys.find("modules_to_not_convert")) {
-    require(skip->type == Json::Type::array, keys.at("modules_to_not_convert"), " is not a list");
-    for (const Json& name : skip->items) q.modules_to_not_convert.push_back(name.as_string(keys.at("modules_to_not_convert")));
-  }
-  return q;
-}
-
 static void start_from(const Defaults& defaults, const ConfigReader& keys, Config& config) {
   const auto size = [&](std::string_view key, int64_t fallback) { return fallback ? keys.size_or(key, fallback) : keys.size(key); };
   config.vocab_size = size("vocab_size", defaults.vocab_size);
@@ -236,9 +214,19 @@ Config parse_config(const Json& json, const std::string& where) {
 }
 
 Config load_config(const std::string& path) {
-  const bool folder = std::filesystem::is_directory(path);
-  const std::string file = folder ? (std::filesystem::path(path) / "config.json").string() : path;
-  return parse_config(parse_json_file(file), file);
+  if (is_gguf(path)) return gguf_config(GgufFile(path));
+  const std::filesystem::path folder(path);
+  const bool is_folder = std::filesystem::is_directory(folder);
+  const std::string file = is_folder ? (folder / "config.json").string() : path;
+  Config config = parse_config(parse_json_file(file), file);
+  if (is_folder && !config.quantization.bits) {
+    // As AutoAWQ and AutoGPTQ wrote it before it moved into config.json.
+    for (const auto& [name, method] : {std::pair{"quant_config.json", "awq"}, {"quantize_config.json", "gptq"}}) {
+      const std::string beside = (folder / name).string();
+      if (std::filesystem::exists(beside)) config.quantization = parse_quantization(parse_json_file(beside), beside, method);
+    }
+  }
+  return config;
 }
 
 // ---- Writing ----
@@ -282,20 +270,6 @@ static void write_token_ids(const Config& config, JsonWriter& json) {
     id("eos_token_id", config.eos_token_id);
   }
   id("pad_token_id", config.pad_token_id);
-}
-
-static void write_quantization(const Quantization& q, JsonWriter& json) {
-  json.open('{', "quantization_config");
-  json.field("quant_method", q.method).field("bits", static_cast<int64_t>(q.bits)).field("group_size", q.group_size);
-  json.field("zero_point", true).field("version", "gemm").key("modules_to_not_convert");
-  if (q.modules_to_not_convert.empty()) {
-    json.null();
-  } else {
-    json.open('[');
-    for (const std::string& name : q.modules_to_not_convert) json.value(name);
-    json.close();
-  }
-  json.close();
 }
 
 std::string config_json(const Config& config, DType dtype) {

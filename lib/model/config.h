@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "io/json.h"
+#include "model/quantization.h"
 #include "tensor/ops.h"
 
 namespace ds {
@@ -14,21 +15,14 @@ namespace ds {
 // release.) dynamic: position p has the angles of a text of p + 1 tokens, as in transformers when a text grows token by
 // token; transformers gives a longer prompt all at once the angles of its last token, so that they depend on the cut.
 struct RopeScaling {
-  enum class Type : uint8_t { none, linear, dynamic, llama3, yarn } type = Type::none;
+  enum class Type : uint8_t { none, linear, dynamic, llama3, yarn, factors } type = Type::none;
   double factor = 1;
   double low_freq_factor = 1, high_freq_factor = 4;             // llama3
   double beta_fast = 32, beta_slow = 1;                         // yarn
   double mscale = 0, mscale_all_dim = 0, attention_factor = 0;  // yarn; 0: not given
   bool truncate = true;                                         // yarn
-  int64_t original_max_position_embeddings = 0;                 // llama3, yarn
-};
-
-// How the files of a quantized checkpoint are written. `bits` 0: not quantized.
-struct Quantization {
-  std::string method;                               // "awq"
-  int bits = 0;
-  int64_t group_size = 0;                           // inputs a group; -1: all of them
-  std::vector<std::string> modules_to_not_convert;  // parts of names
+  int64_t original_max_position_embeddings = 0;                 // llama3, yarn, factors
+  std::vector<float> factors;                                   // what each frequency is divided by (longrope's lists, equal)
 };
 
 enum class LayerType : uint8_t { full_attention, sliding_attention };
@@ -100,7 +94,7 @@ struct Config {
 // one that the architecture reads, one that cannot change the result, or null, false or empty. Of a multimodal file the
 // text model is read.
 Config parse_config(const Json& json, const std::string& where);
-// Of a model folder, or of a config.json itself.
+// Of a model folder, of a config.json itself, or of a .gguf file.
 Config load_config(const std::string& path);
 // config.json as transformers reads it (both the v4 and the v5 spellings of what they renamed), `quantization` included.
 // parse_config of it gives the same Config, but that embedding_scale is rounded to the dtype given.

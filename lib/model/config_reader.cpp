@@ -36,7 +36,7 @@ double ConfigReader::positive_or(std::string_view key, double fallback) const {
   const Json* value = find(key);
   if (!value) return fallback;
   const double number = value->as_double(at(key));
-  require(std::isfinite(number) && number > 0, at(key), " is ", number, "; it has to be positive");
+  require(number >= 1e-30 && number <= 1e30, at(key), " is ", number, "; it has to be positive, from 1e-30 to 1e30");
   return number;
 }
 bool ConfigReader::flag_or(std::string_view key, bool fallback) const {

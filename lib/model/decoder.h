@@ -75,25 +75,44 @@ struct Model {
   Weights weights;
   Arena arena;
   std::map<std::string, std::string> metadata;             // of the file, ds.history included
+  bool int8_activations = false;                           // some products round activations to 8 bits (cpu/int8_gemm.h)
 };
+// Whether products by q4 and q8 weights round activations: where the checkpoint is one of that kind (W8A8), nowhere, or
+// everywhere. `int8` for a model that has no such weights is an Error.
+enum class ActivationRounding : uint8_t { as_stored, none, int8 };
 struct LoadOptions {
   Device device = Device::cpu;
   bool pack = false;        // panels, for inference; else rows in f32, for training and quantization
+  ActivationRounding rounding = ActivationRounding::as_stored;  // with pack
+  std::string merge_adapter = {};  // a folder (lora.h) whose products are added to the weights; Error where those are quantized
 };
-// Reads a folder: binds every weight by name, dtype and shape. A missing one is an Error that lists near names; one left
-// over is an Error too (multi-token-prediction layers are skipped and said so). AWQ 4-bit folders give q4 weights.
+// Reads a folder of safetensors, or a .gguf file: binds every weight by name, dtype and shape. A missing one is an Error
+// that lists near names; one left over is an Error too (multi-token-prediction layers are skipped and said so). Packed,
+// weights keep their dtype, and quantized ones their integers and scales (q4, q8, f8_e4m3); else all is f32 rows. A tied
+// embedding is there once: packed, its rows are looked up in the head's panels, as are those of a quantized one.
 Model load_model(const std::string& folder, const LoadOptions& options = {});
 // Writes config.json and model.safetensors with `weights` (f32 rows) converted to dtype (norms and router_bias too;
 // router_bias stays f32), file names as the architecture has them.
 void save_model(const Config& config, Weights& weights, const std::string& folder, DType dtype,
                 const std::map<std::string, std::string>& metadata, bool durable = false);
 
+// A LoRA adapter (lora.h): of a matrix W it makes W + b a. Its tensors have the places that those of the model's matrices
+// have; the others are empty.
+struct Adapter {
+  std::string name;
+  Weights a, b;             // f32: [r, K] and [N, r] for a matrix [N, K]; [E, r, K] and [E, N, r] for experts. b has the scale in it
+  Arena arena;
+};
+
 // Rows of tokens, each with a sequence (an index into the pages' table) and a position in it.
 // `generated` says of each row whether its token was sampled by the model (1) or given (0); empty: all were given. Latent
 // attention computes the two in different forms, which round differently, so what a token is decides, never the schedule.
+// `adapters` has for each row the number of the adapter that it goes through, -1 for none; empty: none does. A row without
+// one has the bits that it has where there are no adapters.
 struct TokenBatch {
   std::vector<int32_t> tokens, sequences, positions;
   std::vector<uint8_t> generated;
+  std::vector<int32_t> adapters = {};
 };
 
 // What a cache is for. Latent attention: inference keeps of each position only the latent vector and the shared rotated
@@ -147,7 +166,9 @@ struct Activations {
 };
 
 // Runs the batch through all blocks: writes its keys and values into the cache, and final_normed[T, H].
-void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts);
+// `adapters` are what batch.adapters counts; loaded for AdapterUse::run_time.
+void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
+             std::span<const Adapter> adapters = {});
 // logits[R, V] of some rows of final_normed (all: rows(...)), capped where the config says so.
 void head(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& logits);
 

@@ -1,4 +1,6 @@
 // The decoder, forward: x += attention(norm(x)); x += feed_forward(norm(x)) in every block.
+#include <array>
+
 #include "base/error.h"
 #include "model/blocks.h"
 #include "tensor/device.h"
@@ -16,16 +18,32 @@ struct Block {
   const KvCache& cache;
   Rows at;
   const LatentPlan& plan;
+  std::span<const AdaptedRows> adapted;
   int64_t layer, tokens;
   bool training;
 
   Tensor make(int64_t columns, DType dtype = DType::f32) { return memory.make_uninitialized(dtype, {tokens, columns}); }
 
-  Tensor project(const Tensor& x, const Tensor& weight, const Tensor& bias = {}) {
-    const Tensor y = memory.make_uninitialized(DType::f32, {x.rows(), weight.shape[0]});
-    linear(x, weight, y);
-    if (bias) add_bias(y, bias);
-    return y;
+  // Adds what adapters add to the product of x by a weight.
+  void adapt(const Tensor& x, Tensor LayerWeights::*weight, const Tensor& y) { add_adapters(adapted, layer, weight, x, y, memory); }
+  // Products of one x in one go, with their biases and adapters. The weight is named by its member, so that adapters find theirs.
+  struct Projection {
+    Tensor LayerWeights::*weight;
+    Tensor bias;
+    Tensor* y;
+  };
+  void project(const Tensor& x, std::initializer_list<Projection> all) {
+    std::vector<LinearCall> calls;
+    for (const Projection& p : all) {
+      const Tensor& weight = w.*p.weight;
+      *p.y = memory.make_uninitialized(DType::f32, {x.rows(), weight.shape[0]});
+      calls.push_back({x, weight, *p.y, {}});
+    }
+    linear_all(calls);
+    for (const Projection& p : all) {
+      if (p.bias) add_bias(*p.y, p.bias);
+      adapt(x, p.weight, *p.y);
+    }
   }
   Tensor norm(const Tensor& x, const Tensor& weight, float eps) {
     const Tensor y = make(x.cols());
@@ -39,30 +57,29 @@ struct Block {
   // Multi-head latent attention: queries, keys and values from low-rank projections.
   void latent_heads() {
     if (w.q_a_proj) {
-      a.q_a = project(a.attn_in, w.q_a_proj, w.q_a_bias);
+      project(a.attn_in, {{&LayerWeights::q_a_proj, w.q_a_bias, &a.q_a}, {&LayerWeights::kv_a_proj, w.kv_a_bias, &a.kv_a}});
       a.q_a_normed = norm(a.q_a, w.q_a_norm, kLatentNormEps);
-      a.q = project(a.q_a_normed, w.q_b_proj);
+      project(a.q_a_normed, {{&LayerWeights::q_b_proj, {}, &a.q}});
     } else {
-      a.q = project(a.attn_in, w.q_proj);
+      project(a.attn_in, {{&LayerWeights::q_proj, {}, &a.q}, {&LayerWeights::kv_a_proj, w.kv_a_bias, &a.kv_a}});
     }
     rotate(a.q, false);
 
-    a.kv_a = project(a.attn_in, w.kv_a_proj, w.kv_a_bias);
     const Tensor c_kv = columns(a.kv_a, 0, c.kv_lora_rank), k_rope = columns(a.kv_a, c.kv_lora_rank, c.qk_rope_head_dim);
     a.kv_a_normed = norm(c_kv, w.kv_a_norm, kLatentNormEps);
     rotate(k_rope, true);
     if (cache.latent()) return latent_write(c, a.kv_a_normed, k_rope, at, cache, layer, memory);
 
-    a.kv_b = project(a.kv_a_normed, w.kv_b_proj);
+    project(a.kv_a_normed, {{&LayerWeights::kv_b_proj, {}, &a.kv_b}});
     a.k = make(c.num_attention_heads * c.head_dim);
     a.v = make(c.num_attention_heads * c.v_head_dim);
     assemble_kv(a.kv_b, k_rope, static_cast<int>(c.num_attention_heads), a.k, a.v);
   }
 
   void plain_heads() {
-    a.q = project(a.attn_in, w.q_proj, w.q_bias);
-    a.k = project(a.attn_in, w.k_proj, w.k_bias);
-    a.v = project(a.attn_in, w.v_proj, w.v_bias);
+    project(a.attn_in, {{&LayerWeights::q_proj, w.q_bias, &a.q},
+                        {&LayerWeights::k_proj, w.k_bias, &a.k},
+                        {&LayerWeights::v_proj, w.v_bias, &a.v}});
     if (w.q_norm) {
       a.q_unnormed = a.q, a.k_unnormed = a.k;
       a.q = norm(a.q_unnormed, w.q_norm, c.rms_norm_eps);
@@ -89,7 +106,7 @@ struct Block {
       if (training) a.lse = make(c.num_attention_heads);
       attention(a.q, k_pages, v_pages, at, spec, a.attn_out, a.lse);
     }
-    a.mid = project(a.attn_out, w.o_proj, w.o_bias);
+    project(a.attn_out, {{&LayerWeights::o_proj, w.o_bias, &a.mid}});
     if (w.attention_out_norm) {
       a.attn_added = a.mid;
       a.mid = norm(a.attn_added, w.attention_out_norm, c.rms_norm_eps);
@@ -97,19 +114,31 @@ struct Block {
     add(a.input, a.mid);
   }
 
-  void gated(const Tensor& gate, const Tensor& gate_bias, const Tensor& up, const Tensor& up_bias) {
-    a.gate = project(a.mlp_in, gate, gate_bias);
-    a.up = project(a.mlp_in, up, up_bias);
-    a.act = make(a.gate.cols());
-    gated_activation(a.gate, a.up, c.hidden_act, a.act);
+  Tensor activate(const Tensor& gate, const Tensor& up) {
+    const Tensor y = memory.make_uninitialized(DType::f32, {gate.rows(), gate.cols()});
+    gated_activation(gate, up, c.hidden_act, y);
+    return y;
   }
 
-  // Rows of the experts: gathered by expert, through the experts, and weighted back into y.
-  void routed_experts(const Tensor& y) {
+  // y = mid + the dense feed-forward half.
+  void dense(const Tensor& y) {
+    project(a.mlp_in, {{&LayerWeights::gate_proj, w.gate_bias, &a.gate}, {&LayerWeights::up_proj, w.up_bias, &a.up}});
+    a.act = activate(a.gate, a.up);
+    if (w.mlp_out_norm) {
+      project(a.act, {{&LayerWeights::down_proj, w.down_bias, &a.mlp_added}});
+      rms_norm(a.mlp_added, w.mlp_out_norm, c.rms_norm_eps, c.norm_plus_one, y);
+    } else {
+      linear(a.act, w.down_proj, y);
+      if (w.down_bias) add_bias(y, w.down_bias);
+      adapt(a.act, &LayerWeights::down_proj, y);
+    }
+    add(a.mid, y);
+  }
+
+  // Rows of the experts: gathered by expert.
+  void choose_experts() {
     const int top_k = c.router.top_k;
-    const int64_t choices = tokens * top_k, inner = c.moe_intermediate_size;
-    const auto make_choices = [&](int64_t columns) { return memory.make_uninitialized(DType::f32, {choices, columns}); };
-    a.logits = project(a.mlp_in, w.router);
+    const int64_t choices = tokens * top_k;
     a.scores = make(c.n_routed_experts);
     a.indices = make(top_k, DType::i32);
     a.weights = make(top_k);
@@ -118,43 +147,52 @@ struct Block {
     a.slot_of_row = memory.make_uninitialized(DType::i32, {choices});
     a.row_of_slot = memory.make_uninitialized(DType::i32, {choices});
     sort_by_expert(a.indices, a.offsets, a.slot_of_row, a.row_of_slot);
-
-    a.expert_in = make_choices(c.hidden_size);
+    a.expert_in = memory.make_uninitialized(DType::f32, {choices, c.hidden_size});
     gather_rows(a.mlp_in, a.slot_of_row, top_k, a.expert_in);
-    a.expert_gate = make_choices(inner);
-    a.expert_up = make_choices(inner);
-    a.expert_act = make_choices(inner);
-    a.expert_out = make_choices(c.hidden_size);
-    grouped_linear(a.expert_in, a.offsets, w.experts_gate, a.expert_gate);
-    grouped_linear(a.expert_in, a.offsets, w.experts_up, a.expert_up);
-    gated_activation(a.expert_gate, a.expert_up, c.hidden_act, a.expert_act);
-    grouped_linear(a.expert_act, a.offsets, w.experts_down, a.expert_out);
-    combine(a.expert_out, a.row_of_slot, a.weights, y);
   }
 
-  // y = mid + the feed-forward half.
-  void feed_forward(const Tensor& y) {
-    a.mlp_in = norm(a.mid, w.post_attention_norm, c.rms_norm_eps);
-    if (!c.is_moe(layer)) {
-      gated(w.gate_proj, w.gate_bias, w.up_proj, w.up_bias);
-      if (w.mlp_out_norm) {
-        a.mlp_added = project(a.act, w.down_proj, w.down_bias);
-        rms_norm(a.mlp_added, w.mlp_out_norm, c.rms_norm_eps, c.norm_plus_one, y);
-      } else {
-        linear(a.act, w.down_proj, y);
-        if (w.down_bias) add_bias(y, w.down_bias);
-      }
-      add(a.mid, y);
-      return;
-    }
+  // y = mid + the shared expert + the routed ones by their weights. The shared one's products go along with the others.
+  void experts(const Tensor& y) {
+    if (w.shared_gate)
+      project(a.mlp_in, {{&LayerWeights::router, {}, &a.logits},
+                         {&LayerWeights::shared_gate, {}, &a.gate},
+                         {&LayerWeights::shared_up, {}, &a.up}});
+    else
+      project(a.mlp_in, {{&LayerWeights::router, {}, &a.logits}});
+    choose_experts();
+    const int64_t choices = a.expert_in.rows();
+    const std::vector<AdaptedRows> adapted_experts = adapted_choices(adapted, a.offsets, a.row_of_slot, c.router.top_k);
+    const auto adapt_experts = [&](const Tensor& x, Tensor LayerWeights::*weight, const Tensor& out) {
+      add_adapters(adapted_experts, layer, weight, x, out, memory);
+    };
+    a.expert_gate = memory.make_uninitialized(DType::f32, {choices, c.moe_intermediate_size});
+    a.expert_up = memory.make_uninitialized(DType::f32, {choices, c.moe_intermediate_size});
+    a.expert_out = memory.make_uninitialized(DType::f32, {choices, c.hidden_size});
+    linear_all(std::array{LinearCall{a.expert_in, w.experts_gate, a.expert_gate, a.offsets},
+                          LinearCall{a.expert_in, w.experts_up, a.expert_up, a.offsets}});
+    adapt_experts(a.expert_in, &LayerWeights::experts_gate, a.expert_gate);
+    adapt_experts(a.expert_in, &LayerWeights::experts_up, a.expert_up);
+    a.expert_act = activate(a.expert_gate, a.expert_up);
+    std::vector<LinearCall> down{{a.expert_act, w.experts_down, a.expert_out, a.offsets}};
     if (w.shared_gate) {
-      gated(w.shared_gate, {}, w.shared_up, {});
-      linear(a.act, w.shared_down, y);
+      a.act = activate(a.gate, a.up);
+      down.push_back({a.act, w.shared_down, y, {}});
+    }
+    linear_all(down);
+    adapt_experts(a.expert_act, &LayerWeights::experts_down, a.expert_out);
+    if (w.shared_gate) {
+      adapt(a.act, &LayerWeights::shared_down, y);
       add(a.mid, y);
     } else {
       copy(a.mid, y);
     }
-    routed_experts(y);
+    combine(a.expert_out, a.row_of_slot, a.weights, y);
+  }
+
+  void feed_forward(const Tensor& y) {
+    a.mlp_in = norm(a.mid, w.post_attention_norm, c.rms_norm_eps);
+    if (c.is_moe(layer)) experts(y);
+    else dense(y);
   }
 };
 
@@ -172,11 +210,13 @@ void check_batch(const TokenBatch& batch, KvCache& cache) {
 
 }  // namespace
 
-void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts) {
+void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
+             std::span<const Adapter> adapters) {
   check_batch(batch, cache);
   const int64_t tokens = static_cast<int64_t>(batch.tokens.size()), hidden = config.hidden_size;
   const Rows at = rows_of(batch, cache);
   const LatentPlan plan = cache.latent() ? plan_latent(batch) : LatentPlan{};
+  const std::vector<AdaptedRows> adapted = adapted_rows(batch, adapters);
   acts.arena.reset();
   acts.layers.assign(acts.keep_all ? static_cast<size_t>(config.num_hidden_layers) : 1, {});
   Tensor x = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
@@ -190,7 +230,7 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
     LayerActivations& a = acts.layers[acts.keep_all ? static_cast<size_t>(layer) : 0];
     a = {};
     a.input = x;
-    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, at, plan, layer, tokens,
+    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, at, plan, adapted, layer, tokens,
                 acts.keep_all};
     block.attend();
     block.feed_forward(y);

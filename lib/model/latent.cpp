@@ -152,46 +152,31 @@ Absorbed absorb(const Config& c, const Tensor& kv_b_proj, Arena& memory) {
   return {narrowed(k_half, dtype, memory), narrowed(v_half, dtype, memory)};
 }
 
-// [T, heads * d], of which each head's `count` columns from `from` on, as [heads * T, count], and back.
-void to_heads(const Tensor& x, int64_t heads, int64_t from, const Tensor& y) {
-  const int64_t rows = x.rows(), d = x.cols() / heads, count = y.cols();
-  for_rows(rows * heads, count, [&](int64_t i) {
-    const int64_t t = i / heads, h = i % heads;
-    copy_floats(y.f32() + (h * rows + t) * count, x.f32() + t * x.row_stride + h * d + from, count);
-  });
-}
-void from_heads(const Tensor& x, int64_t heads, int64_t from, const Tensor& y) {
-  const int64_t rows = y.rows(), d = y.cols() / heads, count = x.cols();
-  for_rows(rows * heads, count, [&](int64_t i) {
-    const int64_t t = i / heads, h = i % heads;
-    copy_floats(y.f32() + t * y.row_stride + h * d + from, x.f32() + (h * rows + t) * count, count);
-  });
-}
-
 void attend_absorbed(const Config& c, const LayerWeights& w, const RowSet& set, const KvCache& cache, int64_t layer, const Tensor& q,
                      const Tensor& out, Arena& memory) {
   const int64_t heads = c.num_attention_heads, tokens = count_of(set), lora = c.kv_lora_rank, rope = c.qk_rope_head_dim;
-  const auto make = [&](int64_t rows, int64_t columns) { return memory.make_uninitialized(DType::f32, {rows, columns}); };
+  const int64_t nope = c.qk_nope_head_dim, key = lora + rope;
+  const auto make = [&](int64_t columns) { return memory.make_uninitialized(DType::f32, {tokens, columns}); };
   const Absorbed half = w.absorbed_k ? Absorbed{w.absorbed_k, w.absorbed_v} : absorb(c, w.kv_b_proj, memory);
-  const Tensor offsets = memory.make_uninitialized(DType::i32, {heads + 1});
-  for (int64_t h = 0; h <= heads; ++h) offsets.i32()[h] = static_cast<int32_t>(h * tokens);
+  std::vector<LinearCall> calls(static_cast<size_t>(heads));  // one for each head
 
-  const Tensor own = take_rows(q, set, memory), q_nope = make(heads * tokens, c.qk_nope_head_dim), q_rope = make(heads * tokens, rope);
-  const Tensor q_latent = make(heads * tokens, lora), query = make(tokens, heads * (lora + rope));
-  to_heads(own, heads, 0, q_nope);
-  to_heads(own, heads, c.qk_nope_head_dim, q_rope);
-  grouped_linear(q_nope, offsets, half.k, q_latent);
-  from_heads(q_latent, heads, 0, query);
-  from_heads(q_rope, heads, lora, query);
+  const bool all = tokens == q.rows();  // they stand in the order of the batch
+  const Tensor own = all ? q : take_rows(q, set, memory), query = make(heads * key);
+  for (int64_t h = 0; h < heads; ++h)
+    calls[static_cast<size_t>(h)] = {columns(own, h * c.head_dim, nope), item(half.k, h), columns(query, h * key, lora), {}};
+  linear_all(calls);
+  for_rows(tokens, heads * rope, [&](int64_t t) {
+    for (int64_t h = 0; h < heads; ++h)
+      copy_floats(query.f32() + t * query.cols() + h * key + lora, own.f32() + t * own.row_stride + h * c.head_dim + nope, rope);
+  });
 
-  const Tensor mixed = make(tokens, heads * lora), mixed_heads = make(heads * tokens, lora);
+  const Tensor mixed = make(heads * lora), values = all ? out : make(heads * c.v_head_dim);
   const Rows at{indices_view(set.sequences), indices_view(set.positions), cache.page_table()};
   attention(query, cache.k_pages(layer), cache.v_pages(layer), at, latent_spec(c, layer), mixed, {});
-  to_heads(mixed, heads, 0, mixed_heads);
-  const Tensor value_heads = make(heads * tokens, c.v_head_dim), values = make(tokens, heads * c.v_head_dim);
-  grouped_linear(mixed_heads, offsets, half.v, value_heads);
-  from_heads(value_heads, heads, 0, values);
-  put_rows(values, set, out);
+  for (int64_t h = 0; h < heads; ++h)
+    calls[static_cast<size_t>(h)] = {columns(mixed, h * lora, lora), item(half.v, h), columns(values, h * c.v_head_dim, c.v_head_dim), {}};
+  linear_all(calls);
+  if (!all) put_rows(values, set, out);
 }
 
 }  // namespace

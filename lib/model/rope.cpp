@@ -17,6 +17,24 @@ constexpr double kTwoPi = 2 * std::numbers::pi;
 
 // ---- config.json ----
 
+// longrope with one list for all lengths, which is also how llama3 stands in a GGUF file.
+static void parse_factors(const ConfigReader& keys, const Config& config, RopeScaling& rope) {
+  const Json *list = keys.find("short_factor"), *other = keys.find("long_factor");
+  require(list && other && list->type == Json::Type::array && other->type == Json::Type::array, keys.at("short_factor"),
+          " and long_factor have to be lists for longrope");
+  require(list->items.size() == other->items.size() && 2 * static_cast<int64_t>(list->items.size()) == config.rope_dim(),
+          keys.at("short_factor"), " and long_factor have ", list->items.size(), " and ", other->items.size(),
+          " factors; heads of ", config.rope_dim(), " have half as many");
+  for (size_t i = 0; i < list->items.size(); ++i) {
+    const double factor = list->items[i].as_double(keys.at("short_factor"));
+    require(factor == other->items[i].as_double(keys.at("long_factor")), keys.at("short_factor"),
+            " and long_factor differ, which is not supported");
+    require(factor > 0 && factor < 1e9, keys.at("short_factor"), " has ", factor, "; factors are positive");
+    rope.factors.push_back(static_cast<float>(factor));
+  }
+  require(rope.attention_factor > 0, keys.at("attention_factor"), " is missing, which is not supported for longrope");
+}
+
 // One object of parameters; every key that a type of scaling has is known, whatever the type.
 static void parse_scaling(const ConfigReader& keys, Config& config) {
   using Type = RopeScaling::Type;
@@ -28,13 +46,14 @@ static void parse_scaling(const ConfigReader& keys, Config& config) {
   else if (type == "dynamic") rope.type = Type::dynamic;
   else if (type == "llama3") rope.type = Type::llama3;
   else if (type == "yarn") rope.type = Type::yarn;
-  else fail(keys.at("rope_type"), " is \"", type, "\"; default, linear, dynamic, llama3 and yarn are supported");
+  else if (type == "longrope") rope.type = Type::factors;
+  else fail(keys.at("rope_type"), " is \"", type, "\"; default, linear, dynamic, llama3, yarn and longrope are supported");
 
   rope.original_max_position_embeddings = keys.size_or("original_max_position_embeddings", config.max_position_embeddings);
   double factor = 0;
   if (rope.type == Type::yarn)
     factor = static_cast<double>(config.max_position_embeddings) / static_cast<double>(rope.original_max_position_embeddings);
-  rope.factor = keys.positive_or("factor", rope.type == Type::none ? 1 : factor);
+  rope.factor = keys.positive_or("factor", rope.type == Type::none || rope.type == Type::factors ? 1 : factor);
   require(rope.factor > 0, keys.at("factor"), " is missing");
   rope.low_freq_factor = keys.positive_or("low_freq_factor", 1);
   rope.high_freq_factor = keys.positive_or("high_freq_factor", 4);
@@ -51,6 +70,7 @@ static void parse_scaling(const ConfigReader& keys, Config& config) {
   rope.mscale_all_dim = zero_or_positive("mscale_all_dim");
   rope.attention_factor = zero_or_positive("attention_factor");
   rope.truncate = keys.flag_or("truncate", true);
+  if (rope.type == Type::factors) parse_factors(keys, config, rope);
   keys.only_number("partial_rotary_factor", 1);
   keys.ignore("finetuned");
   config.rope_theta = keys.positive_or("rope_theta", config.rope_theta);
@@ -94,7 +114,7 @@ void parse_rope(const ConfigReader& keys, Config& config) {
 static void write_scaling(const Config& config, JsonWriter& json) {
   const RopeScaling& rope = config.rope_scaling;
   using Type = RopeScaling::Type;
-  static constexpr const char* kNames[] = {"default", "linear", "dynamic", "llama3", "yarn"};
+  static constexpr const char* kNames[] = {"default", "linear", "dynamic", "llama3", "yarn", "longrope"};
   const char* const name = kNames[static_cast<int>(rope.type)];
   json.field("rope_type", name).field("type", name);
   write_real(json, "factor", rope.factor);
@@ -102,8 +122,16 @@ static void write_scaling(const Config& config, JsonWriter& json) {
     write_real(json, "low_freq_factor", rope.low_freq_factor);
     write_real(json, "high_freq_factor", rope.high_freq_factor);
   }
-  if (rope.type == Type::llama3 || rope.type == Type::yarn)
+  if (rope.type == Type::llama3 || rope.type == Type::yarn || rope.type == Type::factors)
     json.field("original_max_position_embeddings", rope.original_max_position_embeddings);
+  if (rope.type == Type::factors) {
+    write_real(json, "attention_factor", rope.attention_factor);
+    for (const char* list : {"short_factor", "long_factor"}) {
+      json.open('[', list);
+      for (const float factor : rope.factors) json.value(factor);
+      json.close();
+    }
+  }
   if (rope.type != Type::yarn) return;
   write_real(json, "beta_fast", rope.beta_fast);
   write_real(json, "beta_slow", rope.beta_slow);
@@ -166,6 +194,9 @@ static std::vector<double> inverse_frequencies(const RopeScaling& rope, double l
       const double t = (length / wave - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
       f = wave > length / rope.low_freq_factor ? f / rope.factor : (1 - t) * f / rope.factor + t * f;
     }
+  } else if (rope.type == RopeScaling::Type::factors) {
+    for (size_t i = 0; i < frequency.size(); ++i) frequency[i] /= static_cast<double>(rope.factors[i]);
+    *amplitude = rope.attention_factor;
   } else if (rope.type == RopeScaling::Type::yarn) {
     // The pair that turns `rotations` times within the original length.
     auto pair_of = [&](double rotations) {

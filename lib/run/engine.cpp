@@ -1,139 +1,178 @@
 #include "run/engine.h"
 
 #include <algorithm>
+#include <bit>
+#include <chrono>
 #include <cstring>
+#include <filesystem>
 
+#include "base/error.h"
 #include "base/stop.h"
+#include "io/gguf.h"
+#include "model/lora.h"
 
 namespace ds {
 
-Engine::Engine(const std::string& folder, const EngineOptions& engine_options)
-    : model(load_model(folder, {.device = Device::cpu, .pack = true})), tokenizer(folder), options(engine_options) {
-  require(tokenizer.vocab_size() <= model.config.vocab_size, folder, ": the tokenizer has ", tokenizer.vocab_size(),
-          " tokens, the model only ", model.config.vocab_size, ": they do not belong together");
+void Throughput::add(uint64_t prefill, uint64_t decode, double seconds) {
+  prefill_tokens += prefill;
+  decode_tokens += decode;
+  const double share = static_cast<double>(prefill) / static_cast<double>(std::max<uint64_t>(1, prefill + decode));
+  prefill_seconds += seconds * share;
+  decode_seconds += seconds * (1 - share);
 }
 
-// The logits of some rows of `normed`, a chunk at a time so that memory stays at chunk * vocabulary.
-static void for_each_logits(const Engine& engine, const Tensor& normed, const std::vector<int32_t>& wanted_rows,
-                            const std::function<void(const Tensor& logits, size_t begin, size_t end)>& use) {
-  constexpr size_t kChunk = 256;
+Engine::Engine(const std::string& path, const EngineOptions& engine_options)
+    : path(path), model(load_model(path, {.device = Device::cpu, .pack = true, .rounding = engine_options.rounding,
+                                          .merge_adapter = engine_options.merge_adapter})),
+      options(engine_options) {
+  require(options.batch_tokens > 0 && options.batch_sequences > 0, "a batch of ", options.batch_tokens, " tokens and ",
+          options.batch_sequences, " sequences");
+  for (const std::string& given : options.adapters) {
+    const AdapterPath named = adapter_path(given);
+    for (const Adapter& other : adapters)
+      if (other.name == named.name)
+        throw UsageError(named.name.empty() ? "more than one adapter without a name: give NAME=DIR" : cat("two adapters have the name ", named.name));
+    adapters.push_back(load_adapter(named.folder, model.config, AdapterUse::run_time));
+    adapters.back().name = named.name;
+  }
+}
+
+AdapterPath adapter_path(const std::string& given) {
+  const size_t equals = given.find('=');
+  if (equals == std::string::npos || given.find('/') < equals) return {"", given};
+  if (equals == 0) throw UsageError(cat("the adapter \"", given, "\" has an empty name: give NAME=DIR, or DIR"));
+  return {given.substr(0, equals), given.substr(equals + 1)};
+}
+
+int32_t Engine::adapter(std::string_view name) const {
+  for (size_t i = 0; i < adapters.size(); ++i)
+    if (adapters[i].name == name) return static_cast<int32_t>(i);
+  std::string names;
+  for (const Adapter& other : adapters)
+    if (!other.name.empty()) names += cat(names.empty() ? "" : ", ", other.name);
+  require(name.empty(), "there is no adapter \"", name, "\"; given with --adapter: ", names.empty() ? "none with a name" : names);
+  return -1;
+}
+
+bool Engine::has_tokenizer() const {
+  if (!std::filesystem::is_directory(path)) {  // a .gguf brings its own, unless it says that it has none
+    std::call_once(gguf_read_, [&] {
+      const std::string kind(GgufFile(path).string_or("tokenizer.ggml.model", "none"));
+      gguf_tokenizer_ = kind != "none" && kind != "no_vocab";
+    });
+    return gguf_tokenizer_;
+  }
+  return std::filesystem::exists(std::filesystem::path(path) / "tokenizer.json");
+}
+
+const Tokenizer& Engine::tokenizer() const {
+  std::call_once(tokenizer_read_, [&] {
+    require(has_tokenizer(), path, ": the model has no tokenizer: give token ids (\"tokens\"), or add the model's tokenizer");
+    tokenizer_.emplace(path);
+  });
+  return *tokenizer_;
+}
+
+KvCache& Engine::cache(int64_t sequences, int64_t positions) {
+  if (!cache_ || cache_->sequences() < sequences || cache_->max_positions() < positions) {
+    // Powers of two, so that a stream of ever longer texts does not make a new one each time.
+    const auto longest = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(positions)));
+    const int64_t most = cache_ ? std::max(sequences, cache_->sequences()) : sequences;
+    cache_.reset();
+    cache_ = std::make_unique<KvCache>(model.config, most, std::max(positions, std::min(longest, max_length())));
+  }
+  for (int64_t s = 0; s < cache_->sequences(); ++s) cache_->release(s);
+  return *cache_;
+}
+
+void check_ids(const Config& config, std::span<const int32_t> ids) {
+  for (const int32_t id : ids)
+    require(id >= 0 && id < config.vocab_size, "token id ", id, " is not in the model's vocabulary of ", config.vocab_size);
+}
+
+int32_t prefix_token(const Engine& engine) {
+  std::optional<int32_t> bos, eos;
+  if (engine.has_tokenizer()) {
+    bos = engine.tokenizer().bos_id(), eos = engine.tokenizer().eos_id();
+  } else {
+    if (engine.model.config.bos_token_id >= 0) bos = engine.model.config.bos_token_id;
+    if (engine.model.config.eos_token_id >= 0) eos = engine.model.config.eos_token_id;
+  }
+  require(bos || eos, "a BOS or EOS token has to stand before a text without a beginning, and the model names neither");
+  return bos ? *bos : *eos;
+}
+
+std::vector<int32_t> encode(const Engine& engine, std::string_view text) {
+  const Tokenizer& tokenizer = engine.tokenizer();
+  const bool begun = tokenizer.bos_id() && text.starts_with(tokenizer.token_bytes(*tokenizer.bos_id()));
+  std::vector<int32_t> ids = tokenizer.encode(text, !begun);
+  check_ids(engine.model.config, ids);
+  return ids;
+}
+
+void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> sequences, std::span<const int32_t> adapters,
+                   const std::function<void(std::span<const Piece>)>& use) {
+  int64_t longest = 0;
+  for (const auto& tokens : sequences) longest = std::max(longest, static_cast<int64_t>(tokens.size()));
+  require(longest <= engine.max_length(), "a sequence of ", longest, " tokens is longer than the model's ", engine.max_length(),
+          " positions");
+  require(adapters.empty() || adapters.size() == sequences.size(), sequences.size(), " sequences and ", adapters.size(), " numbers of adapters");
+  if (longest == 0) return;
+  const int64_t places = std::min<int64_t>(engine.options.batch_sequences, static_cast<int64_t>(sequences.size()));
+  KvCache& cache = engine.cache(places, longest);
+  size_t next = 0;      // the sequence under way
+  int64_t done = 0;     // positions of it that are in the cache
+  int64_t begun = 0;    // sequences before it that had any: its place in the cache is this one modulo places
+  while (next < sequences.size()) {
+    throw_if_stopped();
+    const auto start = std::chrono::steady_clock::now();
+    TokenBatch batch;
+    std::vector<Piece> pieces;
+    std::vector<int64_t> finished;
+    int64_t room = engine.options.batch_tokens;
+    while (next < sequences.size() && room > 0 && static_cast<int64_t>(pieces.size()) < places) {
+      const auto tokens = sequences[next];
+      const auto length = static_cast<int64_t>(tokens.size());
+      const int64_t end = std::min(length, done + room);
+      if (end > done) pieces.push_back({next, done, end, engine.options.batch_tokens - room});
+      room -= end - done;
+      for (; done < end; ++done) {
+        batch.tokens.push_back(tokens[static_cast<size_t>(done)]);
+        batch.sequences.push_back(static_cast<int32_t>(begun % places));
+        batch.positions.push_back(static_cast<int32_t>(done));
+        if (!adapters.empty()) batch.adapters.push_back(adapters[next]);
+      }
+      if (done < length) break;
+      if (length) finished.push_back(begun++ % places);
+      ++next;
+      done = 0;
+    }
+    if (pieces.empty()) continue;
+    forward(engine.model.config, engine.model.weights, batch, cache, engine.activations, engine.adapters);
+    for (const int64_t place : finished) cache.release(place);
+    use(pieces);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    engine.throughput.add(batch.tokens.size(), 0, seconds.count());
+  }
+}
+
+void for_each_logits(const Engine& engine, std::span<const int32_t> wanted,
+                     const std::function<void(const Tensor& logits, size_t first)>& use) {
   const Config& config = engine.model.config;
+  // About 64 MB of logits; not too few rows, for every chunk reads the whole head.
+  const auto chunk = static_cast<size_t>(std::clamp<int64_t>((int64_t{1} << 24) / config.vocab_size, 32, 512));
   Arena arena;
-  for (size_t begin = 0; begin < wanted_rows.size(); begin += kChunk) {
-    const size_t end = std::min(wanted_rows.size(), begin + kChunk);
-    const auto count = static_cast<int64_t>(end - begin);
+  for (size_t first = 0; first < wanted.size(); first += chunk) {
+    const auto count = static_cast<int64_t>(std::min(wanted.size() - first, chunk));
     arena.reset();
     const Tensor index = arena.make_uninitialized(DType::i32, {count});
-    std::memcpy(index.data, &wanted_rows[begin], static_cast<size_t>(count) * sizeof(int32_t));
-    const Tensor gathered = arena.make_uninitialized(DType::f32, {count, config.hidden_size});
-    gather_rows(normed, index, 1, gathered);
+    std::memcpy(index.data, &wanted[first], static_cast<size_t>(count) * sizeof(int32_t));
+    const Tensor normed = arena.make_uninitialized(DType::f32, {count, config.hidden_size});
+    gather_rows(engine.activations.final_normed, index, 1, normed);
     const Tensor logits = arena.make_uninitialized(DType::f32, {count, config.vocab_size});
-    head(config, engine.model.weights, gathered, logits);
-    use(logits, begin, end);
+    head(config, engine.model.weights, normed, logits);
+    use(logits, first);
   }
-}
-
-// ---- Scoring ----
-
-ScoreRequest continuation_request(const Engine& engine, const std::string& context, const std::string& continuation) {
-  const size_t last = context.find_last_not_of(" \t\n\r\v\f");
-  const size_t cut = last == std::string::npos ? 0 : last + 1;
-  ScoreRequest request;
-  if (context.empty()) {
-    const auto prefix = engine.tokenizer.bos_id() ? engine.tokenizer.bos_id() : engine.tokenizer.eos_id();
-    require(prefix.has_value(), "an empty prompt needs a BOS or EOS token, and the tokenizer names neither");
-    request.tokens = engine.tokenizer.encode(continuation, false);
-    if (request.tokens.empty() || request.tokens[0] != *prefix) request.tokens.insert(request.tokens.begin(), *prefix);
-  } else {
-    request.tokens = engine.tokenizer.encode(context + continuation);
-    // The continuation's tokens are those past as many as the context alone has; encoding may differ at the seam.
-    const auto context_tokens = engine.tokenizer.encode(context.substr(0, cut));
-    request.first = std::max<int64_t>(1, std::min<int64_t>(static_cast<int64_t>(context_tokens.size()),
-                                                           static_cast<int64_t>(request.tokens.size())));
-  }
-  const auto length = static_cast<int64_t>(request.tokens.size());
-  // The last token is only predicted, so one more than max_length fits.
-  const int64_t surplus = std::max<int64_t>(0, length - (engine.max_length() + 1));
-  require(surplus < request.first, "a completion of ", length - request.first, " tokens does not fit the model's ",
-          engine.max_length(), " positions");
-  request.tokens.erase(request.tokens.begin(), request.tokens.begin() + surplus);
-  request.first -= surplus;
-  return request;
-}
-
-// Scores requests [begin, end) in one pass: their rows are all there is in the batch.
-static void score_batch(Engine& engine, std::span<const ScoreRequest> requests, std::span<ScoreResult> results) {
-  const Config& config = engine.model.config;
-  TokenBatch batch;
-  std::vector<int32_t> wanted, targets;
-  std::vector<std::pair<size_t, size_t>> owner;  // of each wanted row: request, index of its result
-  int64_t longest = 1;
-  for (size_t r = 0; r < requests.size(); ++r) {
-    const auto& request = requests[r];
-    const auto length = static_cast<int64_t>(request.tokens.size());
-    results[r].logprobs.resize(static_cast<size_t>(std::max<int64_t>(0, length - request.first)));
-    results[r].greedy.resize(results[r].logprobs.size());
-    longest = std::max(longest, length - 1);
-    for (int64_t i = 0; i + 1 < length; ++i) {
-      if (i + 1 >= request.first) {
-        owner.emplace_back(r, static_cast<size_t>(i + 1 - request.first));
-        wanted.push_back(static_cast<int32_t>(batch.tokens.size()));
-        targets.push_back(request.tokens[static_cast<size_t>(i) + 1]);
-      }
-      batch.tokens.push_back(request.tokens[static_cast<size_t>(i)]);
-      batch.sequences.push_back(static_cast<int32_t>(r));
-      batch.positions.push_back(static_cast<int32_t>(i));
-    }
-  }
-  if (!batch.tokens.empty()) {
-    KvCache cache(config, static_cast<int64_t>(requests.size()), longest);
-    for (size_t r = 0; r < requests.size(); ++r)
-      cache.reserve(static_cast<int64_t>(r), static_cast<int64_t>(requests[r].tokens.size()) - 1);
-    forward(config, engine.model.weights, batch, cache, engine.activations);
-  }
-  Arena arena;
-  for_each_logits(engine, engine.activations.final_normed, wanted, [&](const Tensor& logits, size_t begin, size_t end) {
-    const auto count = static_cast<int64_t>(end - begin);
-    arena.reset();
-    const Tensor target = make_tensor(&targets[begin], DType::i32, {count});
-    const Tensor loss = arena.make_uninitialized(DType::f32, {count}), best = arena.make_uninitialized(DType::i32, {count});
-    cross_entropy(logits, target, loss);
-    argmax(logits, best);
-    for (size_t i = begin; i < end; ++i) {
-      auto& result = results[owner[i].first];
-      result.logprobs[owner[i].second] = -loss.f32()[i - begin];
-      result.greedy[owner[i].second] = best.i32()[i - begin] == targets[i];
-    }
-  });
-  for (auto& result : results)
-    for (const float logprob : result.logprobs) result.logprob += logprob;
-}
-
-std::vector<ScoreResult> score(Engine& engine, std::span<const ScoreRequest> requests) {
-  std::vector<ScoreResult> results(requests.size());
-  for (const auto& request : requests) {
-    require(request.first >= 1, "the first token of a sequence cannot be scored: nothing stands before it");
-    require(static_cast<int64_t>(request.tokens.size()) <= engine.max_length() + 1, "a text of ", request.tokens.size(),
-            " tokens is longer than the model's ", engine.max_length(), " positions: cut it into pieces");
-    for (const int32_t token : request.tokens)
-      require(token >= 0 && token < engine.model.config.vocab_size, "token id ", token, " is not in the vocabulary of ",
-              engine.model.config.vocab_size);
-  }
-  size_t begin = 0;
-  while (begin < requests.size()) {
-    throw_if_stopped();
-    int64_t tokens = 0;
-    size_t end = begin;
-    while (end < requests.size() && static_cast<int64_t>(end - begin) < engine.options.batch_sequences * 8) {
-      const auto length = static_cast<int64_t>(requests[end].tokens.size());
-      if (end > begin && tokens + length > engine.options.batch_tokens) break;
-      tokens += length;
-      ++end;
-    }
-    score_batch(engine, requests.subspan(begin, end - begin), std::span(results).subspan(begin, end - begin));
-    begin = end;
-  }
-  return results;
 }
 
 }  // namespace ds

@@ -1,8 +1,10 @@
-// Tokens in, scores and tokens out: a loaded model, and the batches that run through it. What a request gets never
-// depends on the requests beside it.
+// A loaded model and the batches that run through it. What a request gets never depends on the requests beside it.
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,59 +17,79 @@ namespace ds {
 struct EngineOptions {
   int64_t batch_tokens = 2048;     // rows of one forward pass at most
   int64_t batch_sequences = 64;    // sequences under way at once at most
+  ActivationRounding rounding = ActivationRounding::as_stored;
+  std::string merge_adapter = {};            // a folder whose LoRA adapter is merged into the weights at load
+  std::vector<std::string> adapters = {};    // "NAME=DIR" or "DIR": LoRA adapters that requests choose by name
 };
 
-// A model folder, loaded for inference. One caller at a time; its work is spread over all threads.
+// Rows that went through the model: given tokens (prefill) and sampled ones (decode). The time of a pass that has both is
+// split by their numbers.
+struct Throughput {
+  uint64_t prefill_tokens = 0, decode_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0;
+  void add(uint64_t prefill, uint64_t decode, double seconds);
+};
+
+// A model loaded for inference. One caller at a time; its work is spread over all threads.
 struct Engine {
-  explicit Engine(const std::string& folder, const EngineOptions& options = {});
+  // A model folder or a .gguf file. Two adapters of one name, or two without, are a UsageError.
+  explicit Engine(const std::string& model, const EngineOptions& options = {});
+
+  std::string path;
   Model model;
-  Tokenizer tokenizer;
   EngineOptions options;
+  std::vector<Adapter> adapters;
   Activations activations;         // after_layer may be set to watch (expert load)
+  Throughput throughput;
+
   int64_t max_length() const { return model.config.max_position_embeddings; }
+  // The number of the adapter of this name; Error where there is none. Of the one without a name (""): -1 then.
+  int32_t adapter(std::string_view name) const;
+  // The tokenizer is read at the first call, from any thread: records of ids need none. Error where the model has none.
+  const Tokenizer& tokenizer() const;
+  bool has_tokenizer() const;
+  // A cache with room for so many sequences and positions each, all of them free. It is the engine's, and the next call
+  // may replace it.
+  KvCache& cache(int64_t sequences, int64_t positions);
+
+ private:
+  std::unique_ptr<KvCache> cache_;
+  mutable std::once_flag tokenizer_read_, gguf_read_;
+  mutable bool gguf_tokenizer_ = false;
+  mutable std::optional<Tokenizer> tokenizer_;
 };
 
-// ---- Scoring ----
-
-struct ScoreRequest {
-  std::vector<int32_t> tokens;
-  int64_t first = 1;               // scores tokens[first..]; at least 1: the first token has nothing before it
+// "NAME=DIR" or "DIR"; what stands before the first "=" is a name where there is no "/" in it.
+struct AdapterPath {
+  std::string name, folder;
 };
-struct ScoreResult {
-  std::vector<float> logprobs;     // log p(tokens[i] | tokens[..i]), natural logarithm
-  std::vector<bool> greedy;        // whether that token is the model's first choice
-  double logprob = 0;              // their sum, in order
-};
-// One result a request, in order. Requests longer than max_length() are an Error.
-std::vector<ScoreResult> score(Engine& engine, std::span<const ScoreRequest> requests);
+AdapterPath adapter_path(const std::string& given);
 
-// The tokens of a continuation after a context as lm-evaluation-harness splits them: the context's trailing white space
-// moves to the continuation; both are encoded together; an empty context becomes one BOS (else EOS) token. Contexts
-// that do not fit lose tokens at their beginning; a continuation that does not fit even alone is an Error.
-ScoreRequest continuation_request(const Engine& engine, const std::string& context, const std::string& continuation);
+// Error unless every id is one of the model's vocabulary.
+void check_ids(const Config& config, std::span<const int32_t> ids);
 
-// ---- Generation ----
+// The token that a text without a beginning is conditioned on: BOS, else EOS, as the tokenizer names them, or where there
+// is no tokenizer the config. Error where there is neither.
+int32_t prefix_token(const Engine& engine);
 
-// Order and definitions of Hugging Face's generate: temperature, top_k (ties with the k-th kept), top_p.
-struct Sampling {
-  int64_t max_tokens = 128;
-  double temperature = 0;          // 0: greedy
-  int64_t top_k = 0;               // 0: all
-  double top_p = 1;
-  bool ignore_eos = false;
-};
-struct GenerateRequest {
-  std::vector<int32_t> tokens;     // the prompt, at least one
-  uint64_t stream = 0;             // its random numbers: XXH3 of the record's id or prompt
-};
-struct GenerateResult {
-  std::vector<int32_t> tokens;     // the generated ones only, without the end-of-sequence token
-  std::string finish_reason;       // "stop" or "length"
-};
-std::vector<GenerateResult> generate(Engine& engine, std::span<const GenerateRequest> requests, const Sampling& sampling,
-                                     uint64_t seed);
+// The ids of a text with the special tokens that the tokenizer adds; none are added to a text that begins with BOS itself.
+// An id that the model does not have is an Error.
+std::vector<int32_t> encode(const Engine& engine, std::string_view text);
 
-// Draws from one row of logits with the uniform number u in [0, 1).
-int32_t sample(std::span<const float> logits, const Sampling& sampling, double u);
+// A part of a sequence in one forward pass: its positions [begin, end) are rows [row, row + end - begin) of final_normed.
+struct Piece {
+  size_t sequence;
+  int64_t begin, end, row;
+};
+// Runs sequences of given tokens through the model, one after the other, batch_tokens rows at a time (so a long one in
+// pieces), and calls use(pieces) after each pass. Each is at most max_length() long; an empty one gets no piece.
+// `adapters` has the number of each sequence's adapter, -1 for none; empty: none has one.
+void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> sequences, std::span<const int32_t> adapters,
+                   const std::function<void(std::span<const Piece>)>& use);
+
+// The logits of some rows of final_normed, some of them at a time so that memory stays bounded: use(logits[n, V], first)
+// gets those of wanted[first .. first + n).
+void for_each_logits(const Engine& engine, std::span<const int32_t> wanted,
+                     const std::function<void(const Tensor& logits, size_t first)>& use);
 
 }  // namespace ds

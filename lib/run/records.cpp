@@ -1,167 +1,280 @@
 #include "run/records.h"
 
+#include <algorithm>
+
+#include "base/error.h"
 #include "base/hash.h"
-#include "base/stop.h"
+#include "base/log.h"
+#include "base/math.h"
 #include "io/json.h"
-#include "io/jsonl.h"
+#include "run/chat.h"
+#include "run/embed.h"
+#include "run/generate.h"
+#include "run/groups.h"
+#include "run/score.h"
 
 namespace ds {
 
-// Reads records, hands them over in groups, writes them in order. A group bounds memory; its size changes no byte.
-static void for_each_group(const RunOptions& options, Report& report,
-                           const std::function<void(std::vector<Record>&)>& work) {
-  constexpr size_t kGroup = 1024;
-  const std::vector<std::string> inputs = options.inputs.empty() ? std::vector<std::string>{"-"} : options.inputs;
-  OutputFile out(options.output);
-  std::vector<Record> group;
-  uint64_t done = 0;
-  const auto flush = [&] {
-    if (group.empty()) return;
-    work(group);
-    for (const Record& record : group) {
-      out.write(record.raw());
-      out.write("\n");
+static Engine load_engine(const RunOptions& options, Report& report) {
+  report_model(options, report);
+  EngineOptions engine_options = options.engine;
+  if (options.activations == "f32") engine_options.rounding = ActivationRounding::none;
+  if (options.activations == "int8") engine_options.rounding = ActivationRounding::int8;
+  const auto stage = report.stage("load");
+  return Engine(options.model, engine_options);
+}
+
+// ---- Scoring ----
+
+namespace {
+
+struct ScoreJob {
+  std::vector<ScoreRequest> windows;
+  uint64_t bytes = 0, words = 0;
+  bool has_text = false;
+  int32_t adapter = -1;
+};
+
+// What all records together come to.
+struct ScoreTotals {
+  uint64_t tokens = 0, greedy = 0, bytes = 0, words = 0;
+  double logprob = 0;
+  bool all_text = true;
+
+  void add(const ScoreJob& job, const ScoreResult& result) {
+    tokens += result.logprobs.size();
+    greedy += static_cast<uint64_t>(std::count(result.greedy.begin(), result.greedy.end(), true));
+    logprob += result.logprob;
+    bytes += job.bytes, words += job.words;
+    all_text = all_text && job.has_text;
+  }
+  // Perplexities as lm-evaluation-harness names them: sums over the records first, then the division.
+  std::string json(bool rolling) const {
+    JsonWriter w;
+    const auto perplexity = [&](const char* name, uint64_t count) {
+      if (count) w.field(name, math::exp(-logprob / static_cast<double>(count)));
+    };
+    w.open('{').field("tokens", tokens).field("greedy", greedy).field("logprob", logprob);
+    perplexity("token_perplexity", tokens);
+    if (rolling && all_text) {
+      w.field("words", words).field("bytes", bytes);
+      perplexity("word_perplexity", words);
+      perplexity("byte_perplexity", bytes);
+      if (bytes) w.field("bits_per_byte", -logprob / (static_cast<double>(bytes) * 0.69314718055994530942));
     }
-    done += group.size();
-    progress({.label = "run", .unit = "records", .done = done, .total = 0, .detail = ""});
-    group.clear();
-  };
-  for_each_record(inputs, options.max_record_bytes, &report, [&](Record&& record) {
-    throw_if_stopped();
-    group.push_back(std::move(record));
-    if (group.size() == kGroup) flush();
-  });
-  flush();
-  out.commit();
-  report.kept = done;
-  report.outputs.push_back({out.path(), out.bytes(), done, out.hash()});
-}
-
-static std::vector<int32_t> ids_of(const Record& record, std::string_view key) {
-  const auto values = record.integers(key);
-  require(values.has_value(), record.where(), ": \"", key, "\" is not an array of token ids");
-  std::vector<int32_t> ids;
-  for (const int64_t value : *values) {
-    require(value >= 0 && value <= INT32_MAX, record.where(), ": ", value, " is not a token id");
-    ids.push_back(static_cast<int32_t>(value));
+    return w.close().text;
   }
-  return ids;
-}
+};
 
-static std::string join(std::span<const int32_t> ids) {
-  std::string text = "[";
-  for (size_t i = 0; i < ids.size(); ++i) text += (i ? ", " : "") + std::to_string(ids[i]);
-  return text + "]";
-}
+}  // namespace
 
-// Runs `make` for a record and adds its place to an Error that does not name one.
-template <class F>
-static auto at_record(const Record& record, F make) {
-  try {
-    return make();
-  } catch (const UsageError&) {
-    throw;
-  } catch (const Error& error) {
-    const std::string what = error.what();
-    if (what.starts_with(record.where())) throw;
-    fail(record.where(), ": ", what);
-  }
-}
-
-static ScoreRequest score_request(const Engine& engine, const Record& record) {
-  ScoreRequest request;
+static ScoreJob score_job(const Engine& engine, const RunOptions& options, const Record& record) {
+  ScoreJob job;
+  job.adapter = adapter_of(engine, record);
+  std::vector<int32_t> tokens;
   if (record.has("tokens")) {
-    request.tokens = ids_of(record, "tokens");
-  } else if (record.has("completion")) {
-    return continuation_request(engine, record.required_string("prompt"), record.required_string("completion"));
+    tokens = ids_of(record, "tokens");
+    check_ids(engine.model.config, tokens);
+  } else if (record.has(options.completion_field) && !options.rolling) {
+    job.windows = {continuation_request(engine, record.required_string(options.prompt_field),
+                                        record.required_string(options.completion_field))};
+    return job;
   } else {
-    require(record.has("text"), record.where(), ": a record to score has \"tokens\", \"text\", or \"prompt\" and \"completion\"; found none of them");
-    request.tokens = engine.tokenizer.encode(record.required_string("text"));
+    require(record.has(options.text_field), record.where(), ": a record to score has \"tokens\", \"", options.text_field, "\"",
+            options.rolling ? "" : cat(", or \"", options.prompt_field, "\" and \"", options.completion_field, "\""), "; found none of them");
+    const std::string text = record.required_string(options.text_field);
+    tokens = encode(engine, text);
+    job.bytes = text.size(), job.words = count_words(text), job.has_text = true;
   }
-  require(static_cast<int64_t>(request.tokens.size()) <= engine.max_length() + 1, "it has ", request.tokens.size(),
-          " tokens and the model only ", engine.max_length(), " positions: cut it into pieces");
-  for (const int32_t token : request.tokens)
-    require(token < engine.model.config.vocab_size, "token id ", token, " is not in the vocabulary of ",
-            engine.model.config.vocab_size);
-  return request;
+  if (options.rolling) job.windows = rolling_windows(tokens, prefix_token(engine), engine.max_length());
+  else if (tokens.size() > 1) job.windows = rolling_windows(std::span(tokens).subspan(1), tokens[0], engine.max_length());
+  return job;
+}
+
+static std::string score_json(const ScoreResult& result, const ScoreJob& job, bool rolling) {
+  JsonWriter w;
+  w.open('{').open('[', "logprobs");
+  for (const float logprob : result.logprobs) w.value(logprob);
+  w.close().open('[', "greedy");
+  for (const bool greedy : result.greedy) w.value(greedy);
+  w.close().field("logprob", result.logprob);
+  if (rolling) {
+    w.field("token_count", uint64_t{result.logprobs.size()});
+    if (job.has_text) w.field("byte_count", job.bytes).field("word_count", job.words);
+  }
+  return w.close().text;
 }
 
 void run_score(const RunOptions& options, Report& report) {
-  Engine engine(options.model, options.engine);
-  for_each_group(options, report, [&](std::vector<Record>& group) {
-    std::vector<ScoreRequest> requests;
-    for (const Record& record : group) requests.push_back(at_record(record, [&] { return score_request(engine, record); }));
-    const auto results = score(engine, requests);
-    for (size_t i = 0; i < group.size(); ++i) {
-      JsonWriter w;
-      w.open('{').open('[', "logprobs");
-      for (const float logprob : results[i].logprobs) w.value(logprob);
-      w.close().open('[', "greedy");
-      for (const bool greedy : results[i].greedy) w.value(greedy);
-      w.close().field("logprob", results[i].logprob).close();
-      group[i].set("run", w.text);
-    }
-  });
+  Engine engine = load_engine(options, report);
+  ScoreTotals totals;
+  run_groups<ScoreJob>(
+      options, report, [&](const Record& record) { return score_job(engine, options, record); },
+      [&](std::span<ScoreJob> jobs, std::span<Record* const> records) {
+        std::vector<ScoreRequest> windows;
+        for (ScoreJob& job : jobs)
+          for (ScoreRequest& window : job.windows) {
+            window.adapter = job.adapter;
+            windows.push_back(std::move(window));
+          }
+        const auto scores = score(engine, windows);
+        size_t next = 0;
+        for (size_t i = 0; i < jobs.size(); ++i) {
+          ScoreResult whole;
+          for (const size_t end = next + jobs[i].windows.size(); next < end; ++next) {
+            whole.logprobs.insert(whole.logprobs.end(), scores[next].logprobs.begin(), scores[next].logprobs.end());
+            whole.greedy.insert(whole.greedy.end(), scores[next].greedy.begin(), scores[next].greedy.end());
+          }
+          for (const float logprob : whole.logprobs) whole.logprob += logprob;
+          totals.add(jobs[i], whole);
+          records[i]->set("run", score_json(whole, jobs[i], options.rolling));
+        }
+      });
+  report.results.emplace_back("score", totals.json(options.rolling));
+  report_engine(engine, report);
+  report_throughput(engine.throughput, report);
 }
 
-static GenerateRequest generate_request(const Engine& engine, const Record& record, std::string& stream_key) {
+// ---- Generation ----
+
+static GenerateRequest generate_request(const Engine& engine, const Chat& chat, const RunOptions& options, const Record& record) {
   GenerateRequest request;
-  const bool ids_in_prompt = record.raw_value("prompt").starts_with('[');
+  request.adapter = adapter_of(engine, record);
+  std::string stream_key;
+  const bool ids_in_prompt = record.raw_value(options.prompt_field).starts_with('[');
   if (record.has("tokens") || ids_in_prompt) {
-    request.tokens = ids_of(record, record.has("tokens") ? "tokens" : "prompt");
-    stream_key = join(request.tokens);
+    request.tokens = ids_of(record, record.has("tokens") ? "tokens" : options.prompt_field);
+    stream_key = ids_json(request.tokens);
+    check_ids(engine.model.config, request.tokens);
+  } else if (record.has("messages")) {
+    stream_key = chat.render(record, engine.tokenizer(), true);
+    request.tokens = engine.tokenizer().encode(stream_key, false);  // the template writes the special tokens
+    check_ids(engine.model.config, request.tokens);
   } else {
-    stream_key = record.required_string("prompt");
-    request.tokens = engine.tokenizer.encode(stream_key);
-    if (request.tokens.empty() && engine.tokenizer.bos_id()) request.tokens.push_back(*engine.tokenizer.bos_id());
+    require(record.has(options.prompt_field), record.where(), ": a record to answer has \"", options.prompt_field,
+            "\", \"messages\" or \"tokens\"; found none of them");
+    stream_key = record.required_string(options.prompt_field);
+    request.tokens = encode(engine, stream_key);
+    if (request.tokens.empty() && engine.tokenizer().bos_id()) request.tokens.push_back(*engine.tokenizer().bos_id());
   }
-  require(!request.tokens.empty(), "the prompt is empty, and the tokenizer has no BOS token to begin with");
+  require(!request.tokens.empty(), "the prompt is empty, and there is no BOS token to begin with");
   require(static_cast<int64_t>(request.tokens.size()) <= engine.max_length(), "the prompt has ", request.tokens.size(),
           " tokens and the model only ", engine.max_length(), " positions");
-  for (const int32_t token : request.tokens)
-    require(token < engine.model.config.vocab_size, "token id ", token, " is not in the vocabulary of ",
-            engine.model.config.vocab_size);
   if (record.has("id")) stream_key = std::string(record.raw_value("id"));
   request.stream = hash64(stream_key);
   return request;
 }
 
 void run_generate(const RunOptions& options, Report& report) {
-  Engine engine(options.model, options.engine);
-  for_each_group(options, report, [&](std::vector<Record>& group) {
-    std::vector<GenerateRequest> requests;
-    for (const Record& record : group) {
-      std::string stream_key;
-      requests.push_back(at_record(record, [&] { return generate_request(engine, record, stream_key); }));
-    }
-    const auto results = generate(engine, requests, options.sampling, options.seed);
-    for (size_t i = 0; i < group.size(); ++i) {
-      JsonWriter w;
-      w.open('{').key("tokens").raw(join(results[i].tokens));
-      w.field("text", engine.tokenizer.decode(results[i].tokens)).field("finish_reason", results[i].finish_reason).close();
-      group[i].set("run", w.text);
-    }
-  });
+  Engine engine = load_engine(options, report);
+  const Chat chat(options.model, options.chat_template);
+  const bool with_text = engine.has_tokenizer();
+  if (!with_text) warn(options.model, ": the model has no tokenizer: answers are token ids without text");
+  run_groups<GenerateRequest>(
+      options, report, [&](const Record& record) { return generate_request(engine, chat, options, record); },
+      [&](std::span<GenerateRequest> requests, std::span<Record* const> records) {
+        const auto results = generate(engine, requests, options.sampling, options.seed);
+        for (size_t i = 0; i < records.size(); ++i) {
+          JsonWriter w;
+          w.open('{').key("tokens").raw(ids_json(results[i].tokens));
+          if (with_text) w.field("text", engine.tokenizer().decode(results[i].tokens));
+          w.field("finish_reason", results[i].finish_reason).close();
+          records[i]->set("run", w.text);
+        }
+      });
+  report_engine(engine, report);
+  report_throughput(engine.throughput, report);
 }
+
+// ---- Embedding ----
+
+static Pooling pooling_of(const RunOptions& options) {
+  Pooling pooling = options.pooling == "auto" || options.normalize == "auto" ? read_pooling(options.model) : Pooling{};
+  if (options.pooling == "mean") pooling.kind = Pooling::Kind::mean;
+  if (options.pooling == "last") pooling.kind = Pooling::Kind::last;
+  if (options.pooling == "cls") pooling.kind = Pooling::Kind::cls;
+  if (options.normalize != "auto") pooling.normalize = options.normalize == "yes";
+  return pooling;
+}
+
+void run_embed(const RunOptions& options, Report& report) {
+  const Pooling pooling = pooling_of(options);
+  Engine engine = load_engine(options, report);
+  const int64_t longest = pooling.max_length ? std::min(pooling.max_length, engine.max_length()) : engine.max_length();
+  struct Job {
+    std::vector<int32_t> tokens;
+    bool cut = false;
+    int32_t adapter = -1;
+  };
+  uint64_t cut = 0;
+  run_groups<Job>(
+      options, report,
+      [&](const Record& record) {
+        Job job;
+        job.adapter = adapter_of(engine, record);
+        if (record.has("tokens")) {
+          job.tokens = ids_of(record, "tokens");
+          check_ids(engine.model.config, job.tokens);
+          require(static_cast<int64_t>(job.tokens.size()) <= engine.max_length(), "there are ", job.tokens.size(),
+                  " tokens, and the model has only ", engine.max_length(), " positions");
+        } else {
+          require(record.has(options.text_field), record.where(), ": a record to embed has \"", options.text_field, "\" or \"tokens\"; found neither");
+          job.tokens = encode_cut(engine, record.required_string(options.text_field), longest, job.cut);
+        }
+        require(!job.tokens.empty(), "the text is empty, and the tokenizer adds no special token");
+        return job;
+      },
+      [&](std::span<Job> jobs, std::span<Record* const> records) {
+        std::vector<std::vector<int32_t>> sequences;
+        std::vector<int32_t> adapters;
+        for (Job& job : jobs) cut += job.cut, sequences.push_back(std::move(job.tokens)), adapters.push_back(job.adapter);
+        const auto vectors = embed(engine, sequences, pooling, adapters);
+        for (size_t i = 0; i < records.size(); ++i) {
+          JsonWriter w;
+          w.open('{').open('[', "embedding");
+          for (const float x : vectors[i]) w.value(x);
+          w.close().close();
+          records[i]->set("run", w.text);
+        }
+      });
+  if (cut) warn("texts of more than ", longest, " tokens, which were cut: ", cut);
+  JsonWriter w;
+  w.open('{').field("cut", cut).field("max_length", longest).field("normalized", pooling.normalize).close();
+  report.results.emplace_back("embed", w.text);
+  report_engine(engine, report);
+  report_throughput(engine.throughput, report);
+}
+
+// ---- Tokens and text ----
 
 void run_tokenize(const RunOptions& options, Report& report) {
   const Tokenizer tokenizer(options.model);
-  for_each_group(options, report, [&](std::vector<Record>& group) {
-    for (Record& record : group) {
-      const std::string text = record.required_string(record.has("text") || !record.has("prompt") ? "text" : "prompt");
-      record.set("run", "{\"tokens\": " + join(tokenizer.encode(text)) + "}");
-    }
-  });
+  const Chat chat(options.model, options.chat_template);
+  process_records(options.stream, report,
+                  [&](Record& record) {
+                    const auto text_to_ids = [&] {
+                      if (record.has("messages") && !record.has(options.text_field))
+                        return tokenizer.encode(chat.render(record, tokenizer, options.add_generation_prompt), false);
+                      thread_local std::string scratch;
+                      const bool text = record.has(options.text_field) || !record.has(options.prompt_field);
+                      return tokenizer.encode(record.text_view(text ? options.text_field : options.prompt_field, scratch),
+                                              !options.no_special_tokens);
+                    };
+                    record.set("run", "{\"tokens\": " + ids_json(at_record(record, text_to_ids)) + "}");
+                    return nullptr;
+                  },
+                  {});
 }
 
 void run_detokenize(const RunOptions& options, Report& report) {
   const Tokenizer tokenizer(options.model);
-  for_each_group(options, report, [&](std::vector<Record>& group) {
-    for (Record& record : group) {
-      const std::string text = at_record(record, [&] { return tokenizer.decode(ids_of(record, "tokens"), false); });
-      record.set("run", "{\"text\": " + json_string(text) + "}");
-    }
-  });
+  process_records(options.stream, report,
+                  [&](Record& record) {
+                    const auto ids_to_text = [&] { return tokenizer.decode(ids_of(record, "tokens"), options.skip_special_tokens); };
+                    record.set("run", "{\"text\": " + json_string(at_record(record, ids_to_text)) + "}");
+                    return nullptr;
+                  },
+                  {});
 }
 
 }  // namespace ds

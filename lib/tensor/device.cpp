@@ -1,5 +1,7 @@
 #include "tensor/device.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -29,8 +31,14 @@ void* device_allocate(Device device, size_t bytes) {
 #else
   if (device == Device::cuda) no_cuda("memory");
 #endif
-  void* const data = std::aligned_alloc(64, round_up(bytes, 64));
+  // Large memory in pages of 2 MiB, where the system has them: weights are read from end to end for each token.
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
+  void* const data = std::aligned_alloc(alignment, round_up(bytes, alignment));
   require(data != nullptr, "out of memory: ", format_bytes(bytes), " were asked for");
+#ifdef MADV_HUGEPAGE
+  if (alignment == kHugePage) madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE);  // a wish, which may not be granted
+#endif
   return data;
 }
 

@@ -1,6 +1,6 @@
 // Every operation on tensors, declared once, in the order in which a decoder uses them.
 //
-// Activations are f32; weights ("w") are f32, f16, bf16 or q4, as rows or as packed panels; indices are i32. T is the
+// Activations are f32; weights ("w") are f32, f16 or bf16, as rows or as packed panels, or quantized; indices are i32. T is the
 // number of tokens (rows of a batch), H the hidden size, V the vocabulary, E the experts. x and y of 2-d operations may
 // have a row stride. Backward operations ADD to the gradients of weights, and write (or, where said, add to) those of
 // activations. Shapes that do not fit are an Error.
@@ -9,6 +9,7 @@
 // device. The device of the first tensor decides. A missing body is a link error.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "tensor/tensor.h"
@@ -54,12 +55,19 @@ DS_OP_CPU(add_bias_backward, dy, (const Tensor& dy, const Tensor& dbias), (dy, d
 // Experts: rows offsets[e] .. offsets[e+1]-1 of x are those of expert e. offsets is i32[E+1] on the host.
 // y[R, N] = x[R, K] w[e][N, K]^T, row by row with its expert's matrix of w[E, N, K].
 DS_OP_CPU(grouped_linear, x, (const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y), (x, offsets, w, y))
+// Some products (at least one) that read nothing of what the others write, in one go: threads wait for each other once,
+// not after each of them (q, k and v; gate and up of an expert). y = x w^T as by linear, or where there are offsets as by
+// grouped_linear, to the bit.
+struct LinearCall {
+  Tensor x, w, y, offsets;
+};
+DS_OP_CPU(linear_all, calls.front().x, (std::span<const LinearCall> calls), (calls))
 DS_OP_CPU(grouped_linear_backward_input, dy, (const Tensor& dy, const Tensor& offsets, const Tensor& w, const Tensor& dx, bool accumulate = false), (dy, offsets, w, dx, accumulate))
 DS_OP_CPU(grouped_linear_backward_weight, dy, (const Tensor& dy, const Tensor& offsets, const Tensor& x, const Tensor& dw), (dy, offsets, x, dw))
 
 // ---- Embedding ----
 
-// y[T, H] = w[tokens[T]]; an id outside [0, V) is an Error.
+// y[T, H] = w[tokens[T]], from rows or panels of any dtype; an id outside [0, V) is an Error.
 DS_OP_CPU(embedding, w, (const Tensor& w, const Tensor& tokens, const Tensor& y), (w, tokens, y))
 // dw[tokens[t]] += dy[t], in the order of t.
 DS_OP_CPU(embedding_backward, dy, (const Tensor& dy, const Tensor& tokens, const Tensor& dw), (dy, tokens, dw))
@@ -184,7 +192,12 @@ DS_OP(adamw, p, (const Tensor& p, const Tensor& g, const Tensor& m, const Tensor
 // ---- Packing ----
 
 // A weight [N, K] (or experts [E, N, K]) repacked once as panels for repeated products on the CPU; the memory is the
-// arena's. f32, f16, bf16 and q4 keep their dtype. linear and grouped_linear take either layout and give the same bits.
+// arena's. f32, f16 and bf16 keep their dtype (quantized weights: quantized.h). linear and grouped_linear take either
+// layout and give the same bits.
 Tensor pack(const Tensor& w, Arena& arena);
+// The same in two steps: a weight [n, k] in panels, or [experts, n, k] where experts > 0, its memory from the arena and
+// unset; and filling it, or an item of it, from rows that lie one after the other at `from`, not aligned (in a file).
+Tensor make_panels(Arena& arena, DType dtype, int64_t experts, int64_t n, int64_t k);
+void set_panels(const Tensor& w, const void* from);
 
 }  // namespace ds

@@ -32,7 +32,8 @@ struct QuantizedRows {
   std::span<const uint8_t> zeros;    // [N, G] where the format has them; up to 16 for q4 (GPTQ)
   std::span<const float> mins;       // [N, G] where the format has them
 };
-// Values and sizes that do not fit `w` (2-d, made by make_quantized) are an Error. On all threads.
+// Values and sizes that do not fit `w` (2-d, made by make_quantized) are an Error, as are scales over 2^100; those below
+// 2^-100 count as 0. On all threads.
 void set_quantized(const Tensor& w, const QuantizedRows& rows);
 
 // The value of an 8-bit float: sign, 4 bits of exponent (bias 7), 3 of mantissa; no infinities, 0x7f and 0xff are NaN.

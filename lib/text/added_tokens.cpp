@@ -1,28 +1,13 @@
 #include "text/added_tokens.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 
 #include "text/byte_level.h"
 #include "text/unicode.h"
+#include "text/unicode_versions.h"
 
 namespace ds {
 namespace {
-
-// \w of Unicode's regular expressions (UTS 18): alphabetic, marks, decimal digits, connectors, joiners.
-bool continues_word(char32_t code) {
-  if (code == 0x200c || code == 0x200d) return true;
-  if ((code >= 0x24b6 && code <= 0x24e9) || (code >= 0x1f130 && code <= 0x1f189)) return true;  // circled letters
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_PC:
-      return true;
-    default:
-      return false;
-  }
-}
 
 size_t previous_start(std::string_view text, size_t at) {
   do --at;
@@ -88,23 +73,23 @@ void AddedTokens::split(std::string_view text, std::vector<Part>& parts) const {
     }
     size_t begin = at;
     at = end;
-    if (token->single_word && ((begin > 0 && continues_word(code_at(text, previous_start(text, begin)))) ||
-                               (end < text.size() && continues_word(code_at(text, end)))))
+    if (token->single_word && ((begin > 0 && is_word16(code_at(text, previous_start(text, begin)))) ||
+                               (end < text.size() && is_word16(code_at(text, end)))))
       continue;
-    if (token->lstrip)
-      while (begin > done) {
+    if (token->lstrip) {
+      while (begin > 0) {
         const size_t before = previous_start(text, begin);
         if (!is_space(code_at(text, before))) break;
         begin = before;
       }
+      begin = std::min(std::max(begin, done), end);
+    }
     if (token->rstrip)
       while (end < text.size() && is_space(code_at(text, end))) end += utf8_length(text[end]);
-    begin = std::max(begin, done);
-    end = std::max(end, begin);
+    // A token within what the one before stripped is found all the same, and the text goes on behind it.
     if (done < begin) parts.push_back({done, begin, -1});
     parts.push_back({begin, end, token->id});
     done = end;
-    at = std::max(at, end);
   }
   if (done < text.size()) parts.push_back({done, text.size(), -1});
 }

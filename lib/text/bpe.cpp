@@ -2,183 +2,256 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <cstring>
 #include <limits>
-#include <memory>
 #include <queue>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "text/byte_level.h"
+#include "text/piece_cache.h"
+#include "text/unicode.h"
 
 namespace ds {
 namespace {
 
-// The ids of recent short pieces: direct-mapped, a cache line an entry, one table a thread.
-struct PieceCache {
-  static constexpr size_t entries = 1 << 14, max_bytes = 27, max_ids = 8;
-  struct alignas(64) Entry {
-    int32_t ids[max_ids];
-    uint8_t size, count;  // size 0: unused
-    char bytes[max_bytes];
-  };
-  uint64_t owner = 0;
-  std::unique_ptr<Entry[]> table{new Entry[entries]()};
+constexpr int join_bits = 16;
 
-  static PieceCache& of(uint64_t instance) {
-    static thread_local PieceCache cache;
-    if (cache.owner != instance) {
-      std::fill_n(cache.table.get(), entries, Entry{});
-      cache.owner = instance;
-    }
-    return cache;
-  }
-};
-
-uint64_t load(const char* bytes, size_t size) {
-  uint64_t word = 0;
-  std::memcpy(&word, bytes, size);
-  return word;
+uint32_t join_hash(char32_t left, char32_t right) {
+  const uint64_t pair = uint64_t{left} << 32 | right;
+  return static_cast<uint32_t>(pair * 0x9e3779b97f4a7c15u >> (64 - join_bits));
 }
 
-// A cheap hash of at most 27 bytes; it only picks the entry, which is compared in full.
-size_t cache_slot(std::string_view piece) {
-  const char* p = piece.data();
-  const size_t n = piece.size();
-  uint64_t h = n;
-  const auto mix = [&](uint64_t word) {
-    h = (h ^ word) * 0x9e3779b97f4a7c15u;
-    h ^= h >> 29;
-  };
-  if (n >= 8) {
-    for (size_t i = 0; i + 8 < n; i += 8) mix(load(p + i, 8));
-    mix(load(p + n - 8, 8));
-  } else if (n >= 4) {
-    mix(load(p, 4) << 32 | load(p + n - 4, 4));
-  } else {
-    mix(static_cast<uint64_t>(static_cast<uint8_t>(p[0])) << 16 |
-        static_cast<uint64_t>(static_cast<uint8_t>(p[n / 2])) << 8 | static_cast<uint8_t>(p[n - 1]));
-  }
-  return (h * 0x9e3779b97f4a7c15u) >> (64 - 14);
-}
-
-std::string fallback_token(int byte) {
-  constexpr char digits[] = "0123456789ABCDEF";
-  return {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
+char32_t last_character(std::string_view text) {
+  size_t at = text.size() - 1;
+  while (at > 0 && (static_cast<uint8_t>(text[at]) & 0xc0) == 0x80) --at;
+  return decode_utf8(text, at);
 }
 
 }  // namespace
 
-size_t StringHash::operator()(std::string_view text) const { return hash64(text); }
+std::string byte_token(int byte) {
+  constexpr char digits[] = "0123456789ABCDEF";
+  return {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
+}
 
-Bpe::Bpe(StringIds vocabulary, const std::vector<std::pair<std::string, std::string>>& merges,
-         const BpeOptions& options, const std::string& where)
-    : options_(options), vocabulary_(std::move(vocabulary)), merges_(merges.size()) {
-  static std::atomic<uint64_t> instances{0};
-  instance_ = ++instances;
-  const auto id_of = [&](std::string_view token) {
-    const auto it = vocabulary_.find(token);
-    return it == vocabulary_.end() ? -1 : it->second;
-  };
-  require(merges.size() < size_t{std::numeric_limits<int32_t>::max()}, where, ": too many merges");
+std::vector<TokenMerge> resolve_merges(const StringIds& vocabulary,
+                                       const std::vector<std::pair<std::string, std::string>>& merges,
+                                       const BpeOptions& options, const std::string& where) {
+  std::vector<TokenMerge> out;
+  out.reserve(merges.size());
   std::string joined;
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [a, b] = merges[rank];
-    joined.assign(a).append(b);
-    const int32_t left = id_of(a), right = id_of(b), id = id_of(joined);
-    require(left >= 0 && right >= 0 && id >= 0, where, ": merge ", rank, " (", a, " ", b, "): ",
-            left < 0 ? a : right < 0 ? b : joined, " is not in the vocabulary");
-    merges_[pair_key(left, right)] = {static_cast<int32_t>(rank), id};
+  for (const auto& [a, b] : merges) {
+    require(b.size() >= options.prefix.size(), where, ": merge ", out.size(), " (", a, " ", b, ") lacks the prefix ",
+            options.prefix);
+    joined.assign(a).append(b, options.prefix.size());
+    const TokenMerge merge{id_or_none(vocabulary, a), id_or_none(vocabulary, b), id_or_none(vocabulary, joined)};
+    require(merge.left >= 0 && merge.right >= 0 && merge.id >= 0, where, ": merge ", out.size(), " (", a, " ", b, "): ",
+            merge.left < 0    ? a
+            : merge.right < 0 ? b
+                              : joined,
+            " is not in the vocabulary");
+    out.push_back(merge);
+  }
+  return out;
+}
+
+Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std::vector<int32_t>& ranks,
+         const BpeOptions& options, const std::string& where)
+    : options_(options), vocabulary_(std::move(vocabulary)), merges_(merges.size()), owner_(PieceCache::new_owner()) {
+  require(merges.size() < size_t{std::numeric_limits<int32_t>::max()}, where, ": too many merges");
+  int bits = 10;
+  while (size_t{1} << bits < merges.size() * 8) ++bits;
+  maybe_.assign(size_t{1} << (bits - 6), 0);
+  maybe_shift_ = 64 - bits;
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const uint64_t bit = pair_hash(pair_key(merges[i].left, merges[i].right)) >> maybe_shift_;
+    maybe_[bit >> 6] |= uint64_t{1} << (bit & 63);
+    merges_[pair_key(merges[i].left, merges[i].right)] = {ranks.empty() ? static_cast<int32_t>(i) : ranks[i],
+                                                          merges[i].id};
   }
   for (int byte = 0; byte < 256; ++byte)
-    byte_ids_[byte] = options_.byte_level ? id_of(to_byte_level(std::string(1, static_cast<char>(byte))))
-                                          : id_of(fallback_token(byte));
-  if (!options_.unk_token.empty()) {
-    unk_id_ = id_of(options_.unk_token);
-    require(unk_id_ >= 0, where, ": the unk_token ", options_.unk_token, " is not in the vocabulary");
+    byte_ids_[byte] = id_or_none(
+        vocabulary_, options_.byte_level ? to_byte_level(std::string(1, static_cast<char>(byte))) : byte_token(byte));
+  unk_id_ = id_or_none(vocabulary_, options_.unk_token);
+  require(!options_.byte_level || (!options_.byte_fallback && options_.prefix.empty() && options_.suffix.empty()),
+          where, ": bytes with a fallback or affixes");
+  if (options_.ignore_merges) list_whole_tokens(where);
+  if (options_.byte_level) return;
+  basic_ids_.assign(0x10000, -1);
+  for (const auto& [token, id] : vocabulary_) {
+    size_t at = 0;
+    if (token.empty()) continue;
+    const char32_t c = decode_utf8(token, at);
+    if (at == token.size()) (c < 0x10000 ? basic_ids_[c] : other_ids_[c]) = id;
   }
-  if (options_.byte_level) {
-    // Byte-level files with a hole in the alphabet and a fallback for it do not exist; refuse rather than guess.
-    const bool whole = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1) == std::end(byte_ids_);
-    require(whole || !options_.byte_fallback, where, ": byte_fallback with ByteLevel is not supported");
-    if (options_.ignore_merges)
-      for (const auto& [token, id] : vocabulary_)
-        if (auto bytes = from_byte_level(token)) pieces_.emplace(std::move(*bytes), id);
+  note_joins(merges);
+}
+
+void Bpe::list_whole_tokens(const std::string& where) {
+  for (const auto& [token, id] : vocabulary_) {
+    const std::optional<std::string> bytes = options_.byte_level ? from_byte_level(token) : token;
+    if (!bytes || bytes->empty()) continue;
+    require(token_bytes_.size() + bytes->size() < std::numeric_limits<uint32_t>::max(), where,
+            ": the tokens are too long");
+    Token& entry = tokens_[hash64(*bytes)];
+    require(entry.size == 0, where, ": two tokens have one hash: ", token);
+    entry = {static_cast<uint32_t>(token_bytes_.size()), static_cast<uint32_t>(bytes->size()), id};
+    token_bytes_ += *bytes;
   }
 }
 
-void Bpe::encode(std::string_view piece, std::vector<int32_t>& ids) const {
-  if (piece.empty()) return;
-  if (piece.size() > PieceCache::max_bytes) return encode_uncached(piece, ids);
-  PieceCache::Entry& entry = PieceCache::of(instance_).table[cache_slot(piece)];
-  if (entry.size == piece.size() && std::memcmp(entry.bytes, piece.data(), piece.size()) == 0) {
-    ids.insert(ids.end(), entry.ids, entry.ids + entry.count);
-    return;
-  }
-  const size_t first = ids.size();
-  encode_uncached(piece, ids);
-  const size_t count = ids.size() - first;
-  if (count > PieceCache::max_ids) return;
-  entry.size = static_cast<uint8_t>(piece.size());
-  entry.count = static_cast<uint8_t>(count);
-  std::memcpy(entry.bytes, piece.data(), piece.size());
-  std::copy_n(ids.begin() + static_cast<ptrdiff_t>(first), count, entry.ids);
+const int32_t* Bpe::token_of_bytes(std::string_view bytes) const {
+  const Token* token = tokens_.find(hash64(bytes));
+  return token && std::string_view(token_bytes_).substr(token->begin, token->size) == bytes ? &token->id : nullptr;
 }
 
-void Bpe::encode_uncached(std::string_view piece, std::vector<int32_t>& ids) const {
-  if (options_.ignore_merges) {
-    const StringIds& tokens = options_.byte_level ? pieces_ : vocabulary_;
-    if (const auto it = tokens.find(piece); it != tokens.end()) {
-      ids.push_back(it->second);
-      return;
+// A long piece may be cut between two characters if no merge joins a token that ends with the one and a token that
+// begins with the other; SentencePiece's vocabularies have none that joins a letter and a space after it. Merges of the
+// tokens that stand for unknown characters would be missed, so then nothing is cut.
+void Bpe::note_joins(const std::vector<TokenMerge>& merges) {
+  if (!options_.prefix.empty() || !options_.suffix.empty() || options_.ignore_merges) return;
+  int32_t highest = -1;
+  for (const auto& [token, id] : vocabulary_) highest = std::max(highest, id);
+  std::vector<std::string_view> texts(static_cast<size_t>(highest + 1));
+  for (const auto& [token, id] : vocabulary_) texts[static_cast<size_t>(id)] = token;
+  std::vector<bool> stands_in(texts.size());
+  if (unk_id_ >= 0) stands_in[static_cast<size_t>(unk_id_)] = true;
+  for (const int32_t id : byte_ids_)
+    if (options_.byte_fallback && id >= 0) stands_in[static_cast<size_t>(id)] = true;
+  joins_.assign(size_t{1} << join_bits, false);
+  for (const TokenMerge& merge : merges) {
+    if (stands_in[static_cast<size_t>(merge.left)] || stands_in[static_cast<size_t>(merge.right)]) return;
+    const std::string_view left = texts[static_cast<size_t>(merge.left)],
+                           right = texts[static_cast<size_t>(merge.right)];
+    size_t at = 0;
+    if (left.empty() || right.empty()) return;
+    joins_[join_hash(last_character(left), decode_utf8(right, at))] = true;
+  }
+  const bool whole = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1) == std::end(byte_ids_);
+  may_vanish_ = options_.unk_token.empty() && !(options_.byte_fallback && whole);
+  may_cut_ = true;
+}
+
+// The parts of a piece that no merge crosses. An unknown character stays with the one before it, with which it may
+// fuse, and if it may vanish with the one after it, which then has another neighbour.
+void Bpe::cut(std::string_view text, TextRange piece, std::vector<TextRange>& parts) const {
+  const std::string_view inside = text.substr(0, piece.end);
+  size_t begin = piece.begin, at = begin;
+  char32_t previous = decode_utf8(inside, at);
+  while (at < piece.end) {
+    const size_t here = at;
+    const char32_t c = decode_utf8(inside, at);
+    if (!joins_[join_hash(previous, c)] && character_id(c) >= 0 && (!may_vanish_ || character_id(previous) >= 0)) {
+      parts.push_back({begin, here});
+      begin = here;
     }
+    previous = c;
   }
+  parts.push_back({begin, piece.end});
+}
+
+int32_t Bpe::character_id(char32_t c) const {
+  if (c < 0x10000) return basic_ids_[c];
+  const int32_t* id = other_ids_.find(c);
+  return id ? *id : -1;
+}
+
+void Bpe::encode(std::string_view text, const std::vector<TextRange>& pieces, std::vector<int32_t>& ids) const {
+  const auto encode_one = [&](std::string_view part, std::vector<int32_t>& out) { encode_part(part, out); };
+  if (!may_cut_) return encode_pieces(owner_, text, pieces, ids, encode_one);
+  std::vector<TextRange> parts;
+  parts.reserve(pieces.size() + text.size() / 6);
+  for (const TextRange& piece : pieces) {
+    if (piece.end - piece.begin <= PieceCache::max_bytes)
+      parts.push_back(piece);
+    else
+      cut(text, piece, parts);
+  }
+  encode_pieces(owner_, text, parts, ids, encode_one);
+}
+
+void Bpe::encode_part(std::string_view piece, std::vector<int32_t>& ids) const {
+  if (options_.ignore_merges)
+    if (const int32_t* id = token_of_bytes(piece)) return ids.push_back(*id);
   const size_t first = ids.size();
-  symbols(piece, ids);
+  if (options_.prefix.empty() && options_.suffix.empty())
+    symbols(piece, ids);
+  else
+    affixed_symbols(piece, ids);
   if (ids.size() - first <= 48)
     merge_short(ids, first);
   else
     merge_long(ids, first);
 }
 
+namespace {
+
+// Unknown characters wait: one that fuse_unk may join follows at most one; the tokens of bytes do not end the wait.
+class Unknowns {
+ public:
+  Unknowns(const BpeOptions& options, int32_t id, std::vector<int32_t>& ids) : options_(options), id_(id), ids_(ids) {}
+  void add() {
+    if (options_.unk_token.empty()) return;
+    require(id_ >= 0, "a text has a character that the tokenizer does not know, and its unk_token ", options_.unk_token,
+            " is not in the vocabulary");
+    if (waits_ && !options_.fuse_unk) ids_.push_back(id_);
+    waits_ = true;
+  }
+  void flush() {
+    if (waits_) ids_.push_back(id_);
+    waits_ = false;
+  }
+
+ private:
+  const BpeOptions& options_;
+  int32_t id_;
+  std::vector<int32_t>& ids_;
+  bool waits_ = false;
+};
+
+}  // namespace
+
 void Bpe::symbols(std::string_view piece, std::vector<int32_t>& ids) const {
-  bool pending = false;  // an unk that fuse_unk may still join
-  const auto unknown = [&] {
-    if (unk_id_ < 0 || (pending && options_.fuse_unk)) return;
-    ids.push_back(unk_id_);
-    pending = true;
-  };
-  if (options_.byte_level) {
-    for (const char c : piece) {
-      const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
-      if (id < 0) {
-        unknown();
-      } else {
-        ids.push_back(id);
-        pending = false;
-      }
-    }
-    return;
-  }
+  Unknowns unknowns(options_, unk_id_, ids);
   for (size_t at = 0; at < piece.size();) {
-    const std::string_view character = piece.substr(at, utf8_length(piece[at]));
-    at += character.size();
-    if (const auto it = vocabulary_.find(character); it != vocabulary_.end()) {
-      ids.push_back(it->second);
-      pending = false;
+    const size_t begin = at;
+    const int32_t id =
+        options_.byte_level ? byte_ids_[static_cast<uint8_t>(piece[at++])] : character_id(decode_utf8(piece, at));
+    if (id >= 0) {
+      unknowns.flush();
+      ids.push_back(id);
       continue;
     }
-    const bool fallback = options_.byte_fallback && std::all_of(character.begin(), character.end(), [&](char c) {
-      return byte_ids_[static_cast<uint8_t>(c)] >= 0;
-    });
-    if (!fallback) {
-      unknown();
-      continue;
-    }
-    for (const char c : character) ids.push_back(byte_ids_[static_cast<uint8_t>(c)]);
-    pending = false;
+    const std::string_view bytes = piece.substr(begin, at - begin);
+    if (options_.byte_fallback &&
+        std::all_of(bytes.begin(), bytes.end(), [&](char c) { return byte_ids_[static_cast<uint8_t>(c)] >= 0; }))
+      for (const char c : bytes) ids.push_back(byte_ids_[static_cast<uint8_t>(c)]);
+    else
+      unknowns.add();
   }
+  unknowns.flush();
+}
+
+// The same with affixes, which are part of a symbol's text.
+void Bpe::affixed_symbols(std::string_view piece, std::vector<int32_t>& ids) const {
+  Unknowns unknowns(options_, unk_id_, ids);
+  std::string symbol;
+  for (size_t at = 0; at < piece.size();) {
+    const size_t size = utf8_length(piece[at]);
+    symbol.assign(at > 0 ? options_.prefix : "").append(piece, at, size);
+    at += size;
+    if (at >= piece.size()) symbol += options_.suffix;
+    if (const int32_t id = id_or_none(vocabulary_, symbol); id >= 0) {
+      unknowns.flush();
+      ids.push_back(id);
+      continue;
+    }
+    if (options_.byte_fallback &&
+        std::all_of(symbol.begin(), symbol.end(), [&](char c) { return byte_ids_[static_cast<uint8_t>(c)] >= 0; }))
+      for (const char c : symbol) ids.push_back(byte_ids_[static_cast<uint8_t>(c)]);
+    else
+      unknowns.add();
+  }
+  unknowns.flush();
 }
 
 // Few symbols: look for the lowest rank among all pairs, join the leftmost such pair, again.

@@ -118,7 +118,7 @@ struct BpeTrainer::Impl {
   }
   static Pretokenizer parsed_pretokenizer(const std::string& json) {
     const Json value = parse_json(json, "pre_tokenizer");
-    return Pretokenizer(&value, "pre_tokenizer");
+    return Pretokenizer(&value, true, "pre_tokenizer");
   }
 
   void count_part(size_t part, WordCounts& words) const {

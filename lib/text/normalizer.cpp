@@ -1,70 +1,165 @@
 #include "text/normalizer.h"
 
-#include <utf8proc.h>
-
-#include <cstdlib>
+#include <algorithm>
 #include <optional>
 
 #include "base/error.h"
 #include "io/json.h"
-#include "text/pattern.h"
+#include "text/byte_level.h"
+#include "text/charsmap.h"
+#include "text/normal_forms.h"
+#include "text/splits.h"
+#include "text/unicode.h"
+#include "text/unicode_versions.h"
 
 namespace ds {
 
 struct Normalizer::Step {
-  enum class Kind { compose, prepend, replace } kind;
-  int options = 0;                 // compose: utf8proc's
-  bool composed = false;           // compose: NFC and NFKC
+  enum class Kind {
+    form,
+    prepend,
+    replace,
+    lowercase,
+    strip,
+    strip_accents,
+    nmt,
+    bert_clean,
+    bert_ideographs,
+    bert_accents,
+    charsmap,
+    byte_level
+  } kind;
+  NormalForm form = NormalForm::nfc;
   std::string content;             // prepend, replace
-  std::optional<Pattern> pattern;  // replace
-  std::string literal;             // replace: a plain string, where not a pattern
+  std::optional<Finder> finder;    // replace
+  bool left = true, right = true;  // strip
+  std::optional<Charsmap> charsmap;
+
+  // The text after the step: `text` itself, or views `scratch`.
+  std::string_view apply(std::string_view text, std::string& scratch, bool& beheaded) const;
 };
 
 namespace {
 
-// Text below U+0300 is in NFC; ASCII is in all four forms.
-bool surely_normal(std::string_view text, bool nfc) {
-  const uint8_t limit = nfc ? 0xcc : 0x80;  // 0xcc leads U+0300
-  for (const char c : text)
-    if (static_cast<uint8_t>(c) >= limit) return false;
-  return true;
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; });
 }
 
-std::string compose(std::string_view text, int options) {
-  utf8proc_uint8_t* result = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                   static_cast<utf8proc_ssize_t>(text.size()), &result,
-                                   static_cast<utf8proc_option_t>(options));
-  require(length >= 0, "Unicode normalisation failed: ", utf8proc_errmsg(length));
-  std::string out(reinterpret_cast<const char*>(result), static_cast<size_t>(length));
-  std::free(result);
-  return out;
-}
-
-std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
-  size_t at = 0;
-  for (size_t hit; (hit = text.find(from, at)) != std::string_view::npos; at = hit + from.size())
-    out.append(text, at, hit - at).append(to);
-  return out.append(text, at);
-}
-
-std::string replace_all(std::string_view text, const Pattern& from, std::string_view to) {
-  std::string out;
-  size_t at = 0, search = 0, begin, end;
-  while (search <= text.size() && from.find(text, search, begin, end)) {
-    out.append(text, at, begin - at).append(to);
-    at = search = end;
-    if (begin == end) {  // an empty match: step over one character
-      if (end == text.size()) break;
-      ++search;
-      while (search < text.size() && (static_cast<uint8_t>(text[search]) & 0xc0) == 0x80) ++search;
-    }
+// Calls each(out, c) for every character, which appends what becomes of it.
+template <class Each>
+std::string_view map_characters(std::string_view text, std::string& scratch, bool& beheaded, Each&& each) {
+  scratch.clear();
+  scratch.reserve(text.size() + text.size() / 8);
+  for (size_t at = 0; at < text.size();) {
+    const bool first = at == 0;
+    each(scratch, decode_utf8(text, at));
+    beheaded = beheaded || (first && scratch.empty());
   }
-  return out.append(text, at);
+  return scratch;
+}
+
+void nmt(std::string& out, char32_t c) {
+  if ((c >= 0x1 && c <= 0x8) || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f || c == 0x8f || c == 0x9f) return;
+  const bool space = c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == 0x1680 || (c >= 0x200b && c <= 0x200f) ||
+                     c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xfeff || c == 0xfffd;
+  append_utf8(out, space ? U' ' : c);
+}
+
+void bert_clean(std::string& out, char32_t c) {
+  if (c == '\t' || c == '\n' || c == '\r' || c == ' ') {
+    out += ' ';
+  } else if (c >= 0x21 && c < 0x7f) {
+    out += static_cast<char>(c);
+  } else if (c != 0 && c != 0xfffd && !is_other8(c)) {
+    append_utf8(out, is_space(c) ? U' ' : c);
+  }
+}
+
+bool is_bert_ideograph(char32_t c) {
+  return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0xf900 && c <= 0xfaff) ||
+         (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2b81f) || (c >= 0x2b920 && c <= 0x2ceaf) ||
+         (c >= 0x2f800 && c <= 0x2fa1f);
+}
+
+std::string_view strip(std::string_view text, bool left, bool right, bool& beheaded) {
+  while (left && !text.empty()) {
+    size_t at = 0;
+    if (!is_space(decode_utf8(text, at))) break;
+    text.remove_prefix(at);
+    beheaded = true;
+  }
+  while (right && !text.empty()) {
+    size_t begin = text.size() - 1;
+    while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xc0) == 0x80) --begin;
+    size_t at = begin;
+    if (!is_space(decode_utf8(text, at))) break;
+    text = text.substr(0, begin);
+  }
+  return text;
+}
+
+std::string_view replace_all(std::string_view text, const Finder& finder, std::string_view content,
+                             std::string& scratch, bool& beheaded) {
+  std::string mapped;
+  const std::string_view prepared = finder.prepare(text, mapped);
+  scratch.clear();
+  scratch.reserve(text.size() + text.size() / 4);
+  size_t done = 0;
+  for_each_match(finder, prepared, [&](size_t begin, size_t end) {
+    beheaded = beheaded || (begin == 0 && end > 0 && content.empty());
+    scratch.append(text, done, begin - done).append(content);
+    done = end;
+  });
+  scratch.append(text, done);
+  return scratch;
 }
 
 }  // namespace
+
+std::string_view Normalizer::Step::apply(std::string_view text, std::string& scratch, bool& beheaded) const {
+  switch (kind) {
+    case Kind::form:
+      return normalize(text, form, scratch);
+    case Kind::prepend:
+      return scratch = cat(content, text);
+    case Kind::replace:
+      return replace_all(text, *finder, content, scratch, beheaded);
+    case Kind::lowercase:
+      return map_characters(text, scratch, beheaded, [](std::string& out, char32_t c) {
+        if (c < 0x80)
+          out += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+        else
+          append_lower17(out, c);
+      });
+    case Kind::strip:
+      return strip(text, left, right, beheaded);
+    case Kind::strip_accents:
+    case Kind::bert_accents: {
+      if (is_ascii(text)) return text;
+      const auto dropped = kind == Kind::strip_accents ? is_combining9 : is_nonspacing8;
+      return map_characters(text, scratch, beheaded, [&](std::string& out, char32_t c) {
+        if (!dropped(c)) append_utf8(out, c);
+      });
+    }
+    case Kind::nmt:
+      return map_characters(text, scratch, beheaded, nmt);
+    case Kind::bert_clean:
+      return map_characters(text, scratch, beheaded, bert_clean);
+    case Kind::bert_ideographs:
+      if (is_ascii(text)) return text;
+      return map_characters(text, scratch, beheaded, [](std::string& out, char32_t c) {
+        const bool apart = is_bert_ideograph(c);
+        if (apart) out += ' ';
+        append_utf8(out, c);
+        if (apart) out += ' ';
+      });
+    case Kind::charsmap:
+      return scratch = charsmap->apply(text);
+    case Kind::byte_level:
+      return scratch = to_byte_level(text);
+  }
+  return text;
+}
 
 Normalizer::Normalizer(const Json* json, const std::string& where) {
   if (json && json->type != Json::Type::null) add(*json, where, 0);
@@ -74,67 +169,93 @@ Normalizer::Normalizer(Normalizer&&) noexcept = default;
 
 void Normalizer::add(const Json& json, const std::string& where, int depth) {
   require(depth < 16, where, ": normalizers nest too deeply");
-  const Json* type = json.find("type");
+  const auto member = [&](std::string_view key) {
+    const Json* value = json.find(key);
+    return value && value->type != Json::Type::null ? value : nullptr;
+  };
+  const Json* type = member("type");
   require(type, where, ": a normalizer without type");
   const std::string& name = type->as_string(where + ": type");
-  auto step = std::make_unique<Step>();
+  const auto text = [&](const char* key) {
+    const Json* value = member(key);
+    require(value, where, ": ", name, " needs ", key);
+    return value->as_string(cat(where, ": ", name, ": ", key));
+  };
+  const auto flag = [&](const char* key, bool otherwise) {
+    const Json* value = member(key);
+    return value ? value->as_bool(cat(where, ": ", name, ": ", key)) : otherwise;
+  };
+  const auto push = [&](Step::Kind kind) -> Step& {
+    steps_.push_back(std::make_unique<Step>());
+    steps_.back()->kind = kind;
+    return *steps_.back();
+  };
   if (name == "Sequence") {
-    const Json* list = json.find("normalizers");
+    const Json* list = member("normalizers");
     require(list && list->type == Json::Type::array, where, ": a Sequence without normalizers");
     for (const Json& item : list->items) add(item, where, depth + 1);
-    return;
-  }
-  if (name == "NFC" || name == "NFD" || name == "NFKC" || name == "NFKD") {
-    step->kind = Step::Kind::compose;
-    step->composed = name.back() == 'C';
-    step->options = UTF8PROC_STABLE | (step->composed ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE);
-    if (name[2] == 'K') step->options |= UTF8PROC_COMPAT;
+  } else if (name == "NFC" || name == "NFD" || name == "NFKC" || name == "NFKD") {
+    push(Step::Kind::form).form = name == "NFC"    ? NormalForm::nfc
+                                  : name == "NFD"  ? NormalForm::nfd
+                                  : name == "NFKC" ? NormalForm::nfkc
+                                                   : NormalForm::nfkd;
   } else if (name == "Prepend") {
-    const Json* prepend = json.find("prepend");
-    require(prepend, where, ": Prepend without prepend");
-    step->kind = Step::Kind::prepend;
-    step->content = prepend->as_string(where + ": prepend");
+    std::string prefix = text("prepend");
+    if (!prefix.empty()) push(Step::Kind::prepend).content = std::move(prefix);
   } else if (name == "Replace") {
-    const Json *pattern = json.find("pattern"), *content = json.find("content");
-    require(pattern && content, where, ": Replace needs pattern and content");
-    step->kind = Step::Kind::replace;
-    step->content = content->as_string(where + ": content");
-    if (const Json* text = pattern->find("String")) {
-      step->literal = text->as_string(where + ": pattern");
-      require(!step->literal.empty(), where, ": Replace with an empty pattern");
-    } else {
-      const Json* regex = pattern->find("Regex");
-      require(regex, where, ": a pattern is {\"String\": ...} or {\"Regex\": ...}");
-      step->pattern.emplace(regex->as_string(where + ": pattern"), where);
+    const Json* pattern = member("pattern");
+    require(pattern, where, ": Replace needs pattern and content");
+    const Json *literal = pattern->find("String"), *regex = pattern->find("Regex");
+    require(literal || regex, where, ": a pattern is {\"String\": ...} or {\"Regex\": ...}");
+    const std::string& source = (literal ? literal : regex)->as_string(where + ": pattern");
+    require(!source.empty(), where, ": Replace with an empty pattern");
+    Step& step = push(Step::Kind::replace);
+    step.content = text("content");
+    step.finder.emplace(literal ? Finder(source) : Finder(Pattern(source, where)));
+  } else if (name == "Lowercase") {
+    push(Step::Kind::lowercase);
+  } else if (name == "Strip") {
+    Step& step = push(Step::Kind::strip);
+    step.left = flag("strip_left", true);
+    step.right = flag("strip_right", true);
+  } else if (name == "StripAccents") {
+    push(Step::Kind::strip_accents);
+  } else if (name == "Nmt") {
+    push(Step::Kind::nmt);
+  } else if (name == "ByteLevel") {
+    push(Step::Kind::byte_level);
+  } else if (name == "BertNormalizer") {
+    const bool lowercase = flag("lowercase", true);
+    if (flag("clean_text", true)) push(Step::Kind::bert_clean);
+    if (flag("handle_chinese_chars", true)) push(Step::Kind::bert_ideographs);
+    if (flag("strip_accents", lowercase)) {
+      push(Step::Kind::form).form = NormalForm::nfd;
+      push(Step::Kind::bert_accents);
     }
+    if (lowercase) push(Step::Kind::lowercase);
+  } else if (name == "Precompiled") {
+    push(Step::Kind::charsmap).charsmap.emplace(decode_base64(text("precompiled_charsmap"), where), where);
   } else {
     fail(where, ": the normalizer ", name, " is not supported");
   }
-  steps_.push_back(std::move(step));
 }
 
-std::string_view Normalizer::apply(std::string_view text, std::string& scratch) const {
-  std::string_view current = text;
+std::string_view Normalizer::apply(std::string_view text, std::string& scratch, bool* beheaded) const {
+  bool gone = false, in_scratch = false, changed = false;
+  std::string other;  // a step reads the one and writes the other
   for (const auto& step : steps_) {
-    if (current.empty()) break;
-    std::string next;
-    switch (step->kind) {
-      case Step::Kind::compose:
-        if (surely_normal(current, step->composed && !(step->options & UTF8PROC_COMPAT))) continue;
-        next = compose(current, step->options);
-        break;
-      case Step::Kind::prepend:
-        next = cat(step->content, current);
-        break;
-      case Step::Kind::replace:
-        next = step->pattern ? replace_all(current, *step->pattern, step->content)
-                             : replace_all(current, step->literal, step->content);
-        break;
+    if (text.empty()) break;
+    std::string& target = in_scratch ? other : scratch;
+    const std::string_view result = step->apply(text, target, gone);
+    if (result.data() == target.data()) {
+      in_scratch = !in_scratch;
+      changed = true;
     }
-    scratch = std::move(next);
-    current = scratch;
+    text = result;
   }
-  return current;
+  if (changed && !in_scratch) text = scratch.assign(text);
+  if (beheaded) *beheaded = gone;
+  return text;
 }
 
 }  // namespace ds

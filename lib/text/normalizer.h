@@ -9,8 +9,8 @@ namespace ds {
 
 struct Json;
 
-// Supported: null, NFC, NFD, NFKC, NFKD, Prepend, Replace (String or Regex), Sequence. Others are an Error that names
-// them. Immutable; all threads may use it at once.
+// Supported: null, BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, Replace (String or
+// Regex), Sequence, Strip, StripAccents. Others are an Error that names them. Immutable; all threads may use it at once.
 class Normalizer {
  public:
   // `json` is null where the file has none; `where` begins messages.
@@ -19,8 +19,9 @@ class Normalizer {
   Normalizer(Normalizer&&) noexcept;
 
   bool empty() const { return steps_.empty(); }
-  // `text` is valid UTF-8. The result is `text` itself or views `scratch`.
-  std::string_view apply(std::string_view text, std::string& scratch) const;
+  // `text` is valid UTF-8. The result is `text` itself or views `scratch`. `beheaded`, if given, tells whether the character
+  // that the text began with is gone.
+  std::string_view apply(std::string_view text, std::string& scratch, bool* beheaded = nullptr) const;
 
  private:
   struct Step;

@@ -3,57 +3,24 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "text/pattern_translate.h"
 
 namespace ds {
 namespace {
 
 constexpr uint32_t match_limit = 10'000'000;
+constexpr uint64_t step_limit = 10'000'000;  // half a second
+constexpr uint32_t heap_limit_kib = 64 << 10;
 constexpr size_t jit_stack_bytes = size_t{4} << 20;
-// White_Space of Unicode; PCRE2's \s holds U+180E as well.
-constexpr std::string_view white_space =
-    R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
-
-std::string translate(std::string_view pattern, std::string_view where) {
-  std::string out;
-  bool in_class = false;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char next = pattern[++i];
-      require(next != 'h' && next != 'H', where, ": \\", next, " in a pattern is not supported: ", pattern);
-      require(!(in_class && next == 'S'), where, ": \\S in a character class is not supported: ", pattern);
-      if (next == 's')
-        out += in_class ? std::string(white_space) : cat('[', white_space, ']');
-      else if (next == 'S')
-        out += cat("[^", white_space, ']');
-      else
-        (out += c) += next;
-    } else if (in_class) {
-      require(c != '[' || (i + 1 < pattern.size() && pattern[i + 1] == ':'), where,
-              ": a class inside a class is not supported: ", pattern);
-      require(c != '&' || i + 1 == pattern.size() || pattern[i + 1] != '&', where,
-              ": && in a class is not supported: ", pattern);
-      if (c == '[') {  // [:alpha:]
-        const size_t end = pattern.find(":]", i + 2);
-        require(end != std::string_view::npos, where, ": unfinished [: in a pattern: ", pattern);
-        out.append(pattern, i, end + 2 - i);
-        i = end + 1;
-        continue;
-      }
-      in_class = c != ']';
-      out += c;
-    } else {
-      out += c;
-      if (c == '[') {
-        in_class = true;
-        if (i + 1 < pattern.size() && pattern[i + 1] == '^') out += pattern[++i];
-        if (i + 1 < pattern.size() && pattern[i + 1] == ']') out += pattern[++i];
-      }
-    }
-  }
-  return out;
-}
+// Compiled code does not count its steps well, and PCRE2's limit is one for each place where a match may begin. So
+// compiled code runs the patterns that cannot backtrack far, on a window if their steps grow with a power of its
+// length; the interpreter, which stops at a number of steps in all, runs the others, and where a match reaches the
+// window's end.
+constexpr size_t window_bytes = 20000;
+constexpr int compiled_repeats = 2;
 
 std::string message_of(int code) {
   PCRE2_UCHAR buffer[256];
@@ -69,6 +36,7 @@ struct Workspace {
   Workspace() {
     require(data && context && stack, "not enough memory to match a pattern");
     pcre2_set_match_limit(context, match_limit);
+    pcre2_set_heap_limit(context, heap_limit_kib);
     pcre2_jit_stack_assign(context, nullptr, stack);
   }
   ~Workspace() {
@@ -82,22 +50,46 @@ struct Workspace {
 }  // namespace
 
 struct Pattern::Impl {
-  pcre2_code* code = nullptr;
+  pcre2_code *code = nullptr, *counted = nullptr;  // without and with a callout at every step
   bool jit = false;
+  int repeats = 0;
   std::string where;
-  ~Impl() { pcre2_code_free(code); }
+  ~Impl() {
+    pcre2_code_free(code);
+    pcre2_code_free(counted);
+  }
 };
+
+namespace {
+
+int count_step(pcre2_callout_block*, void* steps) {
+  return ++*static_cast<uint64_t*>(steps) > step_limit ? PCRE2_ERROR_MATCHLIMIT : 0;
+}
+
+}  // namespace
 
 Pattern::Pattern(std::string_view pattern, std::string_view where) : impl_(new Impl) {
   impl_->where = where;
   require(pattern.size() < 65536, where, ": a pattern of ", pattern.size(), " bytes is too long");
-  const std::string translated = translate(pattern, where);
+  const TranslatedPattern translated = translate_pattern(pattern, where);
+  impl_->repeats = translated.repeats;
+  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
+      pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
+  require(context != nullptr, "not enough memory for a pattern");
+  pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+  pcre2_set_max_pattern_length(context.get(), 1 << 20);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  impl_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
-  require(impl_->code, where, ": the pattern does not compile: ", message_of(error), ": ", pattern);
-  impl_->jit = pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE) == 0;
+  const auto compile = [&](uint32_t options) {
+    return pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.text.data()), translated.text.size(),
+                         PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | options, &error, &offset,
+                         context.get());
+  };
+  impl_->code = compile(0);
+  if (impl_->code) impl_->counted = compile(PCRE2_AUTO_CALLOUT);
+  require(impl_->code && impl_->counted, where, ": the pattern does not compile: ", message_of(error), ": ", pattern);
+  impl_->jit = translated.repeats <= compiled_repeats &&
+               pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) == 0;
 }
 
 Pattern::~Pattern() = default;
@@ -106,9 +98,26 @@ Pattern& Pattern::operator=(Pattern&&) noexcept = default;
 
 bool Pattern::find(std::string_view text, size_t from, size_t& begin, size_t& end) const {
   static thread_local Workspace workspace;
-  const auto match = impl_->jit ? pcre2_jit_match : pcre2_match;
-  const int result = match(impl_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                           PCRE2_NO_UTF_CHECK, workspace.data, workspace.context);
+  const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  int result = PCRE2_ERROR_PARTIAL;
+  for (bool again = impl_->jit; again;) {
+    size_t window = text.size();
+    if (impl_->repeats > 1 && window - from > window_bytes) {
+      window = from + window_bytes;
+      while ((static_cast<uint8_t>(text[window]) & 0xc0) == 0x80) --window;
+    }
+    const uint32_t options = PCRE2_NO_UTF_CHECK | (window < text.size() ? PCRE2_PARTIAL_HARD : 0);
+    result = pcre2_jit_match(impl_->code, subject, window, from, options, workspace.data, workspace.context);
+    again = result == PCRE2_ERROR_NOMATCH && window < text.size();  // then no match begins in the window
+    if (again) from = window;
+  }
+  if (result == PCRE2_ERROR_PARTIAL) {
+    uint64_t steps = 0;
+    pcre2_set_callout(workspace.context, count_step, &steps);
+    result = pcre2_match(impl_->counted, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, workspace.data,
+                         workspace.context);
+    pcre2_set_callout(workspace.context, nullptr, nullptr);
+  }
   if (result == PCRE2_ERROR_NOMATCH) return false;
   require(result >= 0, impl_->where, ": matching the pattern failed: ", message_of(result));
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(workspace.data);
@@ -116,15 +125,6 @@ bool Pattern::find(std::string_view text, size_t from, size_t& begin, size_t& en
   end = range[1];
   require(begin <= end && end <= text.size() && from <= begin, impl_->where, ": the pattern matches outside its place");
   return true;
-}
-
-std::string quote_pattern(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (static_cast<uint8_t>(c) < 0x80 && !std::isalnum(static_cast<uint8_t>(c))) out += '\\';
-    out += c;
-  }
-  return out;
 }
 
 }  // namespace ds

@@ -1,6 +1,6 @@
-// A regular expression of a tokenizer.json, matched by PCRE2 with JIT and a match limit.
-// The files are written for Oniguruma (Ruby syntax); where PCRE2 means something else, the pattern is translated
-// (\s is Unicode White_Space, ^ and $ match at lines) or refused (\h, nested classes, &&).
+// A regular expression of a tokenizer.json, matched by PCRE2 within a limit of steps. The files are written for Oniguruma;
+// text/pattern_translate.h says what differs. Characters have the categories of Unicode 14: see as_unicode14 in
+// text/unicode_versions.h.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -26,8 +26,5 @@ class Pattern {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// The pattern that matches a text literally.
-std::string quote_pattern(std::string_view text);
 
 }  // namespace ds

@@ -5,129 +5,56 @@
 #include "base/error.h"
 #include "io/json.h"
 #include "text/byte_level.h"
-#include "text/pattern.h"
+#include "text/splits.h"
+#include "text/unicode.h"
+#include "text/unicode_versions.h"
 
 namespace ds {
 namespace {
-
-constexpr std::string_view gpt2_pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr std::string_view llama3_pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view qwen2_pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view deepseek3_patterns[] = {
-    R"(\p{N}{1,3})", "[一-龥\u3040-ゟ゠-ヿ]+",
-    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
-
-enum class Behavior { isolated, removed, merged_with_previous, merged_with_next, contiguous };
-
-Behavior parse_behavior(const std::string& name, const std::string& where) {
-  if (name == "Isolated") return Behavior::isolated;
-  if (name == "Removed") return Behavior::removed;
-  if (name == "MergedWithPrevious") return Behavior::merged_with_previous;
-  if (name == "MergedWithNext") return Behavior::merged_with_next;
-  if (name == "Contiguous") return Behavior::contiguous;
-  fail(where, ": the Split behavior ", name, " is not supported");
-}
-
-using Range = Pieces::Range;
-
-// A part of a piece: what the pattern matched, or what lies between matches.
-struct Part {
-  size_t begin, end;
-  bool match;
-};
-
-// The parts of text[range], as if the range were the whole text. Empty matches are parts too: they separate.
-void find_parts(const Pattern& pattern, std::string_view text, Range range, bool invert, std::vector<Part>& parts) {
-  parts.clear();
-  const std::string_view piece = text.substr(range.begin, range.end - range.begin);
-  size_t done = 0, from = 0, begin, end;
-  size_t last_end = std::string_view::npos;
-  while (from <= piece.size() && pattern.find(piece, from, begin, end)) {
-    if (begin == end && begin == last_end) {  // no empty match right after a match
-      if (from >= piece.size()) break;
-      from += utf8_length(piece[from]);
-      continue;
-    }
-    if (done < begin) parts.push_back({range.begin + done, range.begin + begin, invert});
-    parts.push_back({range.begin + begin, range.begin + end, !invert});
-    done = last_end = end;
-    from = end;
-    if (begin == end) {
-      if (end >= piece.size()) break;
-      from += utf8_length(piece[end]);
-    }
-  }
-  if (done < piece.size()) parts.push_back({range.begin + done, range.end, invert});
-}
-
-void append_merged(const std::vector<Part>& parts, Behavior behavior, std::vector<Range>& out) {
-  const size_t first = out.size();
-  bool previous = false;
-  switch (behavior) {
-    case Behavior::isolated:
-      for (const Part& p : parts) out.push_back({p.begin, p.end});
-      break;
-    case Behavior::removed:
-      for (const Part& p : parts)
-        if (!p.match) out.push_back({p.begin, p.end});
-      break;
-    case Behavior::merged_with_previous:
-      for (const Part& p : parts) {
-        if (p.match && !previous && out.size() > first)
-          out.back().end = p.end;
-        else
-          out.push_back({p.begin, p.end});
-        previous = p.match;
-      }
-      break;
-    case Behavior::merged_with_next:
-      for (size_t i = parts.size(); i-- > 0; previous = parts[i].match) {
-        if (parts[i].match && !previous && out.size() > first)
-          out.back().begin = parts[i].begin;
-        else
-          out.push_back({parts[i].begin, parts[i].end});
-      }
-      for (size_t i = first, j = out.size(); i + 1 < j; ++i) std::swap(out[i], out[--j]);
-      break;
-    case Behavior::contiguous:
-      for (const Part& p : parts) {
-        if (p.match == previous && out.size() > first)
-          out.back().end = p.end;
-        else
-          out.push_back({p.begin, p.end});
-        previous = p.match;
-      }
-      break;
-  }
-}
 
 const Json* present(const Json& json, std::string_view key) {
   const Json* value = json.find(key);
   return value && value->type != Json::Type::null ? value : nullptr;
 }
 
+// The pieces of Whitespace: \w+|[^\w\s]+
+void scan_words(std::string_view text, TextRange range, std::vector<TextRange>& pieces) {
+  enum { space, word, other } now = space, previous = space;
+  for (size_t at = range.begin; at < range.end; previous = now) {
+    const size_t begin = at;
+    const char32_t c = decode_utf8(text, at);
+    now = is_word16(c) ? word : is_space(c) ? space : other;
+    if (now == space) continue;
+    if (now == previous)
+      pieces.back().end = at;
+    else
+      pieces.push_back({begin, at});
+  }
+}
+
 }  // namespace
 
-// Cuts every piece at a pattern; before that, Metaspace and ByteLevel's prefix rewrite the text of each piece.
+// First the text of each piece is rewritten (Metaspace, ByteLevel's prefix), then it is cut.
 struct Pretokenizer::Step {
   enum class Prefix { none, always, first };
-  std::optional<Pattern> pattern;
-  Behavior behavior = Behavior::isolated;
-  bool invert = false;
-  std::string space;               // Metaspace: what replaces a space, and the prefix
-  Prefix prefix = Prefix::none;    // prepended unless the piece begins with it
+  std::string space;             // Metaspace: what replaces a space, and the prefix
+  Prefix prefix = Prefix::none;  // prepended unless the piece begins with it
   std::string prefix_text;
+  Scanner scanner = nullptr;  // cuts, instead of `split`
+  std::optional<Split> split;
+  std::string pattern;         // of an isolated Split: a scanner may take its place
+  size_t length = 0;           // FixedLength: characters in a piece
+  bool byte_alphabet = false;  // in the end, bytes are written in the byte-level alphabet
 
-  bool rewrites() const { return !space.empty() || prefix != Prefix::none; }
+  bool adds_text() const { return !space.empty() || prefix != Prefix::none; }
   void rewrite(bool at_start, Pieces& pieces) const;
+  void cut(Pieces& pieces) const;
 };
 
 void Pretokenizer::Step::rewrite(bool at_start, Pieces& pieces) const {
   std::string text;
-  for (Range& range : pieces.ranges) {
+  text.reserve(pieces.text.size() + pieces.text.size() / 2);
+  for (TextRange& range : pieces.ranges) {
     const std::string_view piece = pieces.text.substr(range.begin, range.end - range.begin);
     const size_t begin = text.size();
     const bool wanted = prefix == Prefix::always || (prefix == Prefix::first && at_start && range.begin == 0);
@@ -135,7 +62,10 @@ void Pretokenizer::Step::rewrite(bool at_start, Pieces& pieces) const {
     if (space.empty()) {
       text += piece;
     } else {
-      for (const char c : piece) c == ' ' ? text += space : text += c;
+      size_t at = 0;
+      for (size_t hit; (hit = piece.find(' ', at)) != std::string_view::npos; at = hit + 1)
+        text.append(piece, at, hit - at).append(space);
+      text.append(piece, at);
     }
     range = {begin, text.size()};
   }
@@ -143,61 +73,136 @@ void Pretokenizer::Step::rewrite(bool at_start, Pieces& pieces) const {
   pieces.text = pieces.owned;
 }
 
-Pretokenizer::Pretokenizer(const Json* json, const std::string& where) {
+void Pretokenizer::Step::cut(Pieces& pieces) const {
+  if (scanner || length) {
+    std::vector<TextRange> out;
+    for (const TextRange& range : pieces.ranges) {
+      if (scanner) {
+        scanner(pieces.text, range, out);
+        continue;
+      }
+      size_t at = range.begin;
+      while (at < range.end) {
+        const size_t begin = at;
+        for (size_t i = 0; i < length && at < range.end; ++i) at += utf8_length(pieces.text[at]);
+        out.push_back({begin, at});
+      }
+    }
+    pieces.ranges.swap(out);
+  } else if (split) {
+    apply_split(*split, pieces.text, pieces.ranges);
+  }
+  if (!byte_alphabet) return;
+  std::string text;
+  for (TextRange& range : pieces.ranges) {
+    const size_t begin = text.size();
+    text += to_byte_level(pieces.text.substr(range.begin, range.end - range.begin));
+    range = {begin, text.size()};
+  }
+  pieces.owned = std::move(text);
+  pieces.text = pieces.owned;
+}
+
+Pretokenizer::Pretokenizer(const Json* json, bool keep_bytes, const std::string& where) {
   if (json && json->type != Json::Type::null) add(*json, where, 0);
+  if (keep_bytes && !steps_.empty() && steps_.back()->byte_alphabet) {
+    steps_.back()->byte_alphabet = false;
+    byte_level_ = true;
+  }
+  use_scanners();
 }
 Pretokenizer::~Pretokenizer() = default;
 Pretokenizer::Pretokenizer(Pretokenizer&&) noexcept = default;
 
+void Pretokenizer::use_scanners() {
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const auto is = [&](size_t at, size_t pattern) {
+      return at < steps_.size() && same_pattern(steps_[at]->pattern, deepseek3_patterns[pattern]);
+    };
+    if (is(i, 0) && is(i + 1, 1) && is(i + 2, 2)) {
+      steps_[i]->scanner = scan_deepseek3;
+      steps_.erase(steps_.begin() + static_cast<ptrdiff_t>(i) + 1, steps_.begin() + static_cast<ptrdiff_t>(i) + 3);
+    } else if (const Scanner scanner = scanner_of(steps_[i]->pattern)) {
+      steps_[i]->scanner = scanner;
+    }
+  }
+}
+
 void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
   require(depth < 16, where, ": pre-tokenizers nest too deeply");
-  const Json* type = json.find("type");
+  const Json* type = present(json, "type");
   require(type, where, ": a pre-tokenizer without type");
   const std::string& name = type->as_string(where + ": type");
   if (name == "Sequence") {
-    const Json* list = json.find("pretokenizers");
+    const Json* list = present(json, "pretokenizers");
     require(list && list->type == Json::Type::array, where, ": a Sequence without pretokenizers");
     for (const Json& item : list->items) add(item, where, depth + 1);
     return;
   }
-  require(!byte_level_, where, ": ", name, " after ByteLevel is not supported");
+  const auto flag = [&](std::string_view key, bool otherwise) {
+    const Json* value = present(json, key);
+    return value ? value->as_bool(cat(where, ": ", name, ": ", key)) : otherwise;
+  };
+  const auto text = [&](const char* key, const char* otherwise) {
+    const Json* value = present(json, key);
+    require(value || otherwise, where, ": ", name, " needs ", key);
+    return value ? value->as_string(cat(where, ": ", name, ": ", key)) : std::string(otherwise);
+  };
   auto step = std::make_unique<Step>();
+  const auto cut_at = [&](Finder finder, SplitBehavior behavior, bool invert = false) {
+    step->split = Split{std::move(finder), behavior, invert};
+  };
+  const auto is_bert_space = [](char32_t c) { return is_space(c); };
   if (name == "ByteLevel") {
-    byte_level_ = true;
-    const Json *prefix = present(json, "add_prefix_space"), *regex = present(json, "use_regex");
-    if (!prefix || prefix->as_bool(where + ": add_prefix_space")) {
+    if (flag("add_prefix_space", true)) {
       step->prefix = Step::Prefix::always;
       step->prefix_text.assign(1, ' ');
     }
-    if (!regex || regex->as_bool(where + ": use_regex")) step->pattern.emplace(gpt2_pattern, where);
+    if (flag("use_regex", true)) step->pattern = gpt2_pattern;
+    step->byte_alphabet = true;
   } else if (name == "Split") {
-    const Json *pattern = json.find("pattern"), *behavior = json.find("behavior"), *invert = present(json, "invert");
-    require(pattern && behavior, where, ": Split needs pattern and behavior");
-    step->behavior = parse_behavior(behavior->as_string(where + ": behavior"), where);
-    step->invert = invert && invert->as_bool(where + ": invert");
-    const Json *text = pattern->find("String"), *regex = pattern->find("Regex");
-    require(text || regex, where, ": a pattern is {\"String\": ...} or {\"Regex\": ...}");
-    const std::string& source = (text ? text : regex)->as_string(where + ": pattern");
+    const Json* pattern = present(json, "pattern");
+    require(pattern, where, ": Split needs pattern and behavior");
+    const SplitBehavior behavior = parse_split_behavior(text("behavior", nullptr), where);
+    const bool invert = flag("invert", false);
+    const Json *literal = present(*pattern, "String"), *regex = present(*pattern, "Regex");
+    require(literal || regex, where, ": a pattern is {\"String\": ...} or {\"Regex\": ...}");
+    const std::string& source = (literal ? literal : regex)->as_string(where + ": pattern");
     require(!source.empty(), where, ": Split with an empty pattern");
-    step->pattern.emplace(text ? quote_pattern(source) : source, where);
+    cut_at(literal ? Finder(source) : Finder(Pattern(source, where)), behavior, invert);
+    if (regex && behavior == SplitBehavior::isolated && !invert) step->pattern = source;
   } else if (name == "Digits") {
-    const Json* individual = present(json, "individual_digits");
-    const bool each = individual && individual->as_bool(where + ": individual_digits");
-    step->behavior = each ? Behavior::isolated : Behavior::contiguous;
-    step->pattern.emplace("\\p{N}", where);
+    cut_at(Finder(is_numeric17),
+           flag("individual_digits", false) ? SplitBehavior::isolated : SplitBehavior::contiguous);
+  } else if (name == "Punctuation") {
+    cut_at(Finder(is_punctuation8), parse_split_behavior(text("behavior", "Isolated"), where));
+  } else if (name == "WhitespaceSplit" || name == "BertPreTokenizer") {
+    cut_at(Finder(+is_bert_space), SplitBehavior::removed);
+    if (name == "BertPreTokenizer") {
+      steps_.push_back(std::move(step));
+      step = std::make_unique<Step>();
+      cut_at(Finder(is_punctuation8), SplitBehavior::isolated);
+    }
+  } else if (name == "Whitespace") {
+    step->scanner = scan_words;
+  } else if (name == "CharDelimiterSplit") {
+    const std::string delimiter = text("delimiter", nullptr);
+    require(!delimiter.empty(), where, ": CharDelimiterSplit at nothing");
+    cut_at(Finder(delimiter), SplitBehavior::removed);
+  } else if (name == "FixedLength") {
+    const Json* length = present(json, "length");
+    const int64_t characters = length ? length->as_int(where + ": FixedLength: length") : 5;
+    require(characters > 0, where, ": FixedLength of ", characters, " characters");
+    step->length = static_cast<size_t>(characters);
   } else if (name == "Metaspace") {
-    const Json *scheme = present(json, "prepend_scheme"), *legacy = present(json, "add_prefix_space");
-    const Json *replacement = present(json, "replacement"), *split = present(json, "split");
-    step->space = replacement ? replacement->as_string(where + ": replacement") : "\u2581";
+    step->space = text("replacement", "\u2581");
     require(!step->space.empty(), where, ": Metaspace with an empty replacement");
-    const bool unprefixed = !scheme && legacy && !legacy->as_bool(where + ": add_prefix_space");
-    const std::string when = scheme ? scheme->as_string(where + ": prepend_scheme") : std::string(unprefixed ? "never" : "always");
+    const std::string when = text("prepend_scheme", flag("add_prefix_space", true) ? "always" : "never");
     require(when == "always" || when == "first" || when == "never", where, ": prepend_scheme ", when,
             " is not supported");
     step->prefix = when == "always" ? Step::Prefix::always : when == "first" ? Step::Prefix::first : Step::Prefix::none;
     step->prefix_text = step->space;
-    step->behavior = Behavior::merged_with_next;
-    if (!split || split->as_bool(where + ": split")) step->pattern.emplace(quote_pattern(step->space), where);
+    if (flag("split", true)) cut_at(Finder(step->space), SplitBehavior::merged_with_next);
   } else {
     fail(where, ": the pre-tokenizer ", name, " is not supported");
   }
@@ -209,44 +214,34 @@ void Pretokenizer::split(std::string_view text, bool at_start, Pieces& out) cons
   out.ranges.clear();
   if (text.empty()) return;
   out.ranges.push_back({0, text.size()});
-  std::vector<Range> next;
-  std::vector<Part> parts;
   for (const auto& step : steps_) {
-    if (step->rewrites()) step->rewrite(at_start, out);
-    if (!step->pattern) continue;
-    next.clear();
-    for (const Range& range : out.ranges) {
-      find_parts(*step->pattern, out.text, range, step->invert, parts);
-      append_merged(parts, step->behavior, next);
-    }
-    std::erase_if(next, [](const Range& range) { return range.begin == range.end; });
-    out.ranges.swap(next);
+    if (out.ranges.empty()) return;
+    at_start = at_start && out.ranges[0].begin == 0;
+    if (step->adds_text()) step->rewrite(at_start, out);
+    step->cut(out);
   }
 }
 
-std::string named_pretokenizer(std::string_view name) {
-  std::vector<std::string_view> patterns;
-  if (name == "llama3") patterns = {llama3_pattern};
-  else if (name == "qwen2") patterns = {qwen2_pattern};
-  else if (name == "deepseek3") patterns.assign(std::begin(deepseek3_patterns), std::end(deepseek3_patterns));
-  else if (name != "gpt2")
-    throw UsageError(cat("the pre-tokenizer is gpt2, llama3, qwen2 or deepseek3, not ", name));
+std::string split_pretokenizer(const std::vector<std::string_view>& patterns) {
   JsonWriter json;
-  const auto byte_level = [&](bool regex) {
-    json.open('{').field("type", "ByteLevel").field("add_prefix_space", false).field("trim_offsets", true);
-    json.field("use_regex", regex).close();
-  };
-  if (patterns.empty()) {
-    byte_level(true);
-    return json.text;
-  }
   json.open('{').field("type", "Sequence").open('[', "pretokenizers");
   for (const std::string_view pattern : patterns) {
     json.open('{').field("type", "Split").open('{', "pattern").field("Regex", pattern).close();
     json.field("behavior", "Isolated").field("invert", false).close();
   }
-  byte_level(false);
-  json.close().close();
+  json.open('{').field("type", "ByteLevel").field("add_prefix_space", false).field("trim_offsets", true);
+  json.field("use_regex", false).close().close().close();
+  return json.text;
+}
+
+std::string named_pretokenizer(std::string_view name) {
+  if (name == "llama3") return split_pretokenizer({llama3_pattern});
+  if (name == "qwen2") return split_pretokenizer({qwen2_pattern});
+  if (name == "deepseek3") return split_pretokenizer({std::begin(deepseek3_patterns), std::end(deepseek3_patterns)});
+  if (name != "gpt2") throw UsageError(cat("the pre-tokenizer is gpt2, llama3, qwen2 or deepseek3, not ", name));
+  JsonWriter json;
+  json.open('{').field("type", "ByteLevel").field("add_prefix_space", false).field("trim_offsets", true);
+  json.field("use_regex", true).close();
   return json.text;
 }
 

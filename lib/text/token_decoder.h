@@ -8,8 +8,8 @@ namespace ds {
 
 struct Json;
 
-// Supported: null (tokens joined by spaces), ByteLevel, ByteFallback, Fuse, Replace with a String, Strip, Metaspace,
-// Sequence. Others are an Error that names them. Immutable; all threads may use it at once.
+// Supported: null (tokens joined by spaces), BPEDecoder, ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Sequence, Strip,
+// WordPiece. Others are an Error that names them. Immutable; all threads may use it at once.
 class TokenDecoder {
  public:
   // `json` is null where the file has none; `where` begins messages.

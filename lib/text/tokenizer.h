@@ -1,4 +1,5 @@
-// Strings to token ids and back, as tokenizer.json says (Hugging Face tokenizers' file format).
+// Strings to token ids and back, as tokenizer.json (Hugging Face tokenizers' file format) or a GGUF file says: BPE on bytes or
+// characters, Unigram, WordPiece and WordLevel.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -13,7 +14,8 @@ namespace ds {
 // Immutable after construction; encode and decode may run on all threads at once.
 class Tokenizer {
  public:
-  // A tokenizer.json, or a model folder that holds one (then tokenizer_config.json names bos, eos and pad as well).
+  // A tokenizer.json, a model folder that holds one (then tokenizer_config.json names bos, eos and pad as well), or a .gguf
+  // file.
   // A component that is not supported is an Error that names it; truncation and padding are not read, they are the
   // caller's choice.
   explicit Tokenizer(const std::string& path);

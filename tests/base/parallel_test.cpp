@@ -95,5 +95,25 @@ TEST(ParallelFor, CoversEachIndexOnceInWholeGrains) {
   set_threads(0);
 }
 
+TEST(ParallelFor, RethrowsAnExceptionAndGoesOn) {
+  for (const size_t threads : {1u, 2u, 5u}) {
+    set_threads(threads);
+    for (int round = 0; round < 50; ++round) {
+      try {
+        parallel_for(64, 1, [](size_t begin, size_t end) {
+          if (begin <= 40 && 40 < end) throw std::runtime_error("at 40");
+        });
+        FAIL();
+      } catch (const std::runtime_error& error) {
+        EXPECT_STREQ(error.what(), "at 40");
+      }
+      std::atomic<size_t> sum{0};
+      parallel_for(64, 1, [&](size_t begin, size_t end) { sum += end - begin; });
+      ASSERT_EQ(sum, 64u);
+    }
+  }
+  set_threads(0);
+}
+
 }  // namespace
 }  // namespace ds

@@ -46,6 +46,8 @@ const std::vector<Row> rows = {
     {"ds-train", "tokenizer", {"--vocab-size", "300", "--pretokenizer", "gpt2", "-o", "{out}", "{in}"}},
     {"ds-run", "tokenize", {"--model", "{tokenizer}", "{in}"}},
     {"ds-run", "score", {"--model", "{model}", "{in}"}},
+    {"ds-run", "embed", {"--model", "{model}", "{in}"}},
+    {"ds-run", "generate", {"--model", "{model}", "--prompt-field", "text", "--max-tokens", "2", "{in}"}},
     {"ds-quantize", "", {"--method", "rtn", "--group-size", "64", "-o", "{out}", "{model}"}},
     {"ds-eval", "baseline", {"--training", "{in}", "-o", "{out}", "--data", "{in}"}},
 };

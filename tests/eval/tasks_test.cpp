@@ -8,37 +8,6 @@
 
 namespace ds {
 
-static std::vector<int32_t> iota(int32_t n) {
-  std::vector<int32_t> t;
-  for (int32_t i = 0; i < n; ++i) t.push_back(i);
-  return t;
-}
-
-// The example that lm-evaluation-harness gives: ten tokens, windows of four.
-TEST(RollingWindows, AreTheHarnesss) {
-  const auto windows = rolling_windows(iota(10), -100, 4);
-  ASSERT_EQ(windows.size(), 3u);
-  EXPECT_EQ(windows[0].tokens, (std::vector<int32_t>{-100, 0, 1, 2, 3}));
-  EXPECT_EQ(windows[0].first, 1);
-  EXPECT_EQ(windows[1].tokens, (std::vector<int32_t>{3, 4, 5, 6, 7}));
-  EXPECT_EQ(windows[1].first, 1);
-  EXPECT_EQ(windows[2].tokens, (std::vector<int32_t>{5, 6, 7, 8, 9}));  // input 5..8, predicts 8 and 9
-  EXPECT_EQ(windows[2].first, 3);
-}
-
-TEST(RollingWindows, ScoreEveryTokenOnce) {
-  for (int32_t n = 0; n < 40; ++n)
-    for (int64_t max_length = 1; max_length < 9; ++max_length) {
-      int32_t next = 0;
-      for (const auto& w : rolling_windows(iota(n), -1, max_length)) {
-        EXPECT_LE(static_cast<int64_t>(w.tokens.size()), max_length + 1);
-        EXPECT_GE(w.first, 1);
-        for (size_t i = static_cast<size_t>(w.first); i < w.tokens.size(); ++i) EXPECT_EQ(w.tokens[i], next++);
-      }
-      EXPECT_EQ(next, n);
-    }
-}
-
 static std::vector<Document> documents(int count, int words) {
   std::vector<Document> out;
   for (int d = 0; d < count; ++d) {

@@ -145,6 +145,10 @@ TEST(Safetensors, FolderFindsTensorsInShards) {
   EXPECT_CONTAINS(error_of(open), "\"a\" is missing");
   put(index, R"({"weight_map":{"b":"../one"}})");
   EXPECT_CONTAINS(error_of(open), "not the name of a file");
+  put(index, R"({"weight_map":{"b":".."}})");
+  EXPECT_CONTAINS(error_of(open), "not the name of a file");
+  put(index, R"({"weight_map":{}})");
+  EXPECT_CONTAINS(error_of(open), "no weight_map");
   put(index, R"({"weight_map":{"b":"gone"}})");
   EXPECT_CONTAINS(error_of(open), "gone");
   write("two", "b");

@@ -108,4 +108,28 @@ inline std::vector<int32_t> tokens_of(size_t count, uint64_t stream, int64_t voc
   return tokens;
 }
 
+// Weights that are made from their names, there (data/) and here by one formula.
+// Value i of the weight of this name, from -0.5 to 0.5: FNV-1a of the name, then SplitMix64.
+inline double value_of(const std::string& name, uint64_t i) {
+  uint64_t x = 0xcbf29ce484222325;
+  for (const char c : name) x = (x ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  x += (i + 1) * 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  x ^= x >> 31;
+  return static_cast<double>(x >> 40) / 16777216.0 - 0.5;
+}
+
+inline void make_values(const Config& config, Weights& weights) {
+  for_each_weight(config, weights, [&](const WeightInfo& info, Tensor& t) {
+    const int64_t experts = info.shape.size() == 3 ? info.shape[0] : 1, each = t.elements() / experts;
+    const bool norm = info.shape.size() == 1 && info.name.find("bias") == std::string::npos;
+    const double middle = norm && !config.norm_plus_one ? 1 : 0;
+    const double spread = !info.trained ? 0.2 : info.shape.size() == 1 ? 0.5 : 1;
+    for (int64_t e = 0; e < experts; ++e)
+      for (int64_t i = 0; i < each; ++i)
+        t.f32()[e * each + i] = static_cast<float>(middle + spread * value_of(expert_name(info, e), static_cast<uint64_t>(i)));
+  });
+}
+
 }  // namespace ds

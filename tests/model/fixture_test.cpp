@@ -87,9 +87,10 @@ INSTANTIATE_TEST_SUITE_P(All, Fixture,
                          testing::Values(Case{"deepseek_v3", false}, Case{"deepseek_v3", true}, Case{"deepseek_v2", false},
                                          Case{"deepseek_v2", true}, Case{"llama", false}, Case{"llama", true},
                                          Case{"llama_tied", false}, Case{"llama_tied", true}, Case{"llama_awq", false},
-                                         Case{"llama_awq", true}, Case{"qwen2", true}, Case{"qwen3", false},
-                                         Case{"qwen3_moe", false}, Case{"mixtral", false}, Case{"olmoe", false},
-                                         Case{"gemma3", false}, Case{"gemma3", true}, Case{"stories260K", true}),
+                                         Case{"llama_awq", true}, Case{"llama_fp8", false}, Case{"llama_fp8", true},
+                                         Case{"qwen2", true}, Case{"qwen3", false}, Case{"qwen3_moe", false},
+                                         Case{"mixtral", false}, Case{"olmoe", false}, Case{"gemma3", false},
+                                         Case{"gemma3", true}, Case{"stories260K", true}),
                          case_name);
 
 // The first values of dequantized weights, as AutoAWQ's formula gives them.

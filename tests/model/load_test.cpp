@@ -1,36 +1,8 @@
 // Model folders: written and read back, quantized ones, and malformed ones.
-#include "io/output.h"
-#include "io/safetensors.h"
-#include "model/fixture.h"
+#include "model/checkpoint.h"
 
 namespace ds {
 namespace {
-
-struct Tiny {
-  Config config;
-  Arena arena;
-  Weights weights;
-  explicit Tiny(const std::string& json) : config(tiny(json)), weights(make_weights(config, arena)) { initialize(config, weights, 5); }
-};
-
-std::vector<float> logits_of(const Config& config, const Weights& weights) {
-  TokenBatch batch;
-  append(batch, 0, 0, tokens_of(40, 1, config.vocab_size));
-  KvCache cache(config, 1, 64);
-  Activations acts;
-  return run_batch(config, weights, batch, cache, acts).logits;
-}
-
-void same_weights(const Config& config, Weights& a, Weights& b) {
-  std::vector<std::pair<std::string, Tensor>> left;
-  for_each_weight(config, a, [&](const WeightInfo& info, Tensor& t) { left.emplace_back(info.name, t); });
-  size_t i = 0;
-  for_each_weight(config, b, [&](const WeightInfo& info, Tensor& t) {
-    ASSERT_EQ(t.elements(), left[i].second.elements());
-    EXPECT_EQ(std::memcmp(t.data, left[i].second.data, static_cast<size_t>(t.elements()) * 4), 0) << info.name;
-    ++i;
-  });
-}
 
 TEST(SaveModel, LoadsAsItWas) {
   for (const std::string& json : {tiny_deepseek(), tiny_deepseek(R"(, "q_lora_rank": null)"), tiny_llama(R"(, "attention_bias": true)"),
@@ -83,34 +55,6 @@ TEST(Initialize, DependsOnSeedAndNameAlone) {
 
 // ---- Changed files ----
 
-struct Stored {
-  std::string name;
-  DType dtype;
-  std::vector<int64_t> shape;
-  std::string bytes;
-};
-std::vector<Stored> read_all(const std::string& folder) {
-  std::vector<Stored> all;
-  const SafetensorsFile file(folder + "/model.safetensors");
-  for (const StoredTensor& t : file.tensors())
-    all.push_back({t.name, t.dtype, t.shape, std::string(t.data)});
-  return all;
-}
-void write_all(const std::string& folder, const std::vector<Stored>& all) {
-  std::vector<TensorToWrite> out;
-  for (const Stored& t : all) out.push_back({t.name, t.dtype, t.shape, [&t]() -> std::string_view { return t.bytes; }});
-  write_safetensors(folder + "/model.safetensors", out, {});
-}
-std::string load_error(const std::string& folder) {
-  try {
-    load_model(folder);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 TEST(LoadModel, NamesWhatDoesNotFit) {
   Scratch folder;
   Tiny m(tiny_deepseek());
@@ -160,6 +104,28 @@ TEST(LoadModel, SkipsPredictionLayers) {
   same_weights(m.config, m.weights, loaded.weights);
   save_model(loaded.config, loaded.weights, at, DType::f32, {});  // without them
   EXPECT_EQ(load_config(at).num_nextn_predict_layers, 0);
+}
+
+// Multimodal files have the text model under a prefix, and other parts beside it; embedding models leave "model." out.
+TEST(LoadModel, FindsTheTextModelUnderPrefixes) {
+  Scratch folder;
+  const std::string at = folder / "m";
+  const std::string gemma = tiny_llama(R"(, "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "sliding_window": 16, "sliding_window_pattern": 2)");
+  for (const auto& [json, prefix, ignored] : {std::tuple{gemma, "language_model.model.", "vision_tower.x"}, {gemma, "model.language_model.", "model.vision_tower.x"},
+                                     {tiny_llama(R"(, "tie_word_embeddings": true)"), "", ""}}) {
+    Tiny m(json);
+    save_model(m.config, m.weights, at, DType::f32, {});
+    std::vector<Stored> all = read_all(at);
+    for (Stored& t : all)
+      if (t.name.starts_with("model.")) t.name = prefix + t.name.substr(6);
+    if (*ignored) all.push_back({ignored, DType::f32, {1}, std::string(4, '\0')});
+    write_all(at, all);
+    Model loaded = load_model(at);
+    same_weights(m.config, m.weights, loaded.weights);
+    all.push_back({"stray.weight", DType::f32, {1}, std::string(4, '\0')});
+    write_all(at, all);
+    EXPECT_TRUE(contains(load_error(at), "stray.weight does not belong")) << load_error(at);
+  }
 }
 
 // transformers 5 keeps experts in one tensor, the rows of gate before those of up.

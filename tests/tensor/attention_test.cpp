@@ -54,32 +54,35 @@ struct Result {
   std::vector<double> out, lse;
 };
 
-Result reference(const Batch& b, const std::vector<double>& q, const std::vector<double>& k, const std::vector<double>& v) {
+// Row i of the sequence that begins at row `start`, head h: appends its output and its log of the sum.
+void reference_row(const Batch& b, const std::vector<double>& q, const std::vector<double>& k, const std::vector<double>& v, int start,
+                   int i, int h, Result& result) {
   const AttentionSpec& s = b.spec;
-  const int d = s.head_dim, vd = s.v_head_dim, group = s.heads / s.kv_heads;
+  const int d = s.head_dim, vd = s.v_head_dim, kv = h / (s.heads / s.kv_heads), first = s.window ? std::max(0, i - s.window + 1) : 0;
+  std::vector<double> weight;
+  double sum = 0;
+  for (int j = first; j <= i; ++j) {
+    double score = 0;
+    for (int x = 0; x < d; ++x) score += q[((start + i) * s.heads + h) * d + x] * k[((start + j) * s.kv_heads + kv) * d + x];
+    score *= s.scale;
+    if (s.softcap > 0) score = s.softcap * std::tanh(score / s.softcap);
+    weight.push_back(std::exp(score));
+    sum += weight.back();
+  }
+  result.lse.push_back(std::log(sum));
+  for (int x = 0; x < vd; ++x) {
+    double value = 0;
+    for (int j = first; j <= i; ++j) value += weight[j - first] / sum * v[((start + j) * s.kv_heads + kv) * vd + x];
+    result.out.push_back(value);
+  }
+}
+
+Result reference(const Batch& b, const std::vector<double>& q, const std::vector<double>& k, const std::vector<double>& v) {
   Result result;
   int start = 0;
   for (const int length : b.lengths) {
     for (int i = 0; i < length; ++i)
-      for (int h = 0; h < s.heads; ++h) {
-        const int kv = h / group, first = s.window ? std::max(0, i - s.window + 1) : 0;
-        std::vector<double> weight;
-        double sum = 0;
-        for (int j = first; j <= i; ++j) {
-          double score = 0;
-          for (int x = 0; x < d; ++x) score += q[((start + i) * s.heads + h) * d + x] * k[((start + j) * s.kv_heads + kv) * d + x];
-          score *= s.scale;
-          if (s.softcap > 0) score = s.softcap * std::tanh(score / s.softcap);
-          weight.push_back(std::exp(score));
-          sum += weight.back();
-        }
-        result.lse.push_back(std::log(sum));
-        for (int x = 0; x < vd; ++x) {
-          double value = 0;
-          for (int j = first; j <= i; ++j) value += weight[j - first] / sum * v[((start + j) * s.kv_heads + kv) * vd + x];
-          result.out.push_back(value);
-        }
-      }
+      for (int h = 0; h < b.spec.heads; ++h) reference_row(b, q, k, v, start, i, h, result);
     start += length;
   }
   return result;
@@ -151,6 +154,83 @@ TEST(Attention, prefill_chunks_single_steps_and_batches_give_the_same_bytes) {
       }
     });
   }
+}
+
+// Single rows of a sequence that is longer than a section, whose sections are shared out where there are few heads.
+void attend_rows(Batch& b, const std::vector<int>& which) {
+  for (const int t : which) {
+    const Rows at{rows(b.at.sequence, t, 1), rows(b.at.position, t, 1), b.at.page_table};
+    attention(rows(b.q, t, 1), b.k_pages, b.v_pages, at, b.spec, rows(b.out, t, 1), rows(b.lse, t, 1));
+  }
+}
+
+TEST(Attention, long_sequences_agree_with_the_reference_and_their_rows_one_by_one) {
+  const std::vector<int> some = {0, 31, 127, 128, 1022, 1023, 1024, 1151, 2047, 2048, 2049, 2299};
+  for (const AttentionSpec& spec : {spec_of(2, 1, 24, 20), spec_of(1, 1, 16, 16, 0, 3.0f), spec_of(3, 3, 8, 16, 1100), spec_of(8, 1, 40, 33, 300)}) {
+    Batch whole(spec, {2300});
+    whole.forward();
+    const auto q = doubles(whole.q), k = doubles(whole.k), v = doubles(whole.v);
+    for (const int t : some) {
+      Result want;
+      for (int h = 0; h < spec.heads; ++h) reference_row(whole, q, k, v, 0, t, h, want);
+      expect_close(rows(whole.out, t, 1), want.out, 1e-5, "out");
+      expect_close(rows(whole.lse, t, 1), want.lse, 1e-5, "lse");
+    }
+    for (const size_t count : {1u, 2u, 5u}) {
+      set_threads(count);
+      on_each_target([&] {
+        Batch steps(spec, {2300});
+        kv_write(steps.k, steps.v, steps.at, spec, steps.k_pages, steps.v_pages);
+        attend_rows(steps, some);
+        for (const int t : some) {
+          ASSERT_EQ(bytes(rows(steps.out, t, 1)), bytes(rows(whole.out, t, 1))) << t << " with " << count << " threads";
+          ASSERT_EQ(bytes(rows(steps.lse, t, 1)), bytes(rows(whole.lse, t, 1))) << t << " with " << count << " threads";
+        }
+      });
+    }
+    set_threads(0);
+  }
+}
+
+TEST(Attention, one_wide_key_head_for_all_query_heads) {  // latent attention in its absorbed form
+  const AttentionSpec spec = spec_of(16, 1, 576, 512);
+  Batch b(spec, {70, 3});
+  b.forward();
+  const Result want = reference(b, doubles(b.q), doubles(b.k), doubles(b.v));
+  expect_close(b.out, want.out, 1e-5, "out");  // chains of 576 products
+  expect_close(b.lse, want.lse, 1e-5, "lse");
+}
+
+// Alone, a row's heads are cut into as many tiles as threads need.
+TEST(Attention, heads_of_one_row_are_the_same_for_any_number_of_threads) {
+  for (const int heads : {3, 8, 70}) {
+    Batch b(spec_of(heads, 1, 40, 24), {200});
+    b.forward();
+    const std::string out = bytes(rows(b.out, 199, 1)), lse = bytes(rows(b.lse, 199, 1));
+    const Rows at{rows(b.at.sequence, 199, 1), rows(b.at.position, 199, 1), b.at.page_table};
+    for (const size_t count : {1, 2, 3, 8}) {
+      set_threads(count);
+      fill(b.out, 0);
+      attention(rows(b.q, 199, 1), b.k_pages, b.v_pages, at, b.spec, rows(b.out, 199, 1), rows(b.lse, 199, 1));
+      EXPECT_EQ(bytes(rows(b.out, 199, 1)), out) << heads << " heads, " << count << " threads";
+      EXPECT_EQ(bytes(rows(b.lse, 199, 1)), lse) << heads << " heads, " << count << " threads";
+    }
+    set_threads(0);
+  }
+}
+
+TEST(Attention, pages_before_the_window_may_be_gone) {
+  const AttentionSpec spec = spec_of(2, 1, 16, 16, 100);
+  Batch b(spec, {1300});
+  b.forward();
+  const auto want = bytes(rows(b.out, 1200, 100));
+  // Row 1200 sees from key 1101 on, of block 34.
+  std::fill(b.at.page_table.i32(), b.at.page_table.i32() + 34, -1);
+  const Rows at{rows(b.at.sequence, 1200, 100), rows(b.at.position, 1200, 100), b.at.page_table};
+  attention(rows(b.q, 1200, 100), b.k_pages, b.v_pages, at, spec, rows(b.out, 1200, 100), rows(b.lse, 1200, 100));
+  EXPECT_EQ(bytes(rows(b.out, 1200, 100)), want);
+  b.at.page_table.i32()[34] = -1;
+  EXPECT_THROW(attention(rows(b.q, 1200, 100), b.k_pages, b.v_pages, at, spec, rows(b.out, 1200, 100), rows(b.lse, 1200, 100)), Error);
 }
 
 TEST(Attention, a_sequences_gradients_do_not_depend_on_its_batch) {

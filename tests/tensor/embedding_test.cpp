@@ -1,4 +1,5 @@
 #include "tensor/check.h"
+#include "tensor/gemm_data.h"
 
 namespace ds {
 
@@ -19,6 +20,25 @@ TEST(Embedding, reads_the_rows_of_every_format) {
   EXPECT_THROW(embedding(w, int_tensor(arena, {0, 0, 0, 10}), y), Error);
   EXPECT_THROW(embedding(w, int_tensor(arena, {0, 0, 0, -1}), y), Error);
   EXPECT_THROW(embedding(w, int_tensor(arena, {0, 0}), y), Error);
+}
+
+// A tied head's panels serve the lookup too.
+TEST(Embedding, reads_panels_of_every_format) {
+  Arena arena;
+  const Tensor y = arena.make(DType::f32, {3, 40}), want = arena.make(DType::f32, {3, 40}), tokens = int_tensor(arena, {20, 3, 16});
+  for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
+    embedding(random_weight(arena, type, Layout::rows, 0, 21, 40, 5), tokens, want);
+    embedding(random_weight(arena, type, Layout::panels, 0, 21, 40, 5), tokens, y);
+    EXPECT_EQ(doubles(y), doubles(want));
+  }
+  const QuantizedFormat q8{DType::q8, 8, DType::f32, false, false};
+  const QuantizedArrays arrays = random_quantized(21, 40, q8, 6);
+  embedding(random_weight(arena, q8, 0, 21, 40, 6), tokens, y);
+  for (int t = 0; t < 3; ++t)
+    for (int i = 0; i < 40; ++i) {
+      const int at = tokens.i32()[t] * 40 + i;
+      EXPECT_EQ(y.f32()[t * 40 + i], static_cast<float>(static_cast<int8_t>(arrays.values[at])) * arrays.scales[at / 8]);
+    }
 }
 
 TEST(Embedding, backward_adds_each_row_to_that_of_its_token) {

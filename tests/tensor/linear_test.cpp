@@ -59,6 +59,29 @@ TEST_P(WeightFormat, ProductIsThatOfTheDequantizedWeight) {
   cpu::set_simd("");
 }
 
+// Nor do the other rows of a batch matter, or the threads, for any number of rows that some kernel has a form for.
+TEST_P(WeightFormat, ARowIsTheSameInAnyBatch) {
+  const int64_t most = 33, n = 150, k = 300;
+  for (const char* const width : {"", "avx2"}) {
+#if defined(__x86_64__)
+    cpu::set_simd(width);
+#endif
+    Arena arena;
+    const Tensor w = random_weight(arena, GetParam(), 0, n, k, 9), plain = dequantized(arena, w);
+    auto x = random_values(most * k, 1), y = random_values(most * n, 2), expected = y;
+    linear(view(x, most, k), plain, view(expected, most, n));
+    for (int64_t m = 1; m <= most; ++m) {
+      set_threads(m % 2 ? 3 : 1);
+      const int64_t first = (most - m) / 2;
+      linear(rows(view(x, most, k), first, m), w, view(y, m, n));
+      EXPECT_EQ(std::memcmp(y.data(), expected.data() + first * n, static_cast<size_t>(m * n) * sizeof(float)), 0)
+          << m << " rows " << width;
+    }
+  }
+  set_threads(0);
+  cpu::set_simd("");
+}
+
 TEST_P(WeightFormat, ExpertsAreProductsOfTheirRows) {
   const int64_t experts = 7, n = 40, k = 64;
   std::vector<int32_t> offsets = {0, 0, 3, 4, 4, 40, 53, 53};  // empty ones at both ends and within
@@ -176,6 +199,49 @@ TEST(Linear, TheOrderOfInputsIsFollowed) {
   EXPECT_THROW(linear(tx, item(w, 0), ty), Error);
 }
 
+// Products in one go, of all formats, with 8-bit activations and without, are those one by one.
+TEST(LinearAll, IsEachOfItsProducts) {
+  const int64_t k = 96, experts = 3;
+  const QuantizedFormat q4{DType::q4, 32, DType::f16, true, false}, q8{DType::q8, k, DType::f32, false, false};
+  std::vector<int32_t> offsets, order;
+  for (int64_t i = 0; i < k; ++i) order.push_back(static_cast<int32_t>(i * 5 % k));
+  Arena arena;
+  std::vector<Tensor> weights;
+  for (const int64_t e : {int64_t{0}, experts})
+    for (const int64_t n : {40, 7}) {
+      for (const DType dtype : {DType::f32, DType::f16}) weights.push_back(random_weight(arena, dtype, Layout::panels, e, n, k, 3));
+      for (const QuantizedFormat& format : {q4, q8})
+        for (const bool rounded : {false, true, true}) {  // twice: the second one finds x rounded
+          weights.push_back(random_weight(arena, format, e, n, k, weights.size()));
+          weights.back().int8_activations = rounded;
+        }
+    }
+  weights.push_back(random_weight(arena, q4, 0, 40, k, 50));
+  weights.back().k_order = order.data();
+  for (const size_t count : {1, 3}) {
+    set_threads(count);
+    for (const int32_t m : {1, 2, 30}) {
+      auto x = random_values(m * k, 1), other = random_values(m * k, 2);
+      offsets = {0, 0, (m + 1) / 2, m};
+      std::vector<std::vector<float>> y(weights.size()), expected(weights.size());
+      std::vector<LinearCall> calls;
+      for (size_t i = 0; i < weights.size(); ++i) {
+        const Tensor& w = weights[i];
+        const int64_t n = w.shape[w.rank - 2];
+        y[i].resize(static_cast<size_t>(m * n));
+        expected[i].resize(y[i].size());
+        const Tensor from = view(i % 5 == 4 ? other : x, m, k), at = make_tensor(offsets.data(), DType::i32, {experts + 1});
+        calls.push_back({from, w, view(y[i], m, n), w.rank == 3 ? at : Tensor{}});
+        if (w.rank == 3) grouped_linear(from, at, w, view(expected[i], m, n));
+        else linear(from, w, view(expected[i], m, n));
+      }
+      linear_all(calls);
+      for (size_t i = 0; i < weights.size(); ++i) EXPECT_TRUE(same_bits(y[i], expected[i])) << i << " of " << m << " rows, " << count << " threads";
+    }
+  }
+  set_threads(0);
+}
+
 TEST(Linear, NoInputsGiveZeros) {
   std::vector<float> y(6, 5.0f);
   const Tensor x = make_tensor(y.data(), DType::f32, {2, 0}), w = make_tensor(y.data(), DType::f32, {3, 0});
@@ -195,6 +261,7 @@ TEST(Linear, ShapesThatDoNotFitAreErrors) {
   EXPECT_THROW(linear(f32(4, 16), f32(8, 16), f32(4, 9)), Error);
   EXPECT_THROW(linear(f32(4, 16), f32(8, 16), f32(5, 8)), Error);
   EXPECT_THROW(linear(f32(4, 16), w3, f32(4, 8)), Error);
+  EXPECT_THROW(linear_all(std::vector<LinearCall>{{f32(4, 16), f32(8, 16), f32(4, 8), {}}, {f32(4, 16), w3, f32(4, 8), {}}}), Error);
   EXPECT_THROW(linear(f32(4, 16), make_tensor(memory.data(), DType::i32, {8, 16}), f32(4, 8)), Error);
   EXPECT_THROW(linear(f32(4, 16), make_tensor(memory.data(), DType::q4, {8, 16}), f32(4, 8)), Error);
   EXPECT_THROW(linear_backward_input(f32(4, 8), make_tensor(memory.data(), DType::bf16, {8, 16}), f32(4, 16)), Error);

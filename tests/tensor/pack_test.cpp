@@ -1,4 +1,6 @@
 // The layouts of packed weights are what cpu/gemm.h says.
+#include <cstring>
+
 #include <gtest/gtest.h>
 
 #include "tensor/gemm_data.h"
@@ -48,6 +50,24 @@ TEST(Pack, RowsMayLieApart) {
     cpu::dequantize_row(panels, i, row.data());
     for (int64_t j = 0; j < 33; ++j) EXPECT_EQ(row[j], wide.f32()[i * 50 + 5 + j]);
   }
+}
+
+// A file's rows need not be aligned; experts are filled one by one.
+TEST(Pack, FromUnalignedRows) {
+  Arena arena;
+  for (const DType type : {DType::f32, DType::bf16}) {
+    const Tensor experts = random_weight(arena, type, Layout::rows, 3, 21, 37, 9), want = pack(experts, arena);
+    const Tensor got = make_panels(arena, type, 3, 21, 37);
+    const size_t bytes = static_cast<size_t>(21 * 37 * dtype_bits(type) / 8);
+    for (int64_t e = 0; e < 3; ++e) {
+      std::vector<char> file(bytes + 1);
+      std::memcpy(file.data() + 1, item(experts, e).data, bytes);
+      set_panels(item(got, e), file.data() + 1);
+    }
+    EXPECT_EQ(std::memcmp(got.data, want.data, static_cast<size_t>(3 * 32 * 37 * dtype_bits(type) / 8)), 0);
+  }
+  EXPECT_THROW(set_panels(random_weight(arena, DType::f32, Layout::rows, 0, 16, 4, 1), nullptr), Error);
+  EXPECT_THROW(make_panels(arena, DType::i32, 0, 4, 4), Error);
 }
 
 TEST(Pack, RefusesWhatIsNoWeight) {

@@ -142,6 +142,7 @@ TEST(Quantized, RefusesArraysThatDoNotFit) {
   EXPECT_THROW(with(w4, 0, 0, 1, 16, 0, 63), Error);
   EXPECT_NO_THROW(with(min, 63, 15, 0.1f, 0, 0.3f));
   EXPECT_THROW(with(min, 0, 0, std::numeric_limits<float>::infinity()), Error);
+  EXPECT_THROW(with(min, 0, 0, 0x1p101f), Error);
   EXPECT_THROW(with(min, 0, 0, 1, 0, std::numeric_limits<float>::quiet_NaN()), Error);
   EXPECT_NO_THROW(with(f8, 62, 0xfe));
   EXPECT_THROW(with(f8, 62, 0xff), Error);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
@@ -10,7 +11,6 @@
 #include "base/error.h"
 #include "io/json.h"
 #include "text/byte_level.h"
-#include "text/pattern.h"
 
 namespace ds {
 namespace {
@@ -92,6 +92,30 @@ TEST(Tokenizer, AgreesWithHuggingFaceOnEveryComponent) {
   EXPECT_GE(count, 200u);
 }
 
+// WordPiece, Unigram, WordLevel, affixes, and the components that byte-level files do without. Every variant has ids for the
+// same strings, which are of all planes and of several versions of Unicode.
+TEST(Tokenizer, AgreesWithHuggingFaceOnEveryKind) {
+  const Json kinds = parse_json_file(DS_SOURCE_DIR "/tests/text/data/tokenizer_kinds.json");
+  const Json& strings = *kinds.find("strings");
+  size_t count = 0;
+  for (const Json& variant : kinds.find("variants")->items) {
+    const std::string& name = variant.find("name")->text;
+    const Json whole = patched(*kinds.find(variant.find("base")->text), *variant.find("patch"));
+    const Tokenizer tokenizer = Tokenizer::parse(to_text(whole), name);
+    ASSERT_EQ(variant.find("cases")->items.size(), strings.items.size());
+    for (size_t i = 0; i < strings.items.size(); ++i, ++count) {
+      const Json& c = variant.find("cases")->items[i];
+      const std::string& text = strings.items[i].text;
+      const std::vector<int32_t> expected = ids_of(*c.find("ids"));
+      EXPECT_EQ(tokenizer.encode(text), expected) << name << ": " << text;
+      EXPECT_EQ(tokenizer.encode(text), expected) << name << ", from the cache: " << text;
+      EXPECT_EQ(tokenizer.decode(expected, false), c.find("decoded")->text) << name << ": " << text;
+      EXPECT_EQ(tokenizer.decode(expected, true), c.find("plain")->text) << name << ": " << text;
+    }
+  }
+  EXPECT_GE(count, 500u);
+}
+
 TEST(Tokenizer, AgreesWithTheFixtures) {
   const char* given = std::getenv("DS_SHARED");
   const std::filesystem::path shared = given ? given : DS_SOURCE_DIR "/../shared";
@@ -159,6 +183,32 @@ TEST(Tokenizer, LongPiecesMergeLikeShortOnes) {
   EXPECT_EQ(tokenizer.encode(text), expected);
 }
 
+// Long pieces of SentencePiece's kind are cut where no merge joins; one by one the words give the same ids.
+TEST(Tokenizer, CutPiecesMergeLikeWholeOnes) {
+  const Tokenizer tokenizer = Tokenizer::parse(variant_json("llama 2"), "t");
+  std::vector<int32_t> expected;
+  std::string text;
+  for (int i = 0; i < 200; ++i) {
+    const std::string word = i % 3 == 0 ? "hello" : i % 3 == 1 ? "the\u4e2dend" : "world's";
+    const std::vector<int32_t> ids = tokenizer.encode(word, false);
+    expected.insert(expected.end(), ids.begin(), ids.end());
+    text += (i ? " " : "") + word;
+  }
+  EXPECT_EQ(tokenizer.encode(text, false), expected);
+}
+
+// A text without cuts costs about as much a byte as a shorter one: 16 times the length, at most 64 times the time.
+TEST(Tokenizer, LongWordsTakeNoQuadraticTime) {
+  const Tokenizer tokenizer = Tokenizer::parse(variant_json("gpt2"), "t");
+  const auto seconds = [&](size_t bytes) {
+    const auto start = std::chrono::steady_clock::now();
+    tokenizer.encode(std::string(bytes, 'x'));
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  seconds(1 << 16);
+  EXPECT_LT(seconds(1 << 20), 64 * seconds(1 << 16) + 0.1);
+}
+
 TEST(Tokenizer, ThreadsGetTheSameIds) {
   const Tokenizer one = Tokenizer::parse(variant_json("gpt2"), "t"), two = Tokenizer::parse(variant_json("llama 2"), "t");
   const std::string text = "hello the world's end, one two the tin 12345 and so on";
@@ -175,34 +225,23 @@ TEST(Tokenizer, ThreadsGetTheSameIds) {
 
 TEST(Tokenizer, NamesWhatIsNotSupported) {
   const std::string base = variant_json("gpt2");
-  EXPECT_NE(error_of(replaced(base, R"("type":"BPE")", R"("type":"Unigram")")).find("Unigram"), std::string::npos);
-  EXPECT_NE(error_of(replaced(base, R"("normalizer":null)", R"("normalizer":{"type":"Precompiled"})")).find("Precompiled"),
-            std::string::npos);
-  EXPECT_NE(error_of(replaced(base, R"("dropout":null)", R"("dropout":0.1)")).find("dropout"), std::string::npos);
-  EXPECT_NE(error_of(replaced(base, R"("unk_token":null)", R"("unk_token":"[UNK]")")).find("[UNK]"), std::string::npos);
-  EXPECT_NE(error_of(replaced(base, R"("post_processor":null)", R"("post_processor":{"type":"BertProcessing"})"))
-                .find("BertProcessing"),
-            std::string::npos);
+  const auto refuses = [&](const std::string& from, const std::string& to, const std::string& named) {
+    EXPECT_NE(error_of(replaced(base, from, to)).find(named), std::string::npos) << named << ": " << error_of(replaced(base, from, to));
+  };
+  refuses(R"("type":"BPE")", R"("type":"Morfessor")", "Morfessor");
+  refuses(R"("normalizer":null)", R"("normalizer":{"type":"Romanize"})", "Romanize");
+  refuses(R"("normalizer":null)", R"("normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"})", "charsmap");
+  refuses(R"("normalizer":null)", R"("normalizer":{"type":"Precompiled","precompiled_charsmap":"A-=="})", "base64");
+  refuses(R"("dropout":null)", R"("dropout":0.1)", "dropout");
+  refuses(R"("post_processor":null)", R"("post_processor":{"type":"CtcProcessing"})", "CtcProcessing");
+  refuses(R"("post_processor":null)", R"("post_processor":{"type":"BertProcessing","sep":["a",1]})", "cls");
+  refuses(R"("post_processor":null)", R"("post_processor":{"type":"BertProcessing","sep":["a",1],"cls":["b",99999]})", "is no token");
   EXPECT_NE(error_of(replaced(base, R"(["h","e"])", R"(["h","\u4e2d"])")).find("not in the vocabulary"), std::string::npos);
   EXPECT_NE(error_of(replaced(base, R"("!":3)", R"("!":2000000000)")).find("far above"), std::string::npos);
   EXPECT_NE(error_of(replaced(base, R"("!":3)", R"("!":-3)")).find("out of range"), std::string::npos);
   EXPECT_NE(error_of("{}").find("no model"), std::string::npos);
   EXPECT_NE(error_of("[]").find("no model"), std::string::npos);
   EXPECT_THROW(Tokenizer("/nonexistent/tokenizer.json"), Error);
-}
-
-TEST(Pattern, TranslatesOrRefusesOnigurumaSyntax) {
-  size_t begin = 0, end = 0;
-  EXPECT_FALSE(Pattern("\\s", "p").find("\u180e", 0, begin, end));
-  EXPECT_TRUE(Pattern("[\\s]", "p").find("a\u3000", 0, begin, end));
-  EXPECT_EQ(begin, 1u);
-  EXPECT_TRUE(Pattern("\\S", "p").find(" \u180e", 0, begin, end));
-  EXPECT_TRUE(Pattern("a$", "p").find("a\nb", 0, begin, end));
-  EXPECT_TRUE(Pattern(quote_pattern("a.[b]*\\s"), "p").find("xa.[b]*\\s", 0, begin, end));
-  EXPECT_EQ(begin, 1u);
-  for (const char* bad : {"(", "\\h", "[a[b]]", "[a&&b]", "[\\S]", "a{2,1}"}) EXPECT_THROW(Pattern(bad, "p"), Error) << bad;
-  // A pattern that backtracks without end is an error, not a hang.
-  EXPECT_THROW(Pattern("(a+)+[bc]", "p").find(std::string(5000, 'a'), 0, begin, end), Error);
 }
 
 TEST(ByteLevel, IsABijectionOnBytes) {

@@ -1,51 +1,119 @@
-// ds-run: tokens, scores and text out of a model.
+// ds-run: tokens, scores, embeddings and text out of a model.
+#include <iostream>
+
 #include "cli/app.h"
+#include "run/inspect.h"
 #include "run/records.h"
 
+using namespace ds;
+
+static void declare_records(Options& o, RunOptions& r, const char* model_help) {
+  o.group("Model and records");
+  o.option("--model", r.model, model_help, "DIR").required();
+  o.option("FILE", r.stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
+  o.option("-o,--output", r.stream.output, "the records with their results; NAME.zst is compressed", "FILE");
+  o.option("--rejects", r.stream.rejects, "where bad records go, with the reason; without it the first one ends the run", "FILE");
+  o.bytes("--max-record-bytes", r.stream.max_record_bytes, "a longer line is a bad line");
+}
+
+static void declare_engine(Options& o, RunOptions& r) {
+  o.group("Weights");
+  o.option("--adapter", r.engine.adapters, "a LoRA adapter (PEFT): NAME=DIR for records with \"adapter\": NAME, DIR for those without", "DIR");
+  o.option("--merge-adapter", r.engine.merge_adapter, "a LoRA adapter that is added to the weights of a float model", "DIR");
+  o.choice("--activations", r.activations, {"auto", "f32", "int8"},
+           "products by 4- and 8-bit integer weights: of f32, or of inputs rounded to 8 bits; auto: as the model says");
+  o.group("Batching (changes speed and memory, never an answer)");
+  o.option("--batch-tokens", r.engine.batch_tokens, "rows of one forward pass at most", "TOKENS").range(1, 1 << 20).incidental();
+  o.option("--batch-sequences", r.engine.batch_sequences, "sequences under way at once at most", "N").range(1, 1 << 16).incidental();
+}
+
+static void declare_generate(Options o, RunOptions& r) {
+  declare_records(o, r, "a model folder or a .gguf file");
+  o.option("--prompt-field", r.prompt_field, "the field with the prompt: text, or an array of ids", "NAME");
+  o.option("--chat-template", r.chat_template, "a Jinja template for \"messages\" in place of the model's own", "FILE");
+  Sampling& s = r.sampling;
+  o.group("Sampling (in this order, as Hugging Face's generate)");
+  o.option("--max-tokens", s.max_tokens, "tokens generated at most", "N").range(0, 1 << 30);
+  o.option("--repetition-penalty", s.repetition_penalty, "divides the logits of tokens that were there (multiplies those below 0)", "X").range(1e-3, 1e3);
+  o.option("--temperature", s.temperature, "divides the logits; 0 takes the likeliest token", "X").range(0, 1e6);
+  o.option("--top-k", s.top_k, "keep the k likeliest tokens and those equal to the k-th; 0 keeps all", "K").range(0, 1 << 30);
+  o.option("--top-p", s.top_p, "keep the likeliest tokens until their probabilities reach this sum", "P").range(0, 1);
+  o.option("--min-p", s.min_p, "keep tokens of at least this share of the likeliest one's probability", "P").range(0, 1);
+  o.flag("--ignore-eos", s.ignore_eos, "go on after an end-of-sequence token");
+  declare_engine(o, r);
+}
+
+static void declare_score(Options o, RunOptions& r) {
+  declare_records(o, r, "a model folder or a .gguf file");
+  o.option("--text-field", r.text_field, "the field with the text", "NAME");
+  o.option("--prompt-field", r.prompt_field, "the field with the prompt", "NAME");
+  o.option("--completion-field", r.completion_field, "the field with the completion that is scored", "NAME");
+  o.flag("--rolling", r.rolling, "score the first token too, after BOS (else EOS), and count bytes and words for perplexities");
+  declare_engine(o, r);
+}
+
+static void declare_embed(Options o, RunOptions& r) {
+  declare_records(o, r, "a model folder or a .gguf file");
+  o.option("--text-field", r.text_field, "the field with the text", "NAME");
+  o.group("Pooling (auto: as modules.json and 1_Pooling/config.json of the model say, else the mean, not normalised)");
+  o.choice("--pooling", r.pooling, {"auto", "mean", "last", "cls"}, "the mean of all tokens, the last one, or the first");
+  o.choice("--normalize", r.normalize, {"auto", "yes", "no"}, "whether vectors get length 1");
+  declare_engine(o, r);
+}
+
+static void declare_tokenize(Options o, RunOptions& r) {
+  declare_records(o, r, "a model folder, a tokenizer.json or a .gguf file");
+  o.option("--text-field", r.text_field, "the field with the text; without it \"messages\", or else the prompt", "NAME");
+  o.option("--prompt-field", r.prompt_field, "the field with the prompt", "NAME");
+  o.option("--chat-template", r.chat_template, "a Jinja template for \"messages\" in place of the model's own", "FILE");
+  o.flag("--add-generation-prompt", r.add_generation_prompt, "\"messages\" end in the beginning of an answer");
+  o.flag("--no-special-tokens", r.no_special_tokens, "add no BOS and the like to a text");
+}
+
+static void declare_inspect(App& app, InspectOptions& i) {
+  Options o = app.verb("inspect", "what a model consists of, needs, and what of it would be refused", {"ds-run inspect DIR"},
+                       [&i](const CommonOptions&, Report&) {
+                         const Inspection found = inspect(i);
+                         std::cout << describe(found, i);
+                         return found.refused.empty() ? 0 : 1;
+                       });
+  o.group("Model");
+  o.option("MODEL", i.model, "a model folder or a .gguf file", "DIR").required();
+  o.flag("--json", i.json, "JSON in place of a table");
+  o.group("Memory for");
+  o.option("--batch-sequences", i.batch_sequences, "sequences under way", "N").range(1, 1 << 16);
+  o.option("--context", i.context, "tokens of each; 0: as many as the model has positions", "TOKENS").range(0, 1 << 30);
+  o.option("--batch-tokens", i.batch_tokens, "rows of one forward pass", "TOKENS").range(1, 1 << 20);
+}
+
 int main(int argc, char** argv) {
-  using namespace ds;
-  App app("ds-run", "Run a model over records: generate text, score likelihoods, tokenize.");
+  App app("ds-run", "Run a model over records: generate text, score likelihoods, embed, tokenize.");
   RunOptions options;
+  InspectOptions inspection;
   const auto action = [&options](void (*run)(const RunOptions&, Report&)) {
     return [&options, run](const CommonOptions& common, Report& report) {
       options.seed = common.seed;
+      options.hash_model = !common.report.empty();
       run(options, report);
       return 0;
     };
   };
-  const auto common = [&options](Options declared, const std::string& model_help) {
-    declared.group("Model and records")
-        .option("--model", options.model, model_help, "DIR").required()
-        .option("-o,--output", options.output, "write here, atomically (.zst compresses); - is standard output", "FILE")
-        .bytes("--max-record-bytes", options.max_record_bytes, "longest line accepted")
-        .option("FILE", options.inputs, "JSONL to read, plain, .gz or .zst (default: standard input)", "FILE");
-    return declared;
-  };
-  const auto batching = [&options](Options declared) {
-    declared.group("Batching (changes speed and memory, never an answer)")
-        .option("--batch-tokens", options.engine.batch_tokens, "rows of one forward pass at most", "TOKENS")
-        .option("--batch-sequences", options.engine.batch_sequences, "sequences under way at once at most", "N");
-  };
-
-  Options generate = common(app.verb("generate", "prompts to completions",
-                                     {"ds-run generate --model DIR --max-tokens 64 prompts.jsonl -o answers.jsonl",
-                                      "echo '{\"prompt\": \"The\"}' | ds-run generate --model DIR --temperature 0"},
-                                     action(run_generate)),
-                            "model folder");
-  generate.group("Sampling")
-      .option("--max-tokens", options.sampling.max_tokens, "tokens generated at most", "N")
-      .option("--temperature", options.sampling.temperature, "0 is greedy", "X")
-      .option("--top-k", options.sampling.top_k, "keep the k likeliest tokens; 0 keeps all", "K")
-      .option("--top-p", options.sampling.top_p, "keep the likeliest tokens up to this probability", "P")
-      .flag("--ignore-eos", options.sampling.ignore_eos, "go on after an end-of-sequence token");
-  batching(generate);
-
-  batching(common(app.verb("score", "log-likelihoods of tokens, texts, or completions after prompts",
-                           {"ds-run score --model DIR texts.jsonl -o scored.jsonl"}, action(run_score)),
-                  "model folder"));
-  common(app.verb("tokenize", "texts to token ids", {"ds-run tokenize --model DIR texts.jsonl"}, action(run_tokenize)),
-         "model folder or tokenizer.json");
-  common(app.verb("detokenize", "token ids to texts", {"ds-run detokenize --model DIR ids.jsonl"}, action(run_detokenize)),
-         "model folder or tokenizer.json");
+  declare_generate(app.verb("generate", "answer prompts",
+                            {"ds-run generate --model DIR --max-tokens 64 prompts.jsonl -o answers.jsonl",
+                             "echo '{\"prompt\": \"The\"}' | ds-run generate --model DIR --temperature 0"},
+                            action(run_generate)),
+                   options);
+  declare_score(app.verb("score", "log-likelihoods of ids, texts, or completions after prompts",
+                         {"ds-run score --model DIR texts.jsonl -o scored.jsonl"}, action(run_score)),
+                options);
+  declare_embed(app.verb("embed", "texts to vectors", {"ds-run embed --model DIR texts.jsonl -o vectors.jsonl"}, action(run_embed)),
+                options);
+  declare_tokenize(app.verb("tokenize", "texts or conversations to token ids", {"ds-run tokenize --model DIR texts.jsonl"},
+                            action(run_tokenize)),
+                   options);
+  Options detokenize = app.verb("detokenize", "token ids to text", {"ds-run detokenize --model DIR ids.jsonl"}, action(run_detokenize));
+  declare_records(detokenize, options, "a model folder, a tokenizer.json or a .gguf file");
+  detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
+  declare_inspect(app, inspection);
   return app.run(argc, argv);
 }

@@ -1,126 +1,59 @@
-// Causal attention over pages of keys and values: softmax in one pass over the blocks of keys, in the order of their
-// absolute position (online softmax: Milakov & Gimelshein, arXiv 1805.02867; blocks: FlashAttention, arXiv 2205.14135).
-// What a row computes does not depend on the rows beside it: they only share the loads of a block.
+// Causal attention over pages of keys and values: softmax in one pass over the keys, in the order of their absolute
+// position (online softmax: Milakov & Gimelshein, arXiv 1805.02867; blocks: FlashAttention, arXiv 2205.14135).
+//
+// Positions are cut into sections, and these into spans. An item (a query head of a row) goes through the spans of a
+// section one after the other; then the sections' results are merged in order. All of this depends on the row's position
+// alone, so rows beside it, chunks and threads change nothing: a long sequence's sections can be computed by different
+// threads. Items of a tile share the loads of keys and values.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/attention.cpp"
 #include <hwy/foreach_target.h>
 #include "tensor/cpu/attention.h"
-#include "tensor/cpu/small_product-inl.h"
 
 #ifndef DS_TENSOR_CPU_ATTENTION_TILE_
 #define DS_TENSOR_CPU_ATTENTION_TILE_
 namespace ds::cpu {
 
-constexpr size_t kTileItems = 32;
+constexpr size_t kTileItems = 48, kLeastItems = 4, kSpanBlocks = 4, kSpanKeys = kSpanBlocks * kKeyBlock, kSectionKeys = 1024;
 
-// What one query head of one row, an item, carries from block to block.
-struct Item {
+struct AttentionItem {
   size_t first_key, position;  // it sees the keys first_key .. position
-  size_t begin, end;           // those of them in the current block, from the block's first
-  float top, sum;              // the greatest score so far, and the sum of exp(score - top)
+  size_t begin, end;           // those of them in the current span, from the span's first
+  float top, sum;              // the greatest score of the section so far, and the sum of exp(score - top)
 };
 
-// A few items of one sequence and one kv head, and the memory to compute them.
+// The pages of a span, and of the one after it (of this one again at the end).
+struct AttentionSpan {
+  const float *keys[kSpanBlocks], *values[kSpanBlocks], *next_keys[kSpanBlocks], *next_values[kSpanBlocks];
+};
+
+// A few items of one sequence and one kv head: items first_item .. first_item + count - 1 of the rows from `row` on, item i
+// being head i % group of row i / group.
 struct AttentionTile {
-  const AttentionPages* pages;
+  size_t row, first_item, count, kv_head;
   int32_t sequence;
-  size_t kv_head, count;
-  Item items[kTileItems];
-  alignas(64) float scores[kTileItems * kKeyBlock];  // [count][kKeyBlock]
-  std::vector<float> q, out;                         // [count][head_dim], scaled; [count][v_head_dim]
+  size_t first_section, sections;  // those that any of its items sees
+};
+
+// The results of a section, or of all so far: exp(score - top) summed, and with the values.
+struct AttentionResult {
+  float top[kTileItems], sum[kTileItems];  // sum 0: nothing seen
+  std::vector<float> out;                  // [count][v_head_dim]
+};
+
+struct AttentionScratch {
+  std::vector<float> q;  // [count][head_dim], scaled
+  AttentionItem items[kTileItems];
+  alignas(64) float scores[kTileItems * kSpanKeys];
 };
 
 }  // namespace ds::cpu
 #endif
 
+#include "tensor/cpu/attention_span-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace ds::cpu::HWY_NAMESPACE {
-
-// The lanes begin <= lane < end of x, elsewhere -infinity.
-static HWY_INLINE F32x16 only_lanes(const F32x16& x, size_t begin, size_t end) {
-  const float lowest = -std::numeric_limits<float>::infinity();
-  return select(first_lanes(begin), lowest, select(first_lanes(end), x, lowest));
-}
-
-// Turns an item's scores in the block into exp(score - top), with what came before brought to the new top.
-static void softmax_step(const AttentionTile& tile, Item& item, float* scores, float* out) {
-  const AttentionPages& a = *tile.pages;
-  F32x16 x0 = load(scores), x1 = load(scores + kLanes);
-  if (a.spec.softcap > 0) {
-    const F32x16 cap = a.spec.softcap;
-    x0 = tanh(x0 / cap) * cap;
-    x1 = tanh(x1 / cap) * cap;
-  }
-  if (item.begin > 0 || item.end < kKeyBlock) {
-    x0 = only_lanes(x0, item.begin, item.end);
-    x1 = only_lanes(x1, std::max(item.begin, kLanes) - kLanes, std::max(item.end, kLanes) - kLanes);
-  }
-  const float top = std::max(item.top, reduce_max(max(x0, x1)));
-  x0 = exp(x0 - top);
-  x1 = exp(x1 - top);
-  store(x0, scores);
-  store(x1, scores + kLanes);
-  const float sum = reduce_add(x0 + x1);
-  if (top == item.top) {
-    item.sum += sum;
-    return;
-  }
-  const float factor = math::exp(item.top - top);
-  item.sum = std::fma(item.sum, factor, sum);
-  item.top = top;
-  for (size_t i = 0; i < a.v_head_dim; i += kLanes) store(load(out + i, a.v_head_dim - i) * factor, out + i, a.v_head_dim - i);
-}
-
-// out += weights * values, each item over exactly the keys that it sees (the others may hold anything). Items with the
-// same keys share a product; cutting the block into segments lets neighbours of a causal triangle do so.
-static void add_values(AttentionTile& tile, const float* values, size_t first, size_t last) {
-  const size_t v = tile.pages->v_head_dim;
-  bool whole = true;
-  for (size_t r = first; r < last; ++r) whole = whole && tile.items[r].begin == 0 && tile.items[r].end == kKeyBlock;
-  const size_t segment = whole ? kKeyBlock : 8;
-  for (size_t key = 0; key < kKeyBlock; key += segment) {
-    const auto begin = [&](size_t r) { return std::max(tile.items[r].begin, key); };
-    const auto end = [&](size_t r) { return std::min(tile.items[r].end, key + segment); };
-    for (size_t r = first, next; r < last; r = next) {
-      for (next = r + 1; next < last && begin(next) == begin(r) && end(next) == end(r); ++next) continue;
-      if (begin(r) >= end(r)) continue;
-      small_product({.n = v, .k = end(r) - begin(r), .a = tile.scores + begin(r), .a_row = kKeyBlock, .a_step = 1,
-                     .b = values + begin(r) * v, .b_row = v, .c = tile.out.data(), .c_row = v, .accumulate = true},
-                    r, next);
-    }
-  }
-}
-
-// Computes tile.out (not yet divided by the sums) from tile.q.
-static void attend(AttentionTile& tile) {
-  const AttentionPages& a = *tile.pages;
-  size_t first_block = SIZE_MAX, last_block = 0;
-  for (size_t r = 0; r < tile.count; ++r) {
-    first_block = std::min(first_block, tile.items[r].first_key / kKeyBlock);
-    last_block = std::max(last_block, tile.items[r].position / kKeyBlock);
-  }
-  for (size_t block = first_block; block <= last_block; ++block) {
-    const size_t key = block * kKeyBlock;
-    size_t first = tile.count, last = 0;  // the items that see something of this block
-    for (size_t r = 0; r < tile.count; ++r) {
-      Item& item = tile.items[r];
-      item.begin = std::max(item.first_key, key) - key;
-      item.end = item.position < key ? 0 : std::min<size_t>(item.position + 1 - key, kKeyBlock);
-      if (item.begin >= item.end) continue;
-      first = std::min(first, r);
-      last = r + 1;
-    }
-    if (first >= last) continue;
-    small_product({.n = kKeyBlock, .k = a.head_dim, .a = tile.q.data(), .a_row = a.head_dim, .a_step = 1,
-                   .b = a.keys(tile.sequence, block, tile.kv_head), .b_row = kKeyBlock, .c = tile.scores, .c_row = kKeyBlock,
-                   .accumulate = false},
-                  first, last);
-    for (size_t r = first; r < last; ++r)
-      if (tile.items[r].begin < tile.items[r].end)
-        softmax_step(tile, tile.items[r], tile.scores + r * kKeyBlock, tile.out.data() + r * a.v_head_dim);
-    add_values(tile, a.values(tile.sequence, block, tile.kv_head), first, last);
-  }
-}
 
 static void scale_row(const float* x, float factor, float* y, size_t n) {
   for (size_t i = 0; i < n; i += kLanes) store(load(x + i, n - i) * factor, y + i, n - i);
@@ -129,22 +62,101 @@ static void divide_row(const float* x, float divisor, float* y, size_t n) {
   for (size_t i = 0; i < n; i += kLanes) store(load(x + i, n - i) / divisor, y + i, n - i);
 }
 
-// One tile from q to out.
-static void attention_tile(AttentionTile& tile, const Matrix& q, const Matrix& out, float* lse, size_t row, size_t first_item) {
-  const AttentionPages& a = *tile.pages;
-  const auto token = [&](size_t r) { return row + (first_item + r) / a.group; };
-  const auto head = [&](size_t r) { return tile.kv_head * a.group + (first_item + r) % a.group; };
-  std::fill(tile.out.begin(), tile.out.end(), 0.0f);
+static void load_tile(const AttentionPages& a, const AttentionTile& tile, const Matrix& q, AttentionScratch& s) {
+  s.q.resize(tile.count * a.head_dim);
   for (size_t r = 0; r < tile.count; ++r) {
-    const size_t position = static_cast<size_t>(a.position[token(r)]);
-    tile.items[r] = {a.first_key(position), position, 0, 0, -std::numeric_limits<float>::infinity(), 0.0f};
-    scale_row(q.row(token(r)) + head(r) * a.head_dim, a.spec.scale, tile.q.data() + r * a.head_dim, a.head_dim);
+    const size_t token = tile.row + (tile.first_item + r) / a.group, head = tile.kv_head * a.group + (tile.first_item + r) % a.group;
+    const size_t position = static_cast<size_t>(a.position[token]);
+    s.items[r] = {a.first_key(position), position, 0, 0, 0, 0};
+    scale_row(q.row(token) + head * a.head_dim, a.spec.scale, s.q.data() + r * a.head_dim, a.head_dim);
   }
-  attend(tile);
+}
+
+// What the items see of the span from `key` on: true where it is something. They stand in the order of their positions,
+// so that those who do are side by side: [first, last).
+static bool enter_span(const AttentionTile& tile, AttentionScratch& s, size_t key, size_t& first, size_t& last, size_t& blocks) {
+  first = tile.count, last = 0, blocks = 0;
   for (size_t r = 0; r < tile.count; ++r) {
-    const Item& item = tile.items[r];
-    divide_row(tile.out.data() + r * a.v_head_dim, item.sum, out.row(token(r)) + head(r) * a.v_head_dim, a.v_head_dim);
-    if (lse) lse[token(r) * a.heads + head(r)] = item.top + math::log(item.sum);
+    AttentionItem& item = s.items[r];
+    item.begin = std::max(item.first_key, key) - key;
+    item.end = item.position < key ? 0 : std::min(item.position + 1 - key, kSpanKeys);
+    if (item.begin >= item.end) {
+      item.begin = item.end = 0;
+      continue;
+    }
+    first = std::min(first, r);
+    last = r + 1;
+    blocks = std::max(blocks, (item.end + kKeyBlock - 1) / kKeyBlock);
+  }
+  return first < last;
+}
+
+// The pages of the span from `key` on; what the tile's items do not see, positions outside lowest .. highest, may have none.
+static void find_pages(const AttentionPages& a, const AttentionTile& tile, size_t key, size_t lowest, size_t highest, const float** keys,
+                       const float** values) {
+  for (size_t b = 0; b < kSpanBlocks; ++b) {
+    const size_t block = std::clamp(key / kKeyBlock + b, lowest / kKeyBlock, highest / kKeyBlock);
+    keys[b] = a.keys(tile.sequence, block, tile.kv_head);
+    values[b] = a.values(tile.sequence, block, tile.kv_head);
+  }
+}
+
+// One section of a tile whose queries are loaded.
+static void attend_section(const AttentionPages& a, const AttentionTile& tile, size_t section, AttentionScratch& s, AttentionResult& result) {
+  result.out.assign(tile.count * a.v_head_dim, 0.0f);
+  size_t lowest = SIZE_MAX, highest = 0;
+  for (size_t r = 0; r < tile.count; ++r) {
+    s.items[r].top = -std::numeric_limits<float>::infinity();
+    s.items[r].sum = 0;
+    lowest = std::min(lowest, s.items[r].first_key);
+    highest = std::max(highest, s.items[r].position);
+  }
+  const size_t end = std::min(highest + 1, (section + 1) * kSectionKeys);
+  const size_t begin = std::max(section * kSectionKeys, lowest / kSpanKeys * kSpanKeys);
+  AttentionSpan span;
+  if (begin < end) find_pages(a, tile, begin, lowest, highest, span.next_keys, span.next_values);
+  for (size_t key = begin; key < end; key += kSpanKeys) {
+    std::copy(span.next_keys, span.next_keys + kSpanBlocks, span.keys);
+    std::copy(span.next_values, span.next_values + kSpanBlocks, span.values);
+    if (key + kSpanKeys <= highest) find_pages(a, tile, key + kSpanKeys, lowest, highest, span.next_keys, span.next_values);
+    size_t first, last, blocks;
+    if (!enter_span(tile, s, key, first, last, blocks)) continue;
+    float* const out = result.out.data() + first * a.v_head_dim;
+    float* const scores = s.scores + first * kSpanKeys;
+    score_items(span, a.head_dim, s.q.data() + first * a.head_dim, scores, last - first, blocks);
+    for (size_t r = first; r < last; ++r)
+      if (s.items[r].begin < s.items[r].end)
+        softmax_span(s.items[r], a.spec.softcap, s.scores + r * kSpanKeys, result.out.data() + r * a.v_head_dim, a.v_head_dim);
+    add_values(span, a.v_head_dim, s.items + first, last - first, scores, out);
+  }
+  for (size_t r = 0; r < tile.count; ++r) result.top[r] = s.items[r].top, result.sum[r] = s.items[r].sum;
+}
+
+// total = total and then part.
+static void merge_section(size_t count, size_t v_dim, const AttentionResult& part, AttentionResult& total) {
+  for (size_t r = 0; r < count; ++r) {
+    if (part.sum[r] == 0) continue;
+    const float* const from = part.out.data() + r * v_dim;
+    float* const to = total.out.data() + r * v_dim;
+    if (total.sum[r] == 0) {
+      total.top[r] = part.top[r], total.sum[r] = part.sum[r];
+      std::copy(from, from + v_dim, to);
+      continue;
+    }
+    const float top = std::max(total.top[r], part.top[r]);
+    const float before = math::exp(total.top[r] - top), now = math::exp(part.top[r] - top);
+    total.top[r] = top;
+    total.sum[r] = std::fma(total.sum[r], before, part.sum[r] * now);
+    for (size_t i = 0; i < v_dim; i += kLanes)
+      store(mul_add(load(to + i, v_dim - i), before, load(from + i, v_dim - i) * now), to + i, v_dim - i);
+  }
+}
+
+static void write_tile(const AttentionPages& a, const AttentionTile& tile, const AttentionResult& total, const Matrix& out, float* lse) {
+  for (size_t r = 0; r < tile.count; ++r) {
+    const size_t token = tile.row + (tile.first_item + r) / a.group, head = tile.kv_head * a.group + (tile.first_item + r) % a.group;
+    divide_row(total.out.data() + r * a.v_head_dim, total.sum[r], out.row(token) + head * a.v_head_dim, a.v_head_dim);
+    if (lse) lse[token * a.heads + head] = total.top[r] + math::log(total.sum[r]);
   }
 }
 
@@ -152,33 +164,85 @@ static void attention_tile(AttentionTile& tile, const Matrix& q, const Matrix& o
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "base/sizes.h"
 #include "tensor/cpu/dispatch.h"
 
 namespace ds::cpu {
-HWY_EXPORT(attention_tile);
+HWY_EXPORT(load_tile);
+HWY_EXPORT(attend_section);
+HWY_EXPORT(merge_section);
+HWY_EXPORT(write_tile);
+
+static std::vector<AttentionTile> cut(const AttentionPages& a, size_t tile_items) {
+  std::vector<AttentionTile> tiles;
+  for (const Run& run : sequence_runs(a, std::max<size_t>(1, tile_items / a.group)))
+    for (size_t kv_head = 0; kv_head < a.kv_heads; ++kv_head)
+      for (size_t i = 0, items = (run.end - run.begin) * a.group; i < items; i += tile_items) {
+        AttentionTile tile{run.begin, i, std::min(tile_items, items - i), kv_head, run.sequence, SIZE_MAX, 0};
+        size_t last = 0;
+        for (size_t t = run.begin; t < run.end; ++t) {
+          const size_t position = static_cast<size_t>(a.position[t]);
+          tile.first_section = std::min(tile.first_section, a.first_key(position) / kSectionKeys);
+          last = std::max(last, position / kSectionKeys);
+        }
+        tile.sections = last + 1 - tile.first_section;
+        tiles.push_back(tile);
+      }
+  return tiles;
+}
+
+// Where there are fewer tiles and sections than threads, tiles are smaller: few rows whose heads share their keys (latent
+// attention).
+static std::vector<AttentionTile> cut(const AttentionPages& a) {
+  std::vector<AttentionTile> tiles = cut(a, kTileItems);
+  size_t parts = 0, largest = 0;
+  for (const AttentionTile& tile : tiles) parts += tile.sections, largest = std::max(largest, tile.count);
+  if (parts == 0 || parts >= threads()) return tiles;
+  const size_t pieces = (threads() + parts - 1) / parts;
+  return cut(a, std::max(kLeastItems, round_up((largest + pieces - 1) / pieces, kLeastItems)));
+}
 
 void attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec,
                const Tensor& out, const Tensor& lse) {
   const AttentionPages a = attention_pages("attention", k_pages, v_pages, at, spec);
   const Matrix queries = matrix("attention", q, a.tokens, a.heads * a.head_dim);
-  const Matrix result = matrix("attention", out, a.tokens, a.heads * a.v_head_dim);
+  const Matrix written = matrix("attention", out, a.tokens, a.heads * a.v_head_dim);
   float* const log_sums = lse ? f32_array("attention", lse, a.tokens * a.heads) : nullptr;
-  const std::vector<Run> runs = sequence_runs(a, std::max<size_t>(1, kTileItems / a.group));
-  const auto kernel = DS_SIMD_DISPATCH(attention_tile);
-  parallel_for(runs.size() * a.kv_heads, 1, [&](size_t begin, size_t end) {
-    AttentionTile tile;
-    tile.pages = &a;
-    tile.q.resize(kTileItems * a.head_dim);
-    tile.out.resize(kTileItems * a.v_head_dim);
-    for (size_t unit = begin; unit < end; ++unit) {
-      const Run& run = runs[unit / a.kv_heads];
-      tile.sequence = run.sequence;
-      tile.kv_head = unit % a.kv_heads;
-      const size_t items = (run.end - run.begin) * a.group;
-      for (size_t i = 0; i < items; i += kTileItems) {
-        tile.count = std::min(kTileItems, items - i);
-        kernel(tile, queries, result, log_sums, run.begin, i);
+  const std::vector<AttentionTile> tiles = cut(a);
+  const auto load_queries = DS_SIMD_DISPATCH(load_tile);
+  const auto attend = DS_SIMD_DISPATCH(attend_section);
+  const auto merge = DS_SIMD_DISPATCH(merge_section);
+  const auto write = DS_SIMD_DISPATCH(write_tile);
+
+  // With few tiles the sections are spread over the threads too: their results wait in `parts`.
+  std::vector<size_t> first_part(tiles.size() + 1, 0);
+  for (size_t t = 0; t < tiles.size(); ++t) first_part[t + 1] = first_part[t] + tiles[t].sections;
+  std::vector<AttentionResult> parts;
+  if (tiles.size() < 2 * threads() && threads() > 1 && first_part.back() > tiles.size()) {
+    parts.resize(first_part.back());
+    parallel_for(parts.size(), 1, [&](size_t begin, size_t end) {
+      AttentionScratch scratch;
+      for (size_t p = begin; p < end; ++p) {
+        const size_t t = static_cast<size_t>(std::upper_bound(first_part.begin(), first_part.end(), p) - first_part.begin()) - 1;
+        load_queries(a, tiles[t], queries, scratch);
+        attend(a, tiles[t], tiles[t].first_section + p - first_part[t], scratch, parts[p]);
       }
+    });
+  }
+  parallel_for(tiles.size(), 1, [&](size_t begin, size_t end) {
+    AttentionScratch scratch;
+    AttentionResult part, total;
+    for (size_t i = begin; i < end; ++i) {
+      const size_t t = tiles.size() - 1 - i;  // the longest rows first, which leaves the short ones to even things out
+      const AttentionTile& tile = tiles[t];
+      std::fill(total.sum, total.sum + kTileItems, 0.0f);
+      total.out.resize(tile.count * a.v_head_dim);
+      if (parts.empty()) load_queries(a, tile, queries, scratch);
+      for (size_t s = 0; s < tile.sections; ++s) {
+        if (parts.empty()) attend(a, tile, tile.first_section + s, scratch, part);
+        merge(tile.count, a.v_head_dim, parts.empty() ? part : parts[first_part[t] + s], total);
+      }
+      write(a, tile, total, written, log_sums);
     }
   });
 }

@@ -59,8 +59,9 @@ std::string_view simd_width() { return DS_SIMD_DISPATCH(width_name)(); }
 
 void apply_simd_environment() {
   static const bool done = [] {
+    // Without a choice, each call of a kernel would ask the processor what it is, which takes longer than many a kernel.
     const char* const width = std::getenv("DS_SIMD");
-    if (width) set_simd(width);
+    set_simd(width ? width : "");
     return true;
   }();
   (void)done;

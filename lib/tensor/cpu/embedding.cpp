@@ -3,6 +3,7 @@
 
 #include "tensor/cpu/arguments.h"
 #include "tensor/cpu/convert.h"
+#include "tensor/cpu/gemm.h"
 #include "tensor/cpu/row_sums.h"
 #include "tensor/ops.h"
 
@@ -15,14 +16,15 @@ static void check_ids(const char* op, const int32_t* ids, size_t count, int64_t 
 
 void embedding(const Tensor& w, const Tensor& tokens, const Tensor& y) {
   const Matrix out = matrix("embedding", y);
-  require(w.rank == 2 && w.layout == Layout::rows && static_cast<size_t>(w.shape[1]) == out.cols && dtype_bits(w.dtype) >= 16,
-          "embedding: rows of ", describe(w), " do not fit ", describe(y));
+  require(w.rank == 2 && static_cast<size_t>(w.shape[1]) == out.cols, "embedding: rows of ", describe(w), " do not fit ", describe(y));
   const int32_t* const ids = i32_array("embedding", tokens, out.rows);
   check_ids("embedding", ids, out.rows, w.shape[0]);
-  const size_t row_bytes = static_cast<size_t>(w.row_stride) * (dtype_bits(w.dtype) / 8);
+  const size_t row_bytes = static_cast<size_t>(w.row_stride) * static_cast<size_t>(dtype_bits(w.dtype)) / 8;
   parallel_for(out.rows, row_grain(out.cols), [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t)
-      widen(w.dtype, w.as<char>() + static_cast<size_t>(ids[t]) * row_bytes, out.row(t), out.cols);
+    for (size_t t = begin; t < end; ++t) {
+      if (w.layout == Layout::panels) dequantize_row(w, ids[t], out.row(t));
+      else widen(w.dtype, w.as<char>() + static_cast<size_t>(ids[t]) * row_bytes, out.row(t), out.cols);
+    }
   });
 }
 

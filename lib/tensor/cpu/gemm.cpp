@@ -45,12 +45,24 @@ namespace gemm {
 // The register block: kRows x kPanels panels; 24 accumulators of 32 registers (AVX-512, NEON) or 12 of 16 (AVX2).
 constexpr int kPanels = kParts == 1 ? 2 : 1;
 constexpr int kRows = kParts == 1 ? 12 : 6;
-// For one or two rows, which wait for memory: more panels, so as many chains; b is widened on the way.
-constexpr int kFewRows = 2;
+// For few rows, which wait for memory: fewer of them and more panels, so as many chains; b is widened on the way.
 constexpr int kWidePanels = kParts == 1 ? 4 : 2;
+constexpr int kFewCopied = 2;  // rows are few where b has to be copied first
 // Rows of b in place are read by so many register blocks at most; for more they are copied, so as to lie in few pages.
 constexpr int kDirectTiles = 9;
+constexpr int kWidenTiles = 4;  // 16-bit panels are widened by so many register blocks each; for more, once into memory
 constexpr int64_t kAheadBytes = 256 << 10;  // of the next part's b, fetched while a part is computed
+constexpr int64_t kFetchingTiles = 4;       // that fetch what is needed next
+
+bool in_panels(const Product& p) { return p.form == Product::Form::weight && p.b.layout == Layout::panels; }
+
+// Rows that a register block of few rows has at most, beside kWidePanels panels.
+template <class Source>
+constexpr int kFewRowsOf = kParts == 1 ? 6 : std::is_same_v<Source, FromF32> ? 3 : 2;
+int64_t most_few_rows(const Product& p) {
+  if (!in_panels(p)) return kFewCopied;
+  return kParts == 1 || !quantized(p.b.dtype) ? kRows : 2;
+}
 
 // Rows of a, of one register block or one block of k.
 struct Rows {
@@ -124,52 +136,70 @@ Tiling tiling(int64_t rows) {
   return {mr, tiles, rows - (tiles - 1) * mr};
 }
 
-// What is needed after the panels in work: arrays of so many bytes, fetched meanwhile.
-struct Ahead {
-  const char* p[kPanels] = {};
-  int64_t bytes = 0;
-};
+// Steps from k0 on of panels from `panel` on, if there are any.
+Ahead ahead_of(const Part& part, int64_t panel, int64_t k0) {
+  const Product& p = *part.product;
+  if (panel >= part.p1 || k0 >= p.k) return {};
+  const int64_t step = kPanel * dtype_bits(p.b.dtype) / 8, whole = panel_steps(p.b.dtype, p.k) * step;
+  return {p.b.as<const char>() + panel * whole + k0 * step, whole, step};
+}
 // This step's share of the matrix that the part after this one multiplies with: experts are small and many, and without
 // it each would begin by waiting for memory.
-Ahead share_of(const Part& part, int64_t panel, int64_t k0, const Part* following) {
-  Ahead next;
-  if (!following || following->product->b.data == part.product->b.data) return next;
+Ahead share_of(const Part& part, int64_t panel, int64_t k0, int64_t kc, const Part* following) {
+  if (!following || following->product->b.data == part.product->b.data) return {};
   const Tensor& b = following->product->b;
   const int64_t bytes = b.elements() * dtype_bits(b.dtype) / 8;
-  if (!b.contiguous() || bytes > kAheadBytes) return next;
+  if (!b.contiguous() || bytes > kAheadBytes) return {};
   const int64_t per_k = (part.p1 - part.p0 + kPanels - 1) / kPanels, steps = per_k * ((part.product->k + kKBlock - 1) / kKBlock);
   const int64_t step = k0 / kKBlock * per_k + (panel - part.p0) / kPanels, share = bytes / (steps * kPanels);
-  for (int j = 0; j < kPanels; ++j) next.p[j] = b.as<const char>() + (step * kPanels + j) * share;
-  next.bytes = share;
-  return next;
+  return {b.as<const char>() + step * kPanels * share, share, (share + kc - 1) / kc};
 }
 
 // All rows of the part times np panels of b.
 template <class Source>
 void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t k0, int64_t kc, Rows a, int64_t a_tile,
-           const Source& b, const Ahead& next) {
+           Source b, const Ahead& next) {
   const Product& p = *part.product;
   float* c = p.c + part.m0 * p.c_row + panel * kPanel;
   const auto block_of = [&](int64_t rows) {
     return np == kPanels ? block_for<kRows, kPanels, Source>(rows) : block_for<kRows, 1, Source>(rows);
   };
   const BlockFn<Source> full = block_of(t.mr), rest = block_of(t.last);
-  const int64_t share = (next.bytes / t.tiles + 63) / 64 * 64;
+  // The first tiles fetch what is needed next, each a part of every step's bytes.
+  const int64_t fetching = std::min(t.tiles, kFetchingTiles), step = (next.step + fetching - 1) / fetching;
   for (int64_t tile = 0; tile < t.tiles; ++tile, c += t.mr * p.c_row, a.a += a_tile) {
-    for (int64_t at = tile * share; at < std::min(next.bytes, (tile + 1) * share); at += 64)
-      for (const char* const array : next.p) hwy::Prefetch(array + at);
+    if constexpr (!std::is_same_v<Source, FromSteps>)
+      b.next = tile < fetching ? Ahead{next.p + tile * step * kc, next.panel, step} : Ahead();
     const bool whole = tile + 1 < t.tiles;
     write_block(whole ? full : rest, whole ? t.mr : t.last, kc, a, b, c, p.c_row, p.n - panel * kPanel, np * kPanel,
                 p.accumulate || k0 > 0);
   }
 }
 
-// Many rows: a block of a is rearranged for all panels where that pays; a block of b is widened or transposed for all
-// rows unless the register block can read it where it is.
+// The panels of b from `panel` on times the rows, a block of k: b is widened or transposed for all rows unless the register
+// block can read it where it is.
+void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t k0, Rows a, int64_t a_tile,
+                     const Ahead& next) {
+  const Product& p = *part.product;
+  const int64_t np = std::min<int64_t>(kPanels, part.p1 - panel), kc = std::min(kKBlock, p.k - k0);
+  const int64_t at = (panel * p.k + k0) * kPanel, each = p.k * kPanel;
+  const auto run = [&](const auto& b) { sweep(part, t, panel, np, k0, kc, a, a_tile, b, next); };
+  if (in_panels(p) && p.b.dtype == DType::f32) return run(FromF32{p.b.as<const float>() + at, each});
+  if (in_panels(p) && t.tiles <= kWidenTiles) {
+    const uint16_t* const half = p.b.as<const uint16_t>() + at;
+    if (p.b.dtype == DType::bf16) return run(From16<true>{half, each});
+    if (p.b.dtype == DType::f16) return run(From16<false>{half, each});
+  }
+  if (p.form == Product::Form::steps && t.tiles <= kDirectTiles && p.n >= (panel + np) * kPanel)
+    return run(FromSteps{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride});
+  alignas(64) float buffer[kPanels * kKBlock * kPanel];
+  for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
+  run(FromF32{buffer, kKBlock * kPanel});
+}
+
+// More rows than one register block has: a block of a is rearranged for all panels where that pays.
 void compute_many(const Part& part, const Part* following) {
   const Product& p = *part.product;
-  alignas(64) float buffer[kPanels * kKBlock * kPanel];
-  const bool packed_b = p.form == Product::Form::weight && p.b.layout == Layout::panels && p.b.dtype == DType::f32;
   const Tiling t = tiling(part.m1 - part.m0);
   const bool packed_a = part.p1 - part.p0 >= 6 * kPanels && t.tiles > 1 && p.k > 32;
   for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
@@ -177,57 +207,63 @@ void compute_many(const Part& part, const Part* following) {
     const Rows a = packed_a ? pack_a(part, t.mr, k0, kc) : Rows{p.a + part.m0 * p.a_row + k0 * p.a_step, p.a_row, p.a_step};
     const int64_t a_tile = t.mr * (packed_a ? kKBlock + 16 : p.a_row);
     for (int64_t panel = part.p0; panel < part.p1; panel += kPanels) {
-      const int64_t np = std::min<int64_t>(kPanels, part.p1 - panel), next_panel = p.k * kPanel;
-      if (packed_b) {
-        const FromF32 b{p.b.as<const float>() + (panel * p.k + k0) * kPanel, next_panel};
-        Ahead next;
-        if (panel + 2 * kPanels <= part.p1) {
-          for (int j = 0; j < kPanels; ++j) next.p[j] = reinterpret_cast<const char*>(b.p + (kPanels + j) * next_panel);
-          next.bytes = kc * kPanel * static_cast<int64_t>(sizeof(float));
-        }
-        sweep(part, t, panel, np, k0, kc, a, a_tile, b, next);
-      } else if (p.form == Product::Form::steps && t.tiles <= kDirectTiles && p.n >= (panel + np) * kPanel) {
-        const FromSteps b{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride};
-        sweep(part, t, panel, np, k0, kc, a, a_tile, b, share_of(part, panel, k0, following));
-      } else {
-        for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
-        const FromF32 b{buffer, kKBlock * kPanel};
-        sweep(part, t, panel, np, k0, kc, a, a_tile, b, share_of(part, panel, k0, following));
-      }
+      Ahead next;
+      if (!in_panels(p))
+        next = share_of(part, panel, k0, kc, following);
+      else
+        next = panel + kPanels < part.p1 ? ahead_of(part, panel + kPanels, k0) : ahead_of(part, part.p0, k0 + kKBlock);
+      multiply_panels(part, t, panel, k0, a, a_tile, next);
     }
   }
 }
 
 template <int NP, class Source>
-void few_rows_of(const Part& part, int64_t panel, int64_t k0, const Source& b) {
+void few_rows_of(const Part& part, const Rows& a, int64_t panel, int64_t k0, const Source& b) {
   const Product& p = *part.product;
-  const int64_t count = part.m1 - part.m0;
-  write_block(block_for<kFewRows, NP, Source>(count), count, std::min(kKBlock, p.k - k0),
-              {p.a + part.m0 * p.a_row + k0 * p.a_step, p.a_row, p.a_step}, b, p.c + part.m0 * p.c_row + panel * kPanel,
-              p.c_row, p.n - panel * kPanel, NP * kPanel, p.accumulate || k0 > 0);
+  constexpr int most = kFewRowsOf<Source>;
+  const int64_t rows = part.m1 - part.m0, tiles = (rows + most - 1) / most;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t m = tile * rows / tiles, count = (tile + 1) * rows / tiles - m;
+    write_block(block_for<most, NP, Source>(count), count, std::min(kKBlock, p.k - k0), {a.a + m * a.row, a.row, a.step}, b,
+                p.c + (part.m0 + m) * p.c_row + panel * kPanel, p.c_row, p.n - panel * kPanel, NP * kPanel,
+                p.accumulate || k0 > 0);
+  }
 }
 
-// NP panels, all of k.
+// NP panels, all of k: each is read from end to end.
 template <int NP>
-void few_rows(const Part& part, int64_t panel) {
+void few_rows(const Part& part, int64_t panel, const Rows& a) {
   const Product& p = *part.product;
-  const bool panels = p.form == Product::Form::weight && p.b.layout == Layout::panels;
   alignas(64) float buffer[NP * kKBlock * kPanel];
   for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
-    if (panels) {
-      with_source<NP>(p.b, panel, k0, [&](const auto& from) { few_rows_of<NP>(part, panel, k0, from); });
+    const Rows at = {a.a + k0 * a.step, a.row, a.step};
+    if (in_panels(p)) {
+      with_source<NP>(p.b, panel, k0, [&](const auto& from) { few_rows_of<NP>(part, at, panel, k0, from); });
     } else {
       for (int64_t i = 0; i < NP; ++i) load_block(p, panel + i, k0, std::min(kKBlock, p.k - k0), buffer + i * kKBlock * kPanel);
-      few_rows_of<NP>(part, panel, k0, FromF32{buffer, kKBlock * kPanel});
+      few_rows_of<NP>(part, at, panel, k0, FromF32{buffer, kKBlock * kPanel});
     }
   }
 }
 
-void compute(const Part& part, const Part* following) {
-  if (part.m1 - part.m0 > kFewRows) return compute_many(part, following);
+void compute_few(const Part& part) {
+  const Product& p = *part.product;
+  Rows a = {p.a + part.m0 * p.a_row, p.a_row, p.a_step};
+  const int64_t rows = part.m1 - part.m0, row = p.k + 16;
+  // Copied, since rows a multiple of 4096 bytes apart share the same few lines of a cache.
+  if (rows > kFewCopied && a.step == 1) {
+    float* const copy = part_memory(static_cast<size_t>(rows * row));
+    for (int64_t i = 0; i < rows; ++i) std::copy_n(a.a + i * a.row, p.k, copy + i * row);
+    a = {copy, row, 1};
+  }
   int64_t panel = part.p0;
-  for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel);
-  for (; panel < part.p1; ++panel) few_rows<1>(part, panel);
+  for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel, a);
+  for (; panel < part.p1; ++panel) few_rows<1>(part, panel, a);
+}
+
+void compute(const Part& part, const Part* following) {
+  const int64_t rows = part.m1 - part.m0;
+  rows <= most_few_rows(*part.product) ? compute_few(part) : compute_many(part, following);
 }
 
 }  // namespace gemm
@@ -247,11 +283,12 @@ static void clear(const Product& p) {
 
 constexpr int64_t kPartRows = 504;   // a multiple of every kRows; with a block of k it fits a second-level cache
 constexpr double kPartWork = 1 << 20;  // multiply-adds that are worth a thread
+constexpr int64_t kMemoryRows = 16;    // with fewer rows, a weight takes as long to read as so many rows take to compute
 
 // Cuts a product into parts: by rows where there are many, then by panels. With one thread, as few as the cache allows.
 static void cut(const Product& p, std::vector<Part>& parts) {
   const int64_t panels = panel_rows(p.n) / kPanel;
-  const double work = static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
+  const double work = static_cast<double>(std::max(p.m, kMemoryRows)) * static_cast<double>(p.n) * static_cast<double>(p.k);
   const double most = threads() == 1 ? 1 : static_cast<double>(threads() * 4);
   const auto wanted = static_cast<int64_t>(std::clamp(work / kPartWork, 1.0, most));
   const int64_t row_parts = (p.m + kPartRows - 1) / kPartRows, rows = ((p.m + row_parts - 1) / row_parts + 11) / 12 * 12;

@@ -48,15 +48,27 @@ HWY_INLINE void each(const Op& op) {
 
 // ---- Where the register block reads b: element (k, register j of its panels) as f32 ----
 
+// What is needed next, fetched meanwhile: `step` bytes for each step of k, of one array a panel that lie `panel` bytes apart.
+struct Ahead {
+  const char* p = kNothing;
+  int64_t panel = 0, step = 0;
+  static constexpr char kNothing[64] = {};
+};
+
 // A source says with enter(k, end) up to which k its state holds; read(k) takes kSteps steps of k from there on, of which
 // value<s>(j) gives registers.
 struct FromF32 {
   static constexpr int kSteps = 1;
   const float* p;
   int64_t panel;  // elements from one panel to the next
+  Ahead next = {};
   const float* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
-  HWY_INLINE void read(int64_t k) { at = p + k * kPanel; }
+  template <int NP>
+  HWY_INLINE void read(int64_t k) {
+    at = p + k * kPanel;
+    HWY_UNROLL(16) for (int j = 0; j < NP; ++j) hwy::Prefetch(next.p + j * next.panel + k * next.step);
+  }
   template <int>
   HWY_INLINE F32 value(int j) const {
     return hn::Load(FloatTag(), at + (j / kParts) * panel + (j % kParts) * kWidth);
@@ -69,6 +81,7 @@ struct FromSteps {
   int64_t stride;
   const float* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
+  template <int>
   HWY_INLINE void read(int64_t k) { at = p + k * stride; }
   template <int>
   HWY_INLINE F32 value(int j) const { return hn::LoadU(FloatTag(), at + j * kWidth); }
@@ -78,9 +91,14 @@ struct From16 {
   static constexpr int kSteps = 1;
   const uint16_t* p;
   int64_t panel;
+  Ahead next = {};
   const uint16_t* at = nullptr;
   HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
-  HWY_INLINE void read(int64_t k) { at = p + k * kPanel; }
+  template <int NP>
+  HWY_INLINE void read(int64_t k) {
+    at = p + k * kPanel;
+    HWY_UNROLL(16) for (int j = 0; j < NP; ++j) hwy::Prefetch(next.p + j * next.panel + k * next.step);
+  }
   template <int>
   HWY_INLINE F32 value(int j) const {
     const uint16_t* const from = at + (j / kParts) * panel + (j % kParts) * kWidth;
@@ -88,7 +106,7 @@ struct From16 {
   }
 };
 
-// The value at step s of words of a quantized panel.
+// The value at step s of words of a quantized panel; of q8, 2^24 times the value.
 template <DType dtype, int s>
 HWY_INLINE F32 decode(hn::Vec<WordTag> words) {
   const IntTag di;
@@ -101,10 +119,16 @@ HWY_INLINE F32 decode(hn::Vec<WordTag> words) {
 #else
     return hn::ConvertTo(FloatTag(), hn::BitCast(di, hn::And(low, hn::Set(WordTag(), 15))));
 #endif
+  } else if constexpr (dtype == DType::q8) {
+    // Byte s to the top of the word, zeros below: an index with the top bit set gives 0.
+    constexpr uint32_t kTop = 0x00808080u + (uint32_t{s} << 24), kNext = 4u << 24;
+    alignas(16) static constexpr uint32_t kOrder[4] = {kTop, kTop + kNext, kTop + 2 * kNext, kTop + 3 * kNext};
+    const hn::Repartition<uint8_t, WordTag> bytes;
+    const auto order = hn::BitCast(bytes, hn::LoadDup128(WordTag(), kOrder));
+    return hn::ConvertTo(FloatTag(), hn::BitCast(di, hn::TableLookupBytesOr0(hn::BitCast(bytes, words), order)));
   } else {
+    // As f32 with the same fields it is 2^-120 of what it is.
     const auto top = hn::BitCast(di, hn::ShiftLeft<24 - 8 * s>(words));
-    if constexpr (dtype == DType::q8) return hn::ConvertTo(FloatTag(), hn::ShiftRight<24>(top));
-    // f8_e4m3: as f32 with the same fields it is 2^-120 of what it is.
     const auto fields = hn::And(hn::ShiftRight<4>(top), hn::Set(di, static_cast<int32_t>(0x87f00000)));
     return hn::Mul(hn::BitCast(FloatTag(), fields), hn::Set(FloatTag(), 0x1p120f));
   }
@@ -132,17 +156,20 @@ struct FromQuantized {
       const int64_t at = first + ((j / kParts) * groups + group) * kPanel + (j % kParts) * kWidth;
       scale[j] = w->scale_dtype == DType::f16 ? widen_f16(static_cast<const uint16_t*>(w->scales) + at)
                                               : hn::LoadU(FloatTag(), static_cast<const float*>(w->scales) + at);
-      if constexpr (offset == Offset::none) continue;
-      if (w->mins) {
-        minus[j] = hn::LoadU(FloatTag(), w->mins + at);
-      } else {
-        const auto bytes = hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w->zeros) + at);
-        minus[j] = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), bytes));
-        if constexpr (offset == Offset::subtract) minus[j] = hn::Mul(minus[j], scale[j]);
+      if constexpr (offset != Offset::none) {
+        if (w->mins) {
+          minus[j] = hn::LoadU(FloatTag(), w->mins + at);
+        } else {
+          const auto bytes = hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w->zeros) + at);
+          minus[j] = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), bytes));
+          if constexpr (offset == Offset::subtract) minus[j] = hn::Mul(minus[j], scale[j]);
+        }
       }
+      if constexpr (dtype == DType::q8) scale[j] = hn::Mul(scale[j], hn::Set(FloatTag(), 0x1p-24f));
     }
     return std::min(end, (group + 1) * w->group_size - k0);
   }
+  template <int>
   HWY_INLINE void read(int64_t k) {
     HWY_UNROLL(16) for (int j = 0; j < NV; ++j)
       words[j] = hn::LoadU(WordTag(), p + (j / kParts) * panel + k / kSteps * kPanel + (j % kParts) * kWidth);
@@ -179,7 +206,7 @@ HWY_INLINE void with_source(const Tensor& w, int64_t panel, int64_t k0, const Us
 // What a source reads at once, as [kSteps][NV registers].
 template <int NV, class Source>
 HWY_INLINE void read_steps(Source& b, int64_t k, float* HWY_RESTRICT out) {
-  b.read(k);
+  b.template read<NV / kParts>(k);
   each<Source::kSteps>([&](auto s) HWY_ATTR {
     HWY_UNROLL(16) for (int j = 0; j < NV; ++j) hn::Store(b.template value<s>(j), FloatTag(), out + (s * NV + j) * kWidth);
   });
@@ -297,21 +324,32 @@ HWY_INLINE void block(int64_t kc, const float* HWY_RESTRICT a, int64_t a_row, in
     HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::Zero(d);
     HWY_UNROLL(16) for (int j = 0; j < NP; ++j) hwy::Prefetch(c + i * c_row + j * kPanel);
   }
+  constexpr int kSteps = Source::kSteps;
+  // A number of a in all lanes takes a slot of the vector units, but for the operand of a multiply-add in memory: so where
+  // b takes their time too, each multiply-add has its own, which the compiler must not join.
+  constexpr bool kFromMemory = HWY_TARGET <= HWY_AVX3 && !std::is_same_v<Source, FromF32> && !std::is_same_v<Source, FromSteps>;
   const auto multiply = [&](const F32 (&bv)[NV]) HWY_ATTR {
     const float* row = a;
     HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
-      const F32 av = hn::Set(d, *row);
-      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
+      if constexpr (kFromMemory) {
+        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+          const float* at = row;
+          asm volatile("" : "+r"(at));
+          sum[i][j] = hn::MulAdd(hn::Set(d, *at), bv[j], sum[i][j]);
+        }
+      } else {
+        const F32 av = hn::Set(d, *row);
+        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
+      }
       row += a_row;
     }
     a += a_step;
   };
-  constexpr int kSteps = Source::kSteps;
   F32 bv[NV];
   for (int64_t k = 0; k < kc;) {
     const int64_t end = b.enter(k, kc);
     for (; k + kSteps <= end; k += kSteps) {
-      b.read(k);
+      b.template read<NP>(k);
       each<kSteps>([&](auto s) HWY_ATTR {
         HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = b.template value<s>(j);
         multiply(bv);

@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "tensor/cpu/arguments.h"
 #include "tensor/cpu/gemm.h"
+#include "tensor/cpu/int8_gemm.h"
 #include "tensor/ops.h"
 
 namespace ds::cpu {
@@ -23,7 +24,8 @@ static void check_weight(const char* op, const Tensor& w, int rank) {
   require(known || quantized(w.dtype), op, ": a weight is f32, f16, bf16, q4, q8 or f8_e4m3, not ", describe(w));
   require(known || (w.layout == Layout::panels && w.scales && w.group_size > 0), op, ": ", describe(w),
           " was not made by make_quantized");
-  require(!w.int8_activations, op, ": products with 8-bit activations are not computed in f32");
+  require(!w.int8_activations || w.dtype == DType::q4 || w.dtype == DType::q8, op, ": 8-bit activations are for q4 and q8, not ",
+          describe(w));
 }
 
 static void check_f32_rows(const char* op, const Tensor& w, int rank) {
@@ -72,13 +74,65 @@ static Product backward_weight(const Tensor& dy, const Tensor& x, const Tensor& 
           .form = Form::steps, .b = x, .c = dw.f32(), .c_row = dw.row_stride, .accumulate = true};
 }
 
-void linear(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
+// Products that are computed together, and what they read.
+struct Products {
+  std::vector<Product> exact, rounded;           // rounded: with activations of 8 bits
+  std::vector<std::vector<float>> gathered;      // inputs in the order of columns; moved, they stay where they are
+
+  explicit Products(size_t count) { exact.reserve(count); }
+  void add(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
+    std::vector<float> memory;
+    const Tensor in = in_order_of(w, x, memory);
+    (w.int8_activations ? rounded : exact).push_back(forward(in, w, y, accumulate));
+    if (w.k_order) gathered.push_back(std::move(memory));
+  }
+  void compute() const {
+    if (!exact.empty()) multiply(exact);
+    if (!rounded.empty()) multiply_int8(rounded);
+  }
+};
+
+static void add_linear(Products& products, const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
   check_weight("linear", w, 2);
   check_activation("linear", "x", x, x.shape[0], w.shape[1]);
   check_activation("linear", "y", y, x.shape[0], w.shape[0]);
-  std::vector<float> gathered;
-  const Product product = forward(in_order_of(w, x, gathered), w, y, accumulate);
-  multiply({&product, 1});
+  products.add(x, w, y, accumulate);
+}
+
+// One product for each expert with rows.
+static void add_grouped(Products& products, const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y) {
+  const char* const op = "grouped_linear";
+  check_weight(op, w, 3);
+  check_activation(op, "x", x, x.shape[0], w.shape[2]);
+  check_activation(op, "y", y, x.shape[0], w.shape[1]);
+  check_offsets(op, offsets, w.shape[0], x.shape[0]);
+  for (int64_t e = 0; e < w.shape[0]; ++e) {
+    const int64_t begin = offsets.i32()[e], count = offsets.i32()[e + 1] - begin;
+    if (count > 0) products.add(rows(x, begin, count), item(w, e), rows(y, begin, count), false);
+  }
+}
+
+void linear(const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
+  Products products(1);
+  add_linear(products, x, w, y, accumulate);
+  products.compute();
+}
+
+void grouped_linear(const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y) {
+  Products products(static_cast<size_t>(std::min(x.shape[0], w.shape[0])));
+  add_grouped(products, x, offsets, w, y);
+  products.compute();
+}
+
+void linear_all(std::span<const LinearCall> calls) {
+  size_t count = 0;
+  for (const LinearCall& c : calls) count += c.offsets ? static_cast<size_t>(std::min(c.x.shape[0], c.w.shape[0])) : 1;
+  Products products(count);
+  for (const LinearCall& c : calls) {
+    if (c.offsets) add_grouped(products, c.x, c.offsets, c.w, c.y);
+    else add_linear(products, c.x, c.w, c.y, false);
+  }
+  products.compute();
 }
 
 void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate) {
@@ -109,20 +163,6 @@ static void grouped(const Tensor& offsets, int64_t experts, const Make& make) {
     if (count > 0) products.push_back(make(e, begin, count));
   }
   multiply(products);
-}
-
-void grouped_linear(const Tensor& x, const Tensor& offsets, const Tensor& w, const Tensor& y) {
-  const char* const op = "grouped_linear";
-  check_weight(op, w, 3);
-  check_activation(op, "x", x, x.shape[0], w.shape[2]);
-  check_activation(op, "y", y, x.shape[0], w.shape[1]);
-  check_offsets(op, offsets, w.shape[0], x.shape[0]);
-  std::vector<std::vector<float>> gathered(w.k_order ? static_cast<size_t>(w.shape[0]) : 0);
-  std::vector<float> none;
-  grouped(offsets, w.shape[0], [&](int64_t e, int64_t begin, int64_t count) {
-    const Tensor one = item(w, e), of = in_order_of(one, rows(x, begin, count), w.k_order ? gathered[static_cast<size_t>(e)] : none);
-    return forward(of, one, rows(y, begin, count), false);
-  });
 }
 
 void grouped_linear_backward_input(const Tensor& dy, const Tensor& offsets, const Tensor& w, const Tensor& dx,

@@ -48,9 +48,10 @@ Tensor make_quantized(Arena& arena, int64_t experts, int64_t n, int64_t k, const
   return w;
 }
 
-// Checks and converts the value of a group as it is stored.
+// Checks and converts a scale as it is stored. Kernels multiply scales by 16 and by 2^-24, which is exact within these bounds.
 static void set_scale(const Tensor& w, int64_t at, float scale) {
-  require(std::isfinite(scale), "a quantized weight has a scale that is no number");
+  require(std::fabs(scale) <= 0x1p100f, "a quantized weight has the scale ", scale);
+  if (std::fabs(scale) < 0x1p-100f) scale = 0;
   if (w.scale_dtype == DType::f32) {
     static_cast<float*>(const_cast<void*>(w.scales))[at] = scale;
     return;

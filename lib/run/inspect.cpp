@@ -1,0 +1,282 @@
+#include "run/inspect.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "base/error.h"
+#include "base/sizes.h"
+#include "io/gguf.h"
+#include "io/json.h"
+#include "io/safetensors.h"
+#include "model/decoder.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace ds {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Stored {
+  std::string dtype;
+  std::vector<int64_t> shape;
+  uint64_t bytes;
+};
+using StoredTensors = std::map<std::string, Stored, std::less<>>;
+
+// Runs a part of the inspection; what it refuses goes into the list.
+template <class F>
+void attempt(Inspection& inspection, F part) {
+  try {
+    part();
+  } catch (const SystemError&) {
+    throw;
+  } catch (const Error& error) {
+    inspection.refused.push_back(error.what());
+  }
+}
+
+StoredTensors stored_tensors(const std::string& model) {
+  StoredTensors all;
+  if (!fs::is_directory(model)) {
+    const GgufFile file(model);
+    for (const GgufTensor& t : file.tensors()) all[t.name] = {std::string(gguf_type_name(t.type)), t.shape, t.data.size()};
+    return all;
+  }
+  const SafetensorsFolder folder(model);
+  for (const std::string& name : folder.names()) {
+    const StoredTensor& t = *folder.find(name);
+    all[name] = {std::string(safetensors_dtype_name(t.dtype)), t.shape, t.data.size()};
+  }
+  return all;
+}
+
+// Whether the folder has a weight: by its name, as the parts of a quantized module, or with all experts in one tensor.
+bool has_weight(const StoredTensors& stored, const std::string& name, const std::string& fused) {
+  if (stored.contains(name) || (!fused.empty() && stored.contains(fused))) return true;
+  if (!name.ends_with(".weight")) return false;
+  const std::string module = name.substr(0, name.size() - 6);  // with its dot
+  const auto found = stored.lower_bound(module);
+  return found != stored.end() && found->first.starts_with(module);
+}
+
+uint64_t elements(const std::vector<int64_t>& shape) { return static_cast<uint64_t>(checked_elements(shape, "elements of a weight")); }
+
+// Counts parameters, and finds what is missing in a folder of safetensors, where names are those of the table.
+void count_weights(const Config& config, const StoredTensors& stored, bool check_names, Inspection& inspection) {
+  Weights weights;
+  uint64_t missing = 0;
+  std::string first_missing;
+  for_each_weight(config, weights, [&](const WeightInfo& info, Tensor&) {
+    const uint64_t count = elements(info.shape);
+    const bool experts = info.shape.size() == 3;
+    inspection.parameters += count;
+    inspection.active_parameters += experts ? count / static_cast<uint64_t>(info.shape[0]) * static_cast<uint64_t>(config.router.top_k) : count;
+    if (!check_names) return;
+    const size_t at = info.name.find("{}");
+    const std::string prefix = at == std::string::npos ? "" : info.name.substr(0, at);
+    const std::string fused = prefix.empty() ? "" : prefix + (info.name == prefix + "{}.down_proj.weight" ? "down_proj" : "gate_up_proj");
+    for (int64_t e = 0; e < (experts ? info.shape[0] : 1); ++e) {
+      const std::string name = expert_name(info, e);
+      if (has_weight(stored, name, fused)) continue;
+      if (missing++ == 0) first_missing = name;
+    }
+  });
+  if (missing) inspection.refused.push_back(cat(missing, " weights are missing, ", first_missing, " first"));
+}
+
+// What the arenas of a forward pass hold: rows of f32, see model/forward.cpp.
+uint64_t activation_bytes(const Config& c, int64_t batch_tokens) {
+  const int64_t heads = c.num_attention_heads;
+  int64_t row = 4 * c.hidden_size + heads * c.head_dim + c.kv_heads() * (c.head_dim + c.v_head_dim) + heads * (c.v_head_dim + 1);
+  if (c.is_mla()) row += 2 * c.q_lora_rank + 2 * c.kv_lora_rank + c.qk_rope_head_dim + heads * (c.qk_nope_head_dim + c.v_head_dim);
+  int64_t dense = 0, sparse = 0;
+  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer)
+    if (c.is_moe(layer))
+      sparse = 3 * c.moe_intermediate_size * c.n_shared_experts + 2 * c.n_routed_experts +
+               c.router.top_k * (2 * c.hidden_size + 3 * c.moe_intermediate_size);
+    else
+      dense = 3 * c.intermediate_size;
+  const int64_t logits = std::clamp<int64_t>((int64_t{1} << 24) / c.vocab_size, 32, 512) * c.vocab_size;
+  return 4 * static_cast<uint64_t>(batch_tokens * (row + 2 * c.hidden_size + std::max(dense, sparse)) + logits);
+}
+
+std::string tokenizer_kind(const std::string& model) {
+  if (!fs::is_directory(model)) return std::string(GgufFile(model).string_or("tokenizer.ggml.model", ""));
+  const fs::path file = fs::path(model) / "tokenizer.json";
+  if (!fs::exists(file)) return "";
+  const Json json = parse_json_file(file.string());
+  const Json* const type = json.find("model") ? json.find("model")->find("type") : nullptr;
+  return type && type->type == Json::Type::string ? type->text : "unknown";
+}
+
+}  // namespace
+
+Inspection inspect(const InspectOptions& options) {
+  require(fs::exists(options.model), options.model, ": there is no such model folder or file");
+  Inspection result;
+  StoredTensors stored;
+  attempt(result, [&] { result.config = load_config(options.model); });
+  attempt(result, [&] { stored = stored_tensors(options.model); });
+  for (const auto& [name, tensor] : stored) result.stored_bytes[tensor.dtype] += tensor.bytes;
+  result.tensors = stored.size();
+  attempt(result, [&] {
+    result.tokenizer = tokenizer_kind(options.model);
+    if (!result.tokenizer.empty()) result.tokenizer_tokens = Tokenizer(options.model).vocab_size();
+  });
+  attempt(result, [&] { result.chat_template = ChatTemplate::load(options.model) != nullptr; });
+  if (!result.config) return result;
+  const Config& config = *result.config;
+  if (!stored.empty()) attempt(result, [&] { count_weights(config, stored, fs::is_directory(options.model), result); });
+  for (const auto& [dtype, bytes] : result.stored_bytes) result.weight_bytes += bytes;
+  // The embedding is kept as rows, and the head that is tied to it a second time, packed.
+  if (config.tie_word_embeddings && stored.contains("model.embed_tokens.weight"))
+    result.weight_bytes += stored.find("model.embed_tokens.weight")->second.bytes;
+  result.cache_bytes_per_token = KvCache::bytes_per_position(config);
+  const auto context = static_cast<uint64_t>(options.context ? options.context : config.max_position_embeddings);
+  result.cache_bytes = checked_mul(checked_mul(result.cache_bytes_per_token, round_up(context, kKeyBlock), "bytes of the cache"),
+                                   static_cast<size_t>(options.batch_sequences), "bytes of the cache");
+  result.activation_bytes = activation_bytes(config, std::min<int64_t>(options.batch_tokens, static_cast<int64_t>(context) * options.batch_sequences));
+  return result;
+}
+
+// ---- To read ----
+
+namespace {
+
+std::string attention_kind(const Config& c) {
+  if (c.is_mla()) return "latent (MLA)";
+  if (c.num_key_value_heads == c.num_attention_heads) return "multi-head";
+  return c.num_key_value_heads == 1 ? "multi-query" : "grouped-query";
+}
+
+std::string rope_kind(const RopeScaling& scaling) {
+  switch (scaling.type) {
+    case RopeScaling::Type::none: return "plain";
+    case RopeScaling::Type::linear: return "linear";
+    case RopeScaling::Type::dynamic: return "dynamic";
+    case RopeScaling::Type::llama3: return "llama3";
+    case RopeScaling::Type::yarn: return "yarn";
+    case RopeScaling::Type::factors: return "given factors";
+  }
+  return "unknown";
+}
+
+int64_t sliding_layers(const Config& c) {
+  int64_t count = 0;
+  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer) count += c.is_sliding(layer);
+  return count;
+}
+
+int64_t moe_layers(const Config& c) {
+  int64_t count = 0;
+  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer) count += c.is_moe(layer);
+  return count;
+}
+
+void write_config(const Config& c, JsonWriter& w) {
+  w.field("architecture", c.architecture).field("model_type", c.model_type);
+  const int64_t sparse = moe_layers(c);
+  w.open('{', "layers").field("total", c.num_hidden_layers).field("dense", c.num_hidden_layers - sparse).field("moe", sparse).field("sliding", sliding_layers(c)).close();
+  w.field("hidden_size", c.hidden_size);
+  w.open('{', "attention").field("kind", attention_kind(c)).field("heads", c.num_attention_heads).field("kv_heads", c.kv_heads());
+  w.field("head_dim", c.head_dim).field("v_head_dim", c.v_head_dim).field("sliding_window", c.sliding_window).close();
+  if (sparse) {
+    w.open('{', "experts").field("routed", c.n_routed_experts).field("active", static_cast<int64_t>(c.router.top_k));
+    w.field("shared", c.n_shared_experts).field("intermediate_size", c.moe_intermediate_size).close();
+  }
+  w.field("intermediate_size", c.intermediate_size).field("context_length", c.max_position_embeddings);
+  w.open('{', "rope").field("type", rope_kind(c.rope_scaling)).field("theta", c.rope_theta).field("factor", c.rope_scaling.factor).close();
+  w.field("vocabulary", c.vocab_size).field("tied_embeddings", c.tie_word_embeddings);
+  if (c.quantization.bits)
+    w.open('{', "quantization").field("method", c.quantization.method).field("bits", c.quantization.bits).field("group_size", c.quantization.group_size).close();
+}
+
+std::string as_json(const Inspection& i, const InspectOptions& options) {
+  JsonWriter w(2);
+  w.open('{').field("model", options.model).open('[', "refused");
+  for (const std::string& why : i.refused) w.value(why);
+  w.close();
+  if (i.config) write_config(*i.config, w);
+  w.open('{', "parameters").field("total", i.parameters).field("active", i.active_parameters).close();
+  w.field("tensors", i.tensors).open('{', "stored_bytes");
+  for (const auto& [dtype, bytes] : i.stored_bytes) w.field(dtype, bytes);
+  w.close();
+  if (!i.tokenizer.empty()) w.open('{', "tokenizer").field("kind", i.tokenizer).field("tokens", i.tokenizer_tokens).close();
+  w.field("chat_template", i.chat_template);
+  if (i.config) {
+    w.field("cache_bytes_per_token", i.cache_bytes_per_token);
+    w.open('{', "memory").field("batch_sequences", options.batch_sequences);
+    w.field("context", options.context ? options.context : i.config->max_position_embeddings).field("weight_bytes", i.weight_bytes);
+    w.field("cache_bytes", i.cache_bytes).field("activation_bytes", i.activation_bytes);
+    w.field("total_bytes", i.weight_bytes + i.cache_bytes + i.activation_bytes).close();
+  }
+  return w.close().text + "\n";
+}
+
+// 1234567 -> "1,234,567".
+std::string grouped(uint64_t n) {
+  const std::string digits = std::to_string(n);
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
+}
+
+// Lines "name  value", the values below each other.
+struct Table {
+  std::string text;
+  template <class... Args>
+  void row(std::string name, const Args&... value) {
+    name.resize(std::max<size_t>(name.size(), 16), ' ');
+    text += cat(name, "  ", value..., "\n");
+  }
+};
+
+void add_config(const Config& c, Table& t) {
+  t.row("architecture", c.architecture);
+  const int64_t sparse = moe_layers(c);
+  if (sparse) t.row("layers", c.num_hidden_layers, ": ", c.num_hidden_layers - sparse, " dense, ", sparse, " mixture of experts");
+  else t.row("layers", c.num_hidden_layers);
+  t.row("hidden size", c.hidden_size, ", feed-forward ", c.intermediate_size);
+  t.row("attention", attention_kind(c), ", ", c.num_attention_heads, " heads of ", c.head_dim,
+        c.is_mla() ? cat(", latent ", c.kv_lora_rank, " + ", c.qk_rope_head_dim) : cat(", ", c.num_key_value_heads, " of keys and values"),
+        sliding_layers(c) ? cat(", a window of ", c.sliding_window, " in ", sliding_layers(c), " layers") : "");
+  if (sparse) t.row("experts", c.n_routed_experts, " of ", c.moe_intermediate_size, ", ", c.router.top_k, " a token, ", c.n_shared_experts, " shared");
+  t.row("context", grouped(static_cast<uint64_t>(c.max_position_embeddings)), " tokens");
+  t.row("rope", rope_kind(c.rope_scaling), ", theta ", grouped(static_cast<uint64_t>(c.rope_theta)),
+        c.rope_scaling.type == RopeScaling::Type::none ? "" : cat(", factor ", json_number(c.rope_scaling.factor)));
+  t.row("vocabulary", grouped(static_cast<uint64_t>(c.vocab_size)), c.tie_word_embeddings ? ", head tied to the embedding" : "");
+  if (c.quantization.bits)
+    t.row("quantization", c.quantization.method, ", ", c.quantization.bits, " bits, groups of ", c.quantization.group_size);
+}
+
+}  // namespace
+
+std::string describe(const Inspection& i, const InspectOptions& options) {
+  if (options.json) return as_json(i, options);
+  Table t;
+  t.row("model", options.model);
+  if (i.config) add_config(*i.config, t);
+  if (i.parameters) t.row("parameters", grouped(i.parameters), i.active_parameters == i.parameters ? "" : cat(", ", grouped(i.active_parameters), " active"));
+  std::string stored;
+  for (const auto& [dtype, bytes] : i.stored_bytes) stored += cat(stored.empty() ? "" : ", ", dtype, " ", format_bytes(bytes));
+  if (!stored.empty()) t.row("stored", stored, " in ", i.tensors, " tensors");
+  t.row("tokenizer", i.tokenizer.empty() ? "none" : cat(i.tokenizer, ", ", grouped(static_cast<uint64_t>(i.tokenizer_tokens)), " tokens"));
+  t.row("chat template", i.chat_template ? "yes" : "none");
+  if (i.config) {
+    t.row("cache", format_bytes(i.cache_bytes_per_token), " a token");
+    const int64_t context = options.context ? options.context : i.config->max_position_embeddings;
+    t.row("memory", format_bytes(i.weight_bytes + i.cache_bytes + i.activation_bytes), ": weights ", format_bytes(i.weight_bytes), ", cache ",
+          format_bytes(i.cache_bytes), " (", options.batch_sequences, " x ", grouped(static_cast<uint64_t>(context)), " tokens), activations ",
+          format_bytes(i.activation_bytes));
+  }
+  for (const std::string& why : i.refused) t.row("refused:", why);
+  return t.text;
+}
+
+}  // namespace ds
