@@ -399,6 +399,7 @@ void process_groups(const StreamOptions& options, Report& report, size_t max_rec
       pending.push_back({group.size() - 1, "", "", line.file, line.number});
     } catch (const Error& error) {
       pending.push_back({SIZE_MAX, std::string(line.text), error.what(), line.file, line.number});
+      if (options.rejects.empty()) settle();  // ends the run, with what is wrong before it, if there is anything
     }
     bytes += line.text.size();
     if (pending.size() == max_records || bytes >= max_bytes) settle();

@@ -12,7 +12,8 @@ namespace ds {
 
 std::vector<int32_t> ids_of(const Record& record, std::string_view key) {
   const auto values = record.integers(key);
-  require(values.has_value(), record.where(), ": \"", key, "\" is not an array of token ids");
+  require(values.has_value(), record.where(), ": ", record.has(key) ? "\"" : "there is no field \"", key,
+          record.has(key) ? "\" is not an array of token ids" : "\" with token ids");
   std::vector<int32_t> ids;
   ids.reserve(values->size());
   for (const int64_t value : *values) {

@@ -165,6 +165,12 @@ static GenerateRequest generate_request(const Engine& engine, const Chat& chat, 
   return request;
 }
 
+// Ids past the tokenizer's are those of a padded embedding: they stand for no text.
+static std::string answer_text(const Tokenizer& tokenizer, std::vector<int32_t> ids) {
+  std::erase_if(ids, [&](int32_t id) { return !tokenizer.has(id); });
+  return tokenizer.decode(ids);
+}
+
 void run_generate(const RunOptions& options, Report& report) {
   Engine engine = load_engine(options, report);
   const Chat chat(options.model, options.chat_template);
@@ -177,7 +183,7 @@ void run_generate(const RunOptions& options, Report& report) {
         for (size_t i = 0; i < records.size(); ++i) {
           JsonWriter w;
           w.open('{').key("tokens").raw(ids_json(results[i].tokens));
-          if (with_text) w.field("text", engine.tokenizer().decode(results[i].tokens));
+          if (with_text) w.field("text", answer_text(engine.tokenizer(), results[i].tokens));
           w.field("finish_reason", results[i].finish_reason).close();
           records[i]->set("run", w.text);
         }

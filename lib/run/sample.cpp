@@ -1,10 +1,12 @@
 #include "run/sample.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <vector>
 
+#include "base/error.h"
 #include "base/math.h"
 
 namespace ds {
@@ -47,6 +49,7 @@ static void keep_nucleus(std::vector<Candidate>& candidates, double share) {
 
 int32_t sample(std::span<const float> logits, const Sampling& sampling, double u) {
   const auto best = std::max_element(logits.begin(), logits.end());
+  require(std::isfinite(*best), "the model's logits are not finite: are its weights, or an adapter's, damaged?");
   if (sampling.temperature <= 0) return static_cast<int32_t>(best - logits.begin());
 
   float least = -std::numeric_limits<float>::infinity();

@@ -1,6 +1,7 @@
 #include "run/score.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "text/unicode.h"
@@ -110,6 +111,7 @@ std::vector<ScoreResult> score(Engine& engine, std::span<const ScoreRequest> req
       argmax(logits, best);
       for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
         auto& result = results[owner[first + i].first];
+        require(!std::isnan(loss.f32()[i]), "the model's logits are not finite: are its weights, or an adapter's, damaged?");
         result.logprobs[owner[first + i].second] = -loss.f32()[i];
         result.greedy[owner[first + i].second] = best.i32()[i] == targets[first + i];
       }

@@ -14,6 +14,9 @@
 
 namespace ds {
 
+// What hostile steps may make of a text: real ones stay far below (NFKD makes 11 times the bytes at most).
+constexpr size_t kGrowth = 64, kLargestSmallText = size_t{1} << 20;
+
 struct Normalizer::Step {
   enum class Kind {
     form,
@@ -201,6 +204,7 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
                                                    : NormalForm::nfkd;
   } else if (name == "Prepend") {
     std::string prefix = text("prepend");
+    require(prefix.size() <= kGrowth, where, ": Prepend of a text of ", prefix.size(), " bytes; at most ", kGrowth, " are supported");
     if (!prefix.empty()) push(Step::Kind::prepend).content = std::move(prefix);
   } else if (name == "Replace") {
     const Json* pattern = member("pattern");
@@ -211,6 +215,7 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
     require(!source.empty(), where, ": Replace with an empty pattern");
     Step& step = push(Step::Kind::replace);
     step.content = text("content");
+    require(step.content.size() <= kGrowth, where, ": Replace by a text of ", step.content.size(), " bytes; at most ", kGrowth, " are supported");
     step.finder.emplace(literal ? Finder(source) : Finder(Pattern(source, where)));
   } else if (name == "Lowercase") {
     push(Step::Kind::lowercase);
@@ -241,6 +246,7 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
 }
 
 std::string_view Normalizer::apply(std::string_view text, std::string& scratch, bool* beheaded) const {
+  const size_t limit = std::max(text.size(), kLargestSmallText) * kGrowth;
   bool gone = false, in_scratch = false, changed = false;
   std::string other;  // a step reads the one and writes the other
   for (const auto& step : steps_) {
@@ -252,6 +258,7 @@ std::string_view Normalizer::apply(std::string_view text, std::string& scratch, 
       changed = true;
     }
     text = result;
+    require(text.size() <= limit, "the tokenizer's normalizer makes more than ", kGrowth, " bytes of each byte of a text");
   }
   if (changed && !in_scratch) text = scratch.assign(text);
   if (beheaded) *beheaded = gone;

@@ -95,9 +95,10 @@ struct Tokenizer::Impl {
     return id >= 0 ? std::optional(id) : std::nullopt;
   }
 
+  bool has(int32_t id) const { return id >= 0 && static_cast<size_t>(id) < kinds.size() && kinds[static_cast<size_t>(id)] != unused; }
   size_t checked(int32_t id) const {
     const auto at = static_cast<size_t>(id);
-    require(id >= 0 && at < kinds.size() && kinds[at] != unused, "the token id ", id, " is not in the vocabulary");
+    require(has(id), "the token id ", id, " is not in the vocabulary");
     return at;
   }
 
@@ -171,6 +172,7 @@ std::string Tokenizer::token_bytes(int32_t id) const {
   return impl_->kinds[at] == Impl::model ? impl_->parts.decoder.bytes(impl_->strings[at]) : impl_->strings[at];
 }
 
+bool Tokenizer::has(int32_t id) const { return impl_->has(id); }
 int32_t Tokenizer::vocab_size() const { return static_cast<int32_t>(impl_->kinds.size()); }
 std::optional<int32_t> Tokenizer::id(std::string_view token) const { return impl_->find(token); }
 std::optional<int32_t> Tokenizer::bos_id() const { return impl_->parts.bos; }

@@ -33,6 +33,7 @@ class Tokenizer {
   std::string token_bytes(int32_t id) const;
 
   int32_t vocab_size() const;                                    // highest id + 1
+  bool has(int32_t id) const;                                    // whether the id is a token's
   std::optional<int32_t> id(std::string_view token) const;       // of a token as written in the file
   std::optional<int32_t> bos_id() const, eos_id() const, pad_id() const;
 

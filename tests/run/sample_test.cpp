@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <set>
 #include <vector>
+
+#include "base/error.h"
 
 namespace ds {
 namespace {
@@ -87,4 +90,9 @@ TEST(Sample, RepetitionPenaltyDividesAboveZeroAndMultipliesBelow) {
 }
 
 }  // namespace
+TEST(Sample, LogitsThatAreNotFiniteAreAnError) {
+  const std::vector<float> logits = {std::numeric_limits<float>::quiet_NaN(), 1, 2};
+  EXPECT_THROW(sample(logits, Sampling{}, 0.5), Error);
+}
+
 }  // namespace ds
