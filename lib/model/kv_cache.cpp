@@ -52,6 +52,8 @@ struct Pool {
 }  // namespace
 
 struct KvCache::Impl {
+  Config config;
+  int64_t rotated = 0;                           // positions that have rotations
   int64_t sequences, max_positions, blocks;      // blocks: of the longest sequence
   int64_t k_scales;                              // of a key in i8
   bool latent;
@@ -111,6 +113,14 @@ struct KvCache::Impl {
     require((page.full == -1 || full.is_held(page.full)) && (page.window == -1 || window.is_held(page.window)), "the pages ", page.full,
             " and ", page.window, " of the cache are held by no one");
   }
+  // Rotations of positions [0, length) are there; a model with room for 128K positions seldom sees the last.
+  void rotate_to(int64_t length) {
+    if (length <= rotated) return;
+    const int64_t end = std::min(max_positions, std::max<int64_t>(1024, 2 * length));
+    fill_rope_tables(config, rotated, end, rope, false);
+    if (local_rope.cos) fill_rope_tables(config, rotated, end, local_rope, true);
+    rotated = end;
+  }
   void give_back(Pool& pool, int64_t sequence, int64_t block) const {
     if (pool.layers.empty()) return;
     pool.let_go(pool.entry(sequence, block));
@@ -152,9 +162,10 @@ KvCache::KvCache(const Config& config, int64_t sequences, int64_t max_positions,
     m.k.push_back(m.make_pages(options.dtype, pages, shape.heads, shape.k, kKeyBlock, shape.k_scales));
     m.v.push_back(m.make_pages(options.dtype, pages, shape.heads, kKeyBlock, shape.v, 1));
   }
-  m.rope = make_rope_tables(config, max_positions, m.tables);
-  if (std::find(m.is_local.begin(), m.is_local.end(), true) != m.is_local.end())
-    m.local_rope = make_rope_tables(config, max_positions, m.tables, true);
+  const auto make_table = [&] { return m.tables.make_uninitialized(DType::f32, {max_positions, config.rope_dim() / 2}); };
+  m.config = config;
+  m.rope = {make_table(), make_table()};
+  if (std::find(m.is_local.begin(), m.is_local.end(), true) != m.is_local.end()) m.local_rope = {make_table(), make_table()};
   m.have.assign(static_cast<size_t>(sequences), 0);
   m.dropped.assign(static_cast<size_t>(sequences), 0);
 }
@@ -169,6 +180,7 @@ bool KvCache::reserve(int64_t sequence, int64_t length) {
   const int64_t need = m.blocks_of(length);
   for (const Pool* pool : {&m.full, &m.window})
     if (!pool->layers.empty() && need - have > pool->left()) return false;
+  m.rotate_to(length);
   for (; have < need; ++have)
     for (Pool* pool : {&m.full, &m.window})
       if (!pool->layers.empty()) pool->entry(sequence, have) = m.take(*pool);
