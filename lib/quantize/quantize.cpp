@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/stop.h"
+#include "io/input.h"
 #include "io/json.h"
 #include "io/jsonl.h"
 #include "io/output.h"
@@ -166,7 +167,7 @@ static void write_config(const Model& model, const QuantizeOptions& options, con
   write_file(folder + "/config.json", config.raw());
   for (const char* const name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json"})
     if (fs::exists(fs::path(options.model) / name))
-      write_file(folder + "/" + name, read_file(options.model + "/" + name));
+      write_file(folder + "/" + name, read_regular_file(options.model + "/" + name, kMaxTokenizerBytes));
 }
 
 // ---- Report ----

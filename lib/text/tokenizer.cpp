@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "io/gguf.h"
+#include "io/input.h"
 #include "io/json.h"
 #include "text/tokenizer_parts.h"
 #include "text/unicode.h"
@@ -77,7 +78,7 @@ struct Tokenizer::Impl {
   }
 
   void read_config(const std::string& file) {
-    const Json config = parse_json_file(file);
+    const Json config = parse_json_file(file, kMaxConfigBytes);
     const auto named = [&](std::string_view key) -> std::optional<int32_t> {
       const Json* token = config.find(key);
       if (token && token->type == Json::Type::object) token = token->find("content");
@@ -115,7 +116,7 @@ Tokenizer::Tokenizer(const std::string& path) {
     return;
   }
   const auto [file, config] = find_files(path);
-  impl_ = std::make_unique<Impl>(read_tokenizer_json(parse_json_file(file), file), file);
+  impl_ = std::make_unique<Impl>(read_tokenizer_json(file == path ? parse_json_file(file) : parse_json_file(file, kMaxTokenizerBytes), file), file);
   if (!config.empty()) impl_->read_config(config);
 }
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
