@@ -49,6 +49,7 @@ MappedFile::MappedFile(const std::string& path) {
   struct stat found;
   void* data = nullptr;
   int failed = fstat(fd, &found) != 0 ? errno : 0;
+  if (!failed && S_ISDIR(found.st_mode)) failed = EISDIR;
   const bool regular = failed || S_ISREG(found.st_mode);
   if (!failed && regular && found.st_size > 0) {
     data = mmap(nullptr, static_cast<size_t>(found.st_size), PROT_READ, MAP_PRIVATE, fd, 0);

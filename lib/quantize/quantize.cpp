@@ -159,7 +159,10 @@ static void write_weights(Model& model, const QuantizeOptions& options, const st
 }
 
 static void write_config(const Model& model, const QuantizeOptions& options, const std::string& folder) {
-  Record config(config_json(model.config, DType::f16), "config.json", 1);
+  Config written = model.config;
+  written.quantization = {};  // of the weights that were read; those that are written have one of their own
+  written.num_nextn_predict_layers = 0;
+  Record config(config_json(written, DType::f16), "config.json", 1);
   JsonWriter w;
   w.open('{').field("quant_method", "awq").field("bits", options.bits).field("group_size", options.group_size);
   w.field("zero_point", true).field("version", "gemm").key("modules_to_not_convert").null().close();
