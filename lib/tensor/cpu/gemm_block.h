@@ -165,7 +165,9 @@ struct FromQuantized : Groups {
   template <int>
   HWY_INLINE void read(int64_t k) {
     HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
-      words[j] = hn::LoadU(WordTag(), p + (j / kParts) * panel + k / kSteps * kPanel + (j % kParts) * kWidth);
+      const uint32_t* const from = p + (j / kParts) * panel + k / kSteps * kPanel + (j % kParts) * kWidth;
+      if (j % kParts == 0) __builtin_prefetch(from + NP * panel, 0, 2);
+      words[j] = hn::LoadU(WordTag(), from);
       if constexpr (dtype == DType::q8) words[j] = hn::Xor(words[j], hn::Set(WordTag(), 0x80808080u));  // plus 128
 #if HWY_TARGET <= HWY_AVX3
       if constexpr (dtype == DType::q4) asm("" : "+v"(words[j].raw));  // to be loaded once, not by each shift
