@@ -152,7 +152,6 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
   const auto cut_at = [&](Finder finder, SplitBehavior behavior, bool invert = false) {
     step->split = Split{std::move(finder), behavior, invert};
   };
-  const auto is_bert_space = [](char32_t c) { return is_space(c); };
   if (name == "ByteLevel") {
     if (flag("add_prefix_space", true)) {
       step->prefix = Step::Prefix::always;
@@ -176,13 +175,10 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
            flag("individual_digits", false) ? SplitBehavior::isolated : SplitBehavior::contiguous);
   } else if (name == "Punctuation") {
     cut_at(Finder(is_punctuation8), parse_split_behavior(text("behavior", "Isolated"), where));
-  } else if (name == "WhitespaceSplit" || name == "BertPreTokenizer") {
-    cut_at(Finder(+is_bert_space), SplitBehavior::removed);
-    if (name == "BertPreTokenizer") {
-      steps_.push_back(std::move(step));
-      step = std::make_unique<Step>();
-      cut_at(Finder(is_punctuation8), SplitBehavior::isolated);
-    }
+  } else if (name == "WhitespaceSplit") {
+    cut_at(Finder(is_space), SplitBehavior::removed);
+  } else if (name == "BertPreTokenizer") {
+    step->scanner = scan_bert;
   } else if (name == "Whitespace") {
     step->scanner = scan_words;
   } else if (name == "CharDelimiterSplit") {
