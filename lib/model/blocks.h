@@ -25,6 +25,8 @@ inline AttentionSpec latent_spec(const Config& c, int64_t layer) {
   spec.kv_heads = 1;
   spec.head_dim = static_cast<int>(c.kv_lora_rank + c.qk_rope_head_dim);
   spec.v_head_dim = static_cast<int>(c.kv_lora_rank);
+  // In i8 the rotated key, which is no part of the norm, would lend the latent vector its scale, or the reverse.
+  spec.key_split = static_cast<int>(c.kv_lora_rank);
   return spec;
 }
 
@@ -41,8 +43,8 @@ inline RopeSpec rope_spec(const Config& c, bool shared_key, bool inverse) {
 inline Tensor indices_view(const std::vector<int32_t>& values) {
   return make_tensor(const_cast<int32_t*>(values.data()), DType::i32, {static_cast<int64_t>(values.size())});
 }
-inline Rows rows_of(const TokenBatch& batch, const KvCache& cache) {
-  return {indices_view(batch.sequences), indices_view(batch.positions), cache.page_table()};
+inline Rows rows_of(const TokenBatch& batch, const KvCache& cache, int64_t layer) {
+  return {indices_view(batch.sequences), indices_view(batch.positions), cache.page_table(layer)};
 }
 
 // ---- lora.cpp ----

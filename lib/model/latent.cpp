@@ -68,13 +68,22 @@ Expanded make_pages(const Config& c, const LatentPlan::Group& group, Arena& memo
 // The latent vectors and the shared keys at some positions of the cache, as rows.
 void read_latent(const Config& c, const KvCache& cache, int64_t layer, const int32_t* sequences, const int32_t* positions,
                  const Tensor& c_kv, const Tensor& k_rope) {
-  const Tensor k_pages = cache.k_pages(layer), v_pages = cache.v_pages(layer), table = cache.page_table();
+  const Tensor k_pages = cache.k_pages(layer), v_pages = cache.v_pages(layer), table = cache.page_table(layer);
   const int64_t lora = c.kv_lora_rank, rope = c.qk_rope_head_dim;
   for_rows(c_kv.rows(), lora + rope, [&](int64_t i) {
     const int64_t page = table.i32()[sequences[i] * table.shape[1] + positions[i] / kKeyBlock], slot = positions[i] % kKeyBlock;
-    copy_floats(c_kv.f32() + i * lora, v_pages.f32() + (page * kKeyBlock + slot) * lora, lora);
-    const float* const key = k_pages.f32() + (page * (lora + rope) + lora) * kKeyBlock + slot;
-    for (int64_t d = 0; d < rope; ++d) k_rope.f32()[i * rope + d] = key[d * kKeyBlock];
+    const int64_t value = (page * kKeyBlock + slot) * lora, key = (page * (lora + rope) + lora) * kKeyBlock + slot;
+    float* const latent = c_kv.f32() + i * lora;
+    float* const rotated = k_rope.f32() + i * rope;
+    if (k_pages.dtype == DType::i8) {
+      const float v_scale = static_cast<const float*>(v_pages.scales)[page * kKeyBlock + slot];
+      const float k_scale = static_cast<const float*>(k_pages.scales)[(page * 2 + 1) * kKeyBlock + slot];  // of the second part
+      for (int64_t d = 0; d < lora; ++d) latent[d] = static_cast<float>(v_pages.as<int8_t>()[value + d]) * v_scale;
+      for (int64_t d = 0; d < rope; ++d) rotated[d] = static_cast<float>(k_pages.as<int8_t>()[key + d * kKeyBlock]) * k_scale;
+    } else {
+      copy_floats(latent, v_pages.f32() + value, lora);
+      for (int64_t d = 0; d < rope; ++d) rotated[d] = k_pages.f32()[key + d * kKeyBlock];
+    }
   });
 }
 
@@ -171,7 +180,7 @@ void attend_absorbed(const Config& c, const LayerWeights& w, const RowSet& set, 
   });
 
   const Tensor mixed = make(heads * lora), values = all ? out : make(heads * c.v_head_dim);
-  const Rows at{indices_view(set.sequences), indices_view(set.positions), cache.page_table()};
+  const Rows at{indices_view(set.sequences), indices_view(set.positions), cache.page_table(layer)};
   attention(query, cache.k_pages(layer), cache.v_pages(layer), at, latent_spec(c, layer), mixed, {});
   for (int64_t h = 0; h < heads; ++h)
     calls[static_cast<size_t>(h)] = {columns(mixed, h * lora, lora), item(half.v, h), columns(values, h * c.v_head_dim, c.v_head_dim), {}};
