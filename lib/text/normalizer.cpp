@@ -17,9 +17,6 @@
 
 namespace ds {
 
-// What hostile steps may make of a text: real ones stay far below (NFKD makes 11 times the bytes at most).
-constexpr size_t kGrowth = 64, kLargestSmallText = size_t{1} << 20;
-
 struct Normalizer::Step {
   enum class Kind {
     form,
@@ -42,7 +39,8 @@ struct Normalizer::Step {
   std::optional<BertNormalizer> bert;
 
   // The text after the step: `text` itself, or views `scratch`.
-  std::string_view apply(std::string_view text, std::string& scratch, bool& beheaded) const;
+  std::string_view apply(std::string_view text, const GrowthLimit& growth, MatchSteps& steps, std::string& scratch,
+                         bool& beheaded) const;
 };
 
 namespace {
@@ -89,15 +87,16 @@ std::string_view strip(std::string_view text, bool left, bool right, bool& behea
 }
 
 std::string_view replace_all(std::string_view text, const Finder& finder, std::string_view content,
-                             std::string& scratch, bool& beheaded) {
+                             const GrowthLimit& growth, MatchSteps& steps, std::string& scratch, bool& beheaded) {
   std::string mapped;
   const std::string_view prepared = finder.prepare(text, mapped);
   scratch.clear();
   scratch.reserve(text.size() + text.size() / 4);
   size_t done = 0;
-  for_each_match(finder, prepared, [&](size_t begin, size_t end) {
+  for_each_match(finder, prepared, steps, [&](size_t begin, size_t end) {
     beheaded = beheaded || (begin == 0 && end > 0 && content.empty());
     scratch.append(text, done, begin - done).append(content);
+    growth.check(scratch.size());
     done = end;
   });
   scratch.append(text, done);
@@ -105,7 +104,7 @@ std::string_view replace_all(std::string_view text, const Finder& finder, std::s
 }
 
 std::string_view replace_text(std::string_view text, std::string_view literal, std::string_view content,
-                              std::string& scratch, bool& beheaded) {
+                              const GrowthLimit& growth, std::string& scratch, bool& beheaded) {
   size_t hit = text.find(literal), done = 0;
   if (hit == std::string_view::npos) return text;
   beheaded = beheaded || (hit == 0 && content.empty());
@@ -113,6 +112,7 @@ std::string_view replace_text(std::string_view text, std::string_view literal, s
   scratch.reserve(text.size() + text.size() / 4);
   for (; hit != std::string_view::npos; hit = text.find(literal, done)) {
     scratch.append(text, done, hit - done).append(content);
+    growth.check(scratch.size());
     done = hit + literal.size();
   }
   scratch.append(text, done);
@@ -120,49 +120,52 @@ std::string_view replace_text(std::string_view text, std::string_view literal, s
 }
 
 // The same for one byte, eight at a time: the space of a SentencePiece tokenizer comes every few bytes.
-std::string_view replace_byte(std::string_view text, char literal, std::string_view content, std::string& scratch,
-                              bool& beheaded) {
+std::string_view replace_byte(std::string_view text, char literal, std::string_view content, const GrowthLimit& growth,
+                              std::string& scratch, bool& beheaded) {
   const auto count = static_cast<size_t>(std::count(text.begin(), text.end(), literal));
   if (count == 0) return text;
   beheaded = beheaded || (text[0] == literal && content.empty());
   constexpr uint64_t ones = 0x0101010101010101u;
   const uint64_t wanted = ones * static_cast<uint8_t>(literal);
-  scratch.resize(text.size() - count + count * content.size() + sizeof(uint64_t));  // eight bytes are always written
+  const size_t size = text.size() - count + count * content.size();
+  growth.check(size);
+  scratch.resize(size + sizeof(uint64_t));  // eight bytes are always written
   char* out = scratch.data();
   for (size_t at = 0; at < text.size();) {
-    size_t size = 0;  // of what stands before the byte
+    size_t before = 0;  // bytes before the next such byte
     if (text.size() - at >= sizeof(uint64_t)) {
       uint64_t word;
       std::memcpy(&word, text.data() + at, sizeof word);
       std::memcpy(out, &word, sizeof word);
       word ^= wanted;
       const uint64_t hit = (word - ones) & ~word & ones << 7;  // the lowest bit set is right
-      size = hit ? static_cast<size_t>(std::countr_zero(hit)) / 8 : sizeof word;
+      before = hit ? static_cast<size_t>(std::countr_zero(hit)) / 8 : sizeof word;
     } else {
-      for (; at + size < text.size() && text[at + size] != literal; ++size) out[size] = text[at + size];
+      for (; at + before < text.size() && text[at + before] != literal; ++before) out[before] = text[at + before];
     }
-    out += size;
-    at += size;
-    if (size == sizeof(uint64_t) || at == text.size()) continue;
+    out += before;
+    at += before;
+    if (before == sizeof(uint64_t) || at == text.size()) continue;
     out = std::copy(content.begin(), content.end(), out);
     ++at;
   }
-  scratch.resize(static_cast<size_t>(out - scratch.data()));
+  scratch.resize(size);
   return scratch;
 }
 
 }  // namespace
 
-std::string_view Normalizer::Step::apply(std::string_view text, std::string& scratch, bool& beheaded) const {
+std::string_view Normalizer::Step::apply(std::string_view text, const GrowthLimit& growth, MatchSteps& steps,
+                                              std::string& scratch, bool& beheaded) const {
   switch (kind) {
     case Kind::form:
       return normalize(text, form, scratch);
     case Kind::prepend:
       return scratch = cat(content, text);
     case Kind::replace:
-      return finder                ? replace_all(text, *finder, content, scratch, beheaded)
-             : literal.size() == 1 ? replace_byte(text, literal[0], content, scratch, beheaded)
-                                   : replace_text(text, literal, content, scratch, beheaded);
+      return finder                ? replace_all(text, *finder, content, growth, steps, scratch, beheaded)
+             : literal.size() == 1 ? replace_byte(text, literal[0], content, growth, scratch, beheaded)
+                                   : replace_text(text, literal, content, growth, scratch, beheaded);
     case Kind::lowercase:
       return map_characters(text, scratch, beheaded, [](std::string& out, char32_t c) {
         if (c < 0x80)
@@ -229,7 +232,7 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
                                                    : NormalForm::nfkd;
   } else if (name == "Prepend") {
     std::string prefix = text("prepend");
-    require(prefix.size() <= kGrowth, where, ": Prepend of a text of ", prefix.size(), " bytes; at most ", kGrowth, " are supported");
+    require(prefix.size() <= GrowthLimit::growth, where, ": Prepend of a text of ", prefix.size(), " bytes; at most ", GrowthLimit::growth, " are supported");
     if (!prefix.empty()) push(Step::Kind::prepend).content = std::move(prefix);
   } else if (name == "Replace") {
     const Json* pattern = member("pattern");
@@ -240,7 +243,7 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
     require(!source.empty(), where, ": Replace with an empty pattern");
     Step& step = push(Step::Kind::replace);
     step.content = text("content");
-    require(step.content.size() <= kGrowth, where, ": Replace by a text of ", step.content.size(), " bytes; at most ", kGrowth, " are supported");
+    require(step.content.size() <= GrowthLimit::growth, where, ": Replace by a text of ", step.content.size(), " bytes; at most ", GrowthLimit::growth, " are supported");
     if (literal)
       step.literal = source;
     else
@@ -271,20 +274,21 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
   }
 }
 
-std::string_view Normalizer::apply(std::string_view text, std::string& scratch, bool* beheaded) const {
-  const size_t limit = std::max(text.size(), kLargestSmallText) * kGrowth;
+std::string_view Normalizer::apply(std::string_view text, MatchSteps& steps, std::string& scratch,
+                                   bool* beheaded) const {
+  const GrowthLimit growth(text.size(), "normalizer");
   bool gone = false, in_scratch = false, changed = false;
   std::string other;  // a step reads the one and writes the other
   for (const auto& step : steps_) {
     if (text.empty()) break;
     std::string& target = in_scratch ? other : scratch;
-    const std::string_view result = step->apply(text, target, gone);
+    const std::string_view result = step->apply(text, growth, steps, target, gone);
     if (result.data() == target.data()) {
       in_scratch = !in_scratch;
       changed = true;
     }
     text = result;
-    require(text.size() <= limit, "the tokenizer's normalizer makes more than ", kGrowth, " bytes of each byte of a text");
+    growth.check(text.size());
   }
   if (changed && !in_scratch) text = scratch.assign(text);
   if (beheaded) *beheaded = gone;

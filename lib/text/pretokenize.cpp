@@ -48,7 +48,7 @@ struct Pretokenizer::Step {
 
   bool adds_text() const { return !space.empty() || prefix != Prefix::none; }
   void rewrite(bool at_start, Pieces& pieces) const;
-  void cut(Pieces& pieces) const;
+  void cut(MatchSteps& steps, Pieces& pieces) const;
 };
 
 void Pretokenizer::Step::rewrite(bool at_start, Pieces& pieces) const {
@@ -73,7 +73,7 @@ void Pretokenizer::Step::rewrite(bool at_start, Pieces& pieces) const {
   pieces.text = pieces.owned;
 }
 
-void Pretokenizer::Step::cut(Pieces& pieces) const {
+void Pretokenizer::Step::cut(MatchSteps& steps, Pieces& pieces) const {
   if (scanner || length) {
     std::vector<TextRange> out;
     for (const TextRange& range : pieces.ranges) {
@@ -90,7 +90,7 @@ void Pretokenizer::Step::cut(Pieces& pieces) const {
     }
     pieces.ranges.swap(out);
   } else if (split) {
-    apply_split(*split, pieces.text, pieces.ranges);
+    apply_split(*split, pieces.text, steps, pieces.ranges);
   }
   if (!byte_alphabet) return;
   std::string text;
@@ -205,7 +205,7 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
   steps_.push_back(std::move(step));
 }
 
-void Pretokenizer::split(std::string_view text, bool at_start, Pieces& out) const {
+void Pretokenizer::split(std::string_view text, bool at_start, MatchSteps& steps, Pieces& out) const {
   out.text = text;
   out.ranges.clear();
   if (text.empty()) return;
@@ -214,7 +214,7 @@ void Pretokenizer::split(std::string_view text, bool at_start, Pieces& out) cons
     if (out.ranges.empty()) return;
     at_start = at_start && out.ranges[0].begin == 0;
     if (step->adds_text()) step->rewrite(at_start, out);
-    step->cut(out);
+    step->cut(steps, out);
   }
 }
 
