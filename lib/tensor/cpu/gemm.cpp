@@ -245,9 +245,13 @@ void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t k
   for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
   const FromF32 widened{buffer, kKBlock * kPanel};
   if (!quantized(p.b.dtype)) return run(widened);
-  FromValues values{widened, Groups(p.b, panel, k0)};
-  set_sums(values, sums, 0);
-  run(values);
+  alignas(64) float numbers[2 * (kKBlock / 4 + 2) * kPanels * kPanel];
+  const auto run_values = [&](auto count) {
+    FromValues<count * kParts> values(widened, Groups(p.b, panel, k0), kc, numbers);
+    set_sums(values, sums, 0);
+    run(values);
+  };
+  np == 1 ? run_values(std::integral_constant<int, 1>()) : run_values(std::integral_constant<int, kPanels>());
 }
 
 // More rows than one register block has: a block of a is rearranged for all panels where that pays.

@@ -132,11 +132,30 @@ struct Groups {
     const auto zeros = hn::PromoteTo(IntTag(), hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w->zeros) + at(j)));
     return hn::Mul(hn::Sub(middle, hn::ConvertTo(FloatTag(), zeros)), scale);
   }
-  HWY_INLINE float row_sum(int64_t row) const { return sums[row * sums_row + group - k0 / w->group_size]; }
+  HWY_INLINE int64_t group_of_block() const { return group - k0 / w->group_size; }
 };
-// Values of a quantized weight that were widened before.
+// Values of a quantized weight that were widened before, its scales and shifts too: [groups of the block][NV registers].
+template <int NV>
 struct FromValues : FromF32, Groups {
   static constexpr bool kGroups = true;
+  const float *scales, *shifts;
+
+  // Fills `numbers`, which has room for two registers' for each group of a block.
+  FromValues(const FromF32& values, const Groups& groups, int64_t kc, float* numbers) : FromF32(values), Groups(groups) {
+    float* const offsets = numbers + (kKBlock / 4 + 2) * NV * kWidth;
+    for (int64_t k = 0; k < kc;) {
+      k = enter(k, kc);
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+        const int64_t to = (group_of_block() * NV + j) * kWidth;
+        const F32 one = Groups::scale(j);
+        hn::Store(one, FloatTag(), numbers + to);
+        if (w->zeros || w->mins) hn::Store(Groups::shift(j, one), FloatTag(), offsets + to);
+      }
+    }
+    scales = numbers, shifts = offsets;
+  }
+  HWY_INLINE F32 scale(int j) const { return hn::Load(FloatTag(), scales + (group_of_block() * NV + j) * kWidth); }
+  HWY_INLINE F32 shift(int j, F32) const { return hn::Load(FloatTag(), shifts + (group_of_block() * NV + j) * kWidth); }
 };
 
 // A value of a word as f32 without converting it: left where it is in the word, in the fraction of a power of two whose
@@ -324,22 +343,25 @@ inline void load_block(const Product& p, int64_t panel, int64_t k0, int64_t kc, 
 template <int MR, int NV, class Source>
 HWY_INLINE void add_sums(const Source& b, const F32 (&sum)[MR][NV], float* HWY_RESTRICT c, int64_t c_row, bool add) {
   const FloatTag d;
-  HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
-    F32 scale, shift;
-    if constexpr (Source::kGroups) {
-      scale = b.scale(j);
-      if (b.sums) shift = b.shift(j, scale);
-    }
-    HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
-      float* const at = c + i * c_row + j * kWidth;
-      F32 total = sum[i][j];
-      if constexpr (Source::kGroups) {
-        total = add ? hn::MulAdd(total, scale, hn::LoadU(d, at)) : hn::Mul(total, scale);
-        if (b.sums) total = hn::MulAdd(hn::Set(d, b.row_sum(i)), shift, total);
-      } else if (add) {
-        total = hn::Add(hn::LoadU(d, at), total);
+  if constexpr (Source::kGroups) {
+    F32 scale[NV], shift[NV];
+    HWY_UNROLL(16) for (int j = 0; j < NV; ++j) scale[j] = b.scale(j);
+    if (b.sums) HWY_UNROLL(16) for (int j = 0; j < NV; ++j) shift[j] = b.shift(j, scale[j]);
+    const float* row_sum = b.sums ? b.sums + b.group_of_block() : nullptr;
+    HWY_UNROLL(16) for (int i = 0; i < MR; ++i, c += c_row, row_sum += b.sums_row) {
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+        float* const at = c + j * kWidth;
+        F32 total = add ? hn::MulAdd(sum[i][j], scale[j], hn::LoadU(d, at)) : hn::Mul(sum[i][j], scale[j]);
+        if (b.sums) total = hn::MulAdd(hn::Set(d, *row_sum), shift[j], total);
+        hn::StoreU(total, d, at);
       }
-      hn::StoreU(total, d, at);
+    }
+  } else {
+    HWY_UNROLL(16) for (int i = 0; i < MR; ++i, c += c_row) {
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+        float* const at = c + j * kWidth;
+        hn::StoreU(add ? hn::Add(hn::LoadU(d, at), sum[i][j]) : sum[i][j], d, at);
+      }
     }
   }
 }
