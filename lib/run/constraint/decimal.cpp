@@ -211,20 +211,20 @@ bool NumberSet::has_prefix(std::string_view text) const {
   if (text.empty()) return has_any(between(set, Decimal{}, std::nullopt));
   std::string digits(text.substr(0, point));
   if (point < text.size()) digits += text.substr(point + 1);
+  // Nor do decimals, where the number may end before this one.
+  if (text.size() > point + 20 && set.contains(Decimal::parse(text.substr(0, text.size() - 1)))) return false;
   const int64_t fraction = point < text.size() ? static_cast<int64_t>(text.size() - point - 1) : 0;
   // The numbers from digits to digits + 1, at this scale.
   const auto at_scale = [&](int64_t exponent) {
     return has_any(between(set, normal(false, digits, exponent), normal(false, add(digits, 1), exponent)));
   };
   if (point < text.size() || text == "0") return at_scale(-fraction);
-  // More digits may follow before a point: the scales that reach the set's numbers.
-  const auto length = static_cast<int64_t>(digits.size());
-  int64_t most = 0;
+  // More digits may follow before a point, up to those that the set's numbers need: an answer does not go on for ever.
+  int64_t most = 20;
   for (const auto* bound : {&set.low, &set.high})
-    if (*bound) most = std::max(most, (*bound)->magnitude() - length + 1);
+    if (*bound) most = std::max(most, (*bound)->magnitude() + 1);
   for (const Modulus& m : set.multiples) most = std::max(most, m.exponent + 20);
-  if (!set.high) most += 20;
-  for (int64_t exponent = 0; exponent <= most; ++exponent)
+  for (int64_t exponent = 0; exponent <= most - static_cast<int64_t>(digits.size()); ++exponent)
     if (at_scale(exponent)) return true;
   return false;
 }

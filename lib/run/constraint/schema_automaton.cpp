@@ -81,7 +81,7 @@ int hex_digit(uint8_t c) {
 // `any`: every text is taken, so that an escape need not be looked through to its end. Else, in an answer, only the
 // controls that can be written no other way may be escaped by number.
 template <class Feed, class Tries>
-Read read_string(Lexer& lexer, uint8_t c, bool any, Feed&& feed, Tries&& tries) {
+Read read_string(Lexer& lexer, uint8_t c, bool exact, bool any, Feed&& feed, Tries&& tries) {
   const auto feed_character = [&](char32_t character) {
     std::string bytes;
     append_utf8(bytes, character);
@@ -94,7 +94,8 @@ Read read_string(Lexer& lexer, uint8_t c, bool any, Feed&& feed, Tries&& tries) 
       if (c < 0x20) return Read::refused;
       if (c != '\\') return feed(std::string_view(reinterpret_cast<const char*>(&c), 1)) ? Read::stays : Read::refused;
       lexer.phase = Lexer::escape;
-      if (any) return Read::stays;
+      if (exact) return Read::stays;
+      // Not within a character, and only where some escape leads on.
       for (int control = 0; control < 0x20; ++control)
         if (tries(std::string(1, static_cast<char>(control)))) return Read::stays;
       return tries("\"") || tries("\\") || tries("/") ? Read::stays : Read::refused;
@@ -388,7 +389,7 @@ class SchemaAutomaton final : public Automaton {
       return to.at != 0;
     };
     const bool any = exact || (s.most == kUnlimited && is_every_text(table.dfa));
-    const Read done = read_string(s.lexer, c, any, [&](std::string_view bytes) { return feed_to(s, bytes); }, [&](std::string_view bytes) {
+    const Read done = read_string(s.lexer, c, exact, any, [&](std::string_view bytes) { return feed_to(s, bytes); }, [&](std::string_view bytes) {
       String copy = s;
       return feed_to(copy, bytes);
     });
@@ -528,7 +529,7 @@ class SchemaAutomaton final : public Automaton {
       to.key += bytes;
       return exact ? to.at != 0 : tables_.has_key(table, to.state, to.at, to.key);
     };
-    const Read done = read_string(o.lexer, c, exact, [&](std::string_view bytes) { return feed_to(o, bytes); }, [&](std::string_view bytes) {
+    const Read done = read_string(o.lexer, c, exact, exact, [&](std::string_view bytes) { return feed_to(o, bytes); }, [&](std::string_view bytes) {
       Object copy = o;
       return feed_to(copy, bytes);
     });
