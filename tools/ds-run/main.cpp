@@ -27,22 +27,6 @@ static void declare_engine(Options& o, RunOptions& r) {
   o.option("--batch-sequences", r.engine.batch_sequences, "sequences under way at once at most", "N").range(1, 1 << 16).incidental();
 }
 
-static void declare_generate(Options o, RunOptions& r) {
-  declare_records(o, r, "a model folder or a .gguf file");
-  o.option("--prompt-field", r.prompt_field, "the field with the prompt: text, or an array of ids", "NAME");
-  o.option("--chat-template", r.chat_template, "a Jinja template for \"messages\" in place of the model's own", "FILE");
-  Sampling& s = r.sampling;
-  o.group("Sampling (in this order, as Hugging Face's generate)");
-  o.option("--max-tokens", s.max_tokens, "tokens generated at most", "N").range(0, 1 << 30);
-  o.option("--repetition-penalty", s.repetition_penalty, "divides the logits of tokens that were there (multiplies those below 0)", "X").range(1e-3, 1e3);
-  o.option("--temperature", s.temperature, "divides the logits; 0 takes the likeliest token", "X").range(0, 1e6);
-  o.option("--top-k", s.top_k, "keep the k likeliest tokens and those equal to the k-th; 0 keeps all", "K").range(0, 1 << 30);
-  o.option("--top-p", s.top_p, "keep the likeliest tokens until their probabilities reach this sum", "P").range(0, 1);
-  o.option("--min-p", s.min_p, "keep tokens of at least this share of the likeliest one's probability", "P").range(0, 1);
-  o.flag("--ignore-eos", s.ignore_eos, "go on after an end-of-sequence token");
-  declare_engine(o, r);
-}
-
 static void declare_score(Options o, RunOptions& r) {
   declare_records(o, r, "a model folder or a .gguf file");
   o.option("--text-field", r.text_field, "the field with the text", "NAME");
