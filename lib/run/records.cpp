@@ -191,12 +191,12 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
-  BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
-                     .model_name = options.model_name, .in_order = options.order == "input", .resume = options.resume,
-                     .identity = options.stream.output == "-" ? Identity{} : identity_of(options), .scheduler = options.scheduler};
   if (options.kv_cache_dtype == "int8") options.engine.kv_cache_dtype = DType::i8;
   Engine engine = load_engine(options, report);
   const Chat chat(options.model, options.chat_template);
+  const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
+                           .model_name = options.model_name, .in_order = options.order == "input", .resume = options.resume,
+                           .identity = options.stream.output == "-" ? Identity{} : identity_of(options), .scheduler = options.scheduler};
   const uint64_t bad = run_batch(engine, chat, options.stream, batch, report);
   if (bad)
     warn(bad, " of ", report.read, " records could not be used: see ",
