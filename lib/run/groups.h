@@ -65,6 +65,8 @@ int32_t adapter_of(const Engine& engine, const Record& record);
 std::vector<int32_t> ids_of(const Record& record, std::string_view key);
 // "[1, 2]".
 std::string ids_json(std::span<const int32_t> ids);
+// The files of a model and its adapters that decide what it computes, with their hashes.
+std::vector<Report::File> model_files(const RunOptions& options);
 // Adds the model's files to the report's inputs where the options ask for it.
 void report_model(const RunOptions& options, Report& report);
 // Adds to the report how activations are computed, and the adapters.
