@@ -44,4 +44,7 @@ inline void expect_none(PiiKind kind, const std::vector<const char*>& table) {
   for (const char* text : table) EXPECT_EQ(finds(text, pii_bit(kind)), Finds{}) << text;
 }
 
+// Of which keys are assembled, so that no scanner of repositories takes them for real ones.
+inline const std::string base62 = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
+
 }  // namespace ds

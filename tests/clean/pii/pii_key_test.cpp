@@ -12,8 +12,6 @@ namespace ds {
 namespace {
 
 // Assembled, so that no scanner of repositories takes them for real ones.
-const std::string base62 = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
-
 TEST(PiiKey, KeysAreFound) {
   const std::string web_token = "eyJ" + std::string("hbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ") +
                                 "zdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
