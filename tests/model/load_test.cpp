@@ -222,7 +222,7 @@ TEST(Awq, ReadsExpertsAsTheFormulaSays) {
   // The product sums a group of inputs before it applies their scale, so it rounds otherwise.
   const std::vector<float> got = logits_of(panels.config, panels.weights), wanted = logits_of(rows.config, rows.weights);
   ASSERT_EQ(got.size(), wanted.size());
-  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], wanted[i], 2e-5) << i;
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], wanted[i], 1e-4) << i;
 
   // Dequantized weights are saved as ordinary ones.
   save_model(rows.config, rows.weights, at, DType::f32, {});
