@@ -10,7 +10,7 @@ namespace {
 
 // Options that become others.
 struct Given {
-  std::string regex, json_schema, grammar, code, draft;
+  std::string regex, json_schema, grammar, code;
   std::vector<std::string> choices;
   bool json = false, no_prefix_cache = false;
 };
@@ -85,10 +85,11 @@ void declare_generate_verb(App& app, RunOptions& r) {
   o.option("--choice", given.choices, "the answer is this text, or another one given so", "TEXT");
   o.choice("--code", given.code, {"none", "brackets", "python"}, "the brackets of the answer balance; or its indentation too is Python's");
   declare_engine(o, r);
-  o.option("--memory", r.engine.memory, "bytes of weights, cache and activations together; 0: half of what is free", "BYTES").incidental();
-  o.choice("--kv-cache-dtype", r.kv_cache_dtype, {"f32", "int8"}, "numbers of the cache of keys and values; int8 changes answers a little");
-  o.flag("--no-prefix-cache", given.no_prefix_cache, "compute beginnings that prompts share each time").incidental();
   o.option("--prompt-lookup", r.scheduler.guesses, "guess up to so many tokens a pass from the text before; 0: none", "N").range(0, 64).incidental();
+  o.flag("--no-prefix-cache", given.no_prefix_cache, "compute beginnings that prompts share each time").incidental();
+  o.bytes("--memory", r.engine.memory, "of weights, cache and activations together; 0: half of what is free for the cache").incidental();
+  o.group("Keys and values");
+  o.choice("--kv-cache-dtype", r.kv_cache_dtype, {"f32", "int8"}, "how the cache holds them; int8 changes answers a little");
 }
 
 }  // namespace ds
