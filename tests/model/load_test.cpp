@@ -1,4 +1,6 @@
 // Model folders: written and read back, quantized ones, and malformed ones.
+#include <cmath>
+
 #include "model/checkpoint.h"
 
 namespace ds {
@@ -219,7 +221,10 @@ TEST(Awq, ReadsExpertsAsTheFormulaSays) {
   EXPECT_EQ(seen, want.size());
   EXPECT_EQ(panels.weights.layers[1].experts_down.dtype, DType::q4);
   EXPECT_EQ(panels.weights.layers[0].kv_b_proj.dtype, DType::q4);
-  EXPECT_EQ(logits_of(panels.config, panels.weights), logits_of(rows.config, rows.weights)) << "the same bits from 4-bit panels";
+  // Products with 4-bit panels sum integers and scale the sums, so they round elsewhere than those with f32 rows.
+  const std::vector<float> near = logits_of(panels.config, panels.weights), exact = logits_of(rows.config, rows.weights);
+  ASSERT_EQ(near.size(), exact.size());
+  for (size_t i = 0; i < exact.size(); ++i) ASSERT_NEAR(near[i], exact[i], 2e-5 * (1 + std::fabs(exact[i]))) << i;
 
   // Dequantized weights are saved as ordinary ones.
   save_model(rows.config, rows.weights, at, DType::f32, {});
