@@ -149,7 +149,7 @@ class BatchRun {
       }
     } catch (const Stopped&) {
       write_done();
-      if (!answers_.partial().empty()) warn("stopped; what was answered is in ", answers_.partial(), ", and --resume goes on with it");
+      if (!answers_.partial().empty() && answers_.lines() > 0) warn("stopped; what was answered is in ", answers_.partial(), ", and --resume goes on with it");
       throw;
     }
     answers_.commit(report);
