@@ -99,7 +99,7 @@ void measure(int argc, char** argv) {
   const double loaded = seconds() - begin;
   Runner runner(model, length + generate + 1);
   std::vector<double> prompts, tokens;
-  runner.cache.reserve(0, length + generate);  // the memory is there before the clock starts
+  require(runner.cache.reserve(0, length + generate), "no room");  // the memory is there before the clock starts
   runner.prompt(std::min<int64_t>(length, 64));
   runner.token(std::min<int64_t>(length, 64));
   for (int64_t i = 0; i < repeat; ++i) {

@@ -184,7 +184,7 @@ double backward(const Config& config, const Weights& weights, const TokenBatch& 
   const Arena::Mark layer_begin = scratch.mark();
   for (int64_t layer = config.num_hidden_layers - 1; layer >= 0; --layer) {
     const auto i = static_cast<size_t>(layer);
-    BlockBackward block{config, weights.layers[i], acts.layers[i], grads.layers[i], scratch, cache, rows_of(batch, cache), layer,
+    BlockBackward block{config, weights.layers[i], acts.layers[i], grads.layers[i], scratch, cache, rows_of(batch, cache, layer), layer,
                         tokens, batch, aux, dx};
     block.feed_forward_back();
     block.attend_back();

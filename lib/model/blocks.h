@@ -41,8 +41,8 @@ inline RopeSpec rope_spec(const Config& c, bool shared_key, bool inverse) {
 inline Tensor indices_view(const std::vector<int32_t>& values) {
   return make_tensor(const_cast<int32_t*>(values.data()), DType::i32, {static_cast<int64_t>(values.size())});
 }
-inline Rows rows_of(const TokenBatch& batch, const KvCache& cache) {
-  return {indices_view(batch.sequences), indices_view(batch.positions), cache.page_table()};
+inline Rows rows_of(const TokenBatch& batch, const KvCache& cache, int64_t layer) {
+  return {indices_view(batch.sequences), indices_view(batch.positions), cache.page_table(layer)};
 }
 
 // ---- lora.cpp ----

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/kv_cache.h"
 #include "tensor/ops.h"
 #include "tensor/tensor.h"
 
@@ -113,36 +114,6 @@ struct TokenBatch {
   std::vector<int32_t> tokens, sequences, positions;
   std::vector<uint8_t> generated;
   std::vector<int32_t> adapters = {};
-};
-
-// What a cache is for. Latent attention: inference keeps of each position only the latent vector and the shared rotated
-// key (from which the keys and values of given tokens are computed again, and which generated tokens attend to as they
-// are); training keeps the keys and values of all heads, which backward reads. Otherwise the two are the same.
-enum class CacheUse : uint8_t { inference, training };
-
-// Keys and values of sequences, in pages of kKeyBlock positions, for every layer, and the tables of rotations. Training
-// uses one again and again (release each sequence before the next micro-batch), inference one that lives on. Memory is
-// touched page by page as sequences grow, so `sequences` x `max_positions` costs address space only.
-class KvCache {
- public:
-  KvCache(const Config& config, int64_t sequences, int64_t max_positions, CacheUse use = CacheUse::inference,
-          Device device = Device::cpu);
-  ~KvCache();
-  KvCache(KvCache&&) noexcept;
-  // Makes room for positions [0, length) of a sequence (forward does it for its batch); frees the pages of one.
-  void reserve(int64_t sequence, int64_t length);
-  void release(int64_t sequence);
-  int64_t sequences() const, max_positions() const;
-  static size_t bytes_per_position(const Config& config, CacheUse use = CacheUse::inference);
-  // For the decoder. page_table is i32[sequences, pages]; cos and sin are [max_positions, rope_dim / 2]. A latent cache
-  // has one head: its keys are [latent | rotated key], its values the latent vectors.
-  bool latent() const;
-  Tensor k_pages(int64_t layer) const, v_pages(int64_t layer) const, page_table() const;
-  Tensor cos(int64_t layer) const, sin(int64_t layer) const;
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
 };
 
 // What forward leaves for backward, and for whoever looks inside (expert load, calibration).

@@ -204,7 +204,8 @@ void check_batch(const TokenBatch& batch, KvCache& cache) {
           " tokens and ", batch.generated.size(), " marks of generated ones");
   for (size_t t = 0; t < batch.tokens.size(); ++t) {
     require(batch.positions[t] >= 0, "the position ", batch.positions[t], " of a token");
-    cache.reserve(batch.sequences[t], int64_t{batch.positions[t]} + 1);
+    require(cache.reserve(batch.sequences[t], int64_t{batch.positions[t]} + 1), "no room for position ", batch.positions[t],
+            " of a sequence: the cache has ", cache.pages() + cache.window_pages(), " pages of ", kKeyBlock, " tokens, all in use");
   }
 }
 
@@ -214,7 +215,6 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
              std::span<const Adapter> adapters) {
   check_batch(batch, cache);
   const int64_t tokens = static_cast<int64_t>(batch.tokens.size()), hidden = config.hidden_size;
-  const Rows at = rows_of(batch, cache);
   const LatentPlan plan = cache.latent() ? plan_latent(batch) : LatentPlan{};
   const std::vector<AdaptedRows> adapted = adapted_rows(batch, adapters);
   acts.arena.reset();
@@ -230,8 +230,8 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
     LayerActivations& a = acts.layers[acts.keep_all ? static_cast<size_t>(layer) : 0];
     a = {};
     a.input = x;
-    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, at, plan, adapted, layer, tokens,
-                acts.keep_all};
+    Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, rows_of(batch, cache, layer), plan,
+                adapted, layer, tokens, acts.keep_all};
     block.attend();
     block.feed_forward(y);
     if (acts.after_layer) acts.after_layer(layer, a);

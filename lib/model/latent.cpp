@@ -68,7 +68,7 @@ Expanded make_pages(const Config& c, const LatentPlan::Group& group, Arena& memo
 // The latent vectors and the shared keys at some positions of the cache, as rows.
 void read_latent(const Config& c, const KvCache& cache, int64_t layer, const int32_t* sequences, const int32_t* positions,
                  const Tensor& c_kv, const Tensor& k_rope) {
-  const Tensor k_pages = cache.k_pages(layer), v_pages = cache.v_pages(layer), table = cache.page_table();
+  const Tensor k_pages = cache.k_pages(layer), v_pages = cache.v_pages(layer), table = cache.page_table(layer);
   const int64_t lora = c.kv_lora_rank, rope = c.qk_rope_head_dim;
   for_rows(c_kv.rows(), lora + rope, [&](int64_t i) {
     const int64_t page = table.i32()[sequences[i] * table.shape[1] + positions[i] / kKeyBlock], slot = positions[i] % kKeyBlock;
@@ -171,7 +171,7 @@ void attend_absorbed(const Config& c, const LayerWeights& w, const RowSet& set, 
   });
 
   const Tensor mixed = make(heads * lora), values = all ? out : make(heads * c.v_head_dim);
-  const Rows at{indices_view(set.sequences), indices_view(set.positions), cache.page_table()};
+  const Rows at{indices_view(set.sequences), indices_view(set.positions), cache.page_table(layer)};
   attention(query, cache.k_pages(layer), cache.v_pages(layer), at, latent_spec(c, layer), mixed, {});
   for (int64_t h = 0; h < heads; ++h)
     calls[static_cast<size_t>(h)] = {columns(mixed, h * lora, lora), item(half.v, h), columns(values, h * c.v_head_dim, c.v_head_dim), {}};

@@ -94,7 +94,6 @@ Calibration calibrate(Model& model, const std::vector<std::vector<int32_t>>& tok
       batch.positions.push_back(static_cast<int32_t>(i));
     }
     KvCache cache(model.config, 1, static_cast<int64_t>(tokens.size()));
-    cache.reserve(0, static_cast<int64_t>(tokens.size()));
     forward(model.config, model.weights, batch, cache, acts);
     progress({.label = "calibrate", .unit = "rows", .done = ++done, .total = token_rows.size(), .detail = ""});
   }

@@ -134,7 +134,7 @@ Inspection inspect(const InspectOptions& options) {
   // The embedding is kept as rows, and the head that is tied to it a second time, packed.
   if (config.tie_word_embeddings && stored.contains("model.embed_tokens.weight"))
     result.weight_bytes += stored.find("model.embed_tokens.weight")->second.bytes;
-  result.cache_bytes_per_token = KvCache::bytes_per_position(config);
+  result.cache_bytes_per_token = (KvCache::page_bytes(config) + KvCache::window_page_bytes(config)) / kKeyBlock;
   const auto context = static_cast<uint64_t>(options.context ? options.context : config.max_position_embeddings);
   result.cache_bytes = checked_mul(checked_mul(result.cache_bytes_per_token, round_up(context, kKeyBlock), "bytes of the cache"),
                                    static_cast<size_t>(options.batch_sequences), "bytes of the cache");

@@ -61,9 +61,8 @@ static KvCache& empty_cache(Workspace& workspace, const Config& config, const Tr
   } else {
     const int64_t before = cache ? cache->sequences() : 0, positions = cache ? cache->max_positions() : 0;
     cache.reset();
-    cache.emplace(config, std::max(sequences, before), std::max(longest, positions), CacheUse::training);
+    cache.emplace(config, std::max(sequences, before), std::max(longest, positions), CacheOptions{.use = CacheUse::training});
   }
-  for (int64_t s = 0; s < sequences; ++s) cache->reserve(s, batch.lengths[static_cast<size_t>(s)]);
   return *cache;
 }
 

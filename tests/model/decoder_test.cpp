@@ -121,7 +121,7 @@ std::vector<float> everything(Decoder& decoder, int times = 1) {
   Weights grads = make_weights(decoder.config, arena);
   std::vector<float> all;
   for (int i = 0; i < times; ++i) {
-    KvCache cache(decoder.config, 3, 64, CacheUse::training);
+    KvCache cache(decoder.config, 3, 64, {.use = CacheUse::training});
     all = run_batch(decoder.config, decoder.weights, batch, cache, acts).logits;
     const Tensor dnormed = arena.make(DType::f32, {acts.final_normed.rows(), decoder.config.hidden_size});
     for (int64_t j = 0; j < dnormed.elements(); ++j) dnormed.f32()[j] = static_cast<float>(Rng{9, 9}.normal(j));
@@ -232,7 +232,7 @@ TEST_F(Latent, GivenTokensHaveTheBitsOfTraining) {
   const std::vector<int32_t> tokens = tokens_of(100, 5, vocab);
   TokenBatch batch;
   append(batch, 0, 0, tokens);
-  KvCache cache(decoder.config, 1, 128, CacheUse::training);
+  KvCache cache(decoder.config, 1, 128, {.use = CacheUse::training});
   Activations acts;
   EXPECT_EQ(run_batch(decoder.config, decoder.weights, batch, cache, acts).normed, decoder.alone(tokens));
 }
@@ -255,7 +255,7 @@ TEST(Decoder, AnExpertWithoutTokensHasAZeroGradient) {
   Decoder decoder(tiny_deepseek());
   TokenBatch batch;
   append(batch, 0, 0, {5, 9});
-  KvCache cache(decoder.config, 1, 32, CacheUse::training);
+  KvCache cache(decoder.config, 1, 32, {.use = CacheUse::training});
   Activations acts;
   acts.keep_all = true;
   run_batch(decoder.config, decoder.weights, batch, cache, acts);
@@ -294,20 +294,6 @@ TEST(Decoder, RefusesABatchThatDoesNotFit) {
   EXPECT_THROW(run(0, 0, -1), Error);
   EXPECT_THROW(forward(decoder.config, decoder.weights, {{1, 2}, {0}, {0}}, cache, acts), Error);
   EXPECT_THROW(forward(decoder.config, decoder.weights, {}, cache, acts), Error);
-}
-
-TEST(KvCache, CountsItsBytes) {
-  const Config config = tiny(tiny_deepseek());
-  EXPECT_EQ(KvCache::bytes_per_position(config, CacheUse::training), 3u * 3 * (10 + 7) * 4);
-  EXPECT_EQ(KvCache::bytes_per_position(config), 3u * ((10 + 4) + 10) * 4);
-  EXPECT_EQ(KvCache::bytes_per_position(tiny(tiny_llama())), 2u * 2 * (6 + 6) * 4);
-  KvCache cache(config, 2, 100);
-  EXPECT_EQ(cache.page_table().shape[1], 4);
-  EXPECT_THROW(cache.reserve(0, 101), Error);
-  cache.reserve(1, 33);
-  EXPECT_EQ(cache.page_table().i32()[4], 0);
-  EXPECT_EQ(cache.page_table().i32()[5], 1);
-  EXPECT_EQ(cache.page_table().i32()[6], -1);
 }
 
 }  // namespace

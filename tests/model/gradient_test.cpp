@@ -49,7 +49,7 @@ struct Problem {
   double loss(Weights& to) {
     Activations acts;
     acts.keep_all = true;
-    KvCache cache(config, 2, 64, CacheUse::training);
+    KvCache cache(config, 2, 64, {.use = CacheUse::training});
     Arena memory;
     const Outputs out = run_batch(config, weights, batch, cache, acts);
     choices.clear();
