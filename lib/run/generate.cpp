@@ -47,14 +47,7 @@ struct Sequence {
   int64_t done = 0;            // positions in the cache
   int64_t given = 0;           // tokens of the prompt
   std::vector<int32_t> tokens; // prompt and generated
-  std::vector<bool> was_seen;  // by id; only where repetition is penalised
-  std::vector<int32_t> seen;
-
-  void see(int32_t id) {
-    if (was_seen[static_cast<size_t>(id)]) return;
-    was_seen[static_cast<size_t>(id)] = true;
-    seen.push_back(id);
-  }
+  TokenCounts counts;          // only where there are penalties
 };
 
 // One call of generate(): what waits, what is under way, what is done.
@@ -101,11 +94,9 @@ class Generation {
 
   void enter() {
     const std::vector<int32_t>& prompt = requests_[next_].tokens;
-    Sequence sequence{next_, free_places_.back(), 0, static_cast<int64_t>(prompt.size()), prompt, {}, {}};
-    if (sampling_.repetition_penalty != 1) {
-      sequence.was_seen.resize(static_cast<size_t>(config_.vocab_size));
-      for (const int32_t id : prompt) sequence.see(id);
-    }
+    Sequence sequence{next_, free_places_.back(), 0, static_cast<int64_t>(prompt.size()), prompt, {}};
+    if (has_penalties(sampling_))
+      for (const int32_t id : prompt) sequence.counts.see(id, false);
     active_.push_back(std::move(sequence));
     free_places_.pop_back();
     ++next_;
@@ -155,9 +146,9 @@ class Generation {
       for (size_t r = begin; r < end; ++r) {
         const Sequence& sequence = *of_rows[r];
         const std::span row{logits.f32() + r * vocabulary, vocabulary};
-        if (sampling_.repetition_penalty != 1) penalize_repetition(row, sequence.seen, sampling_.repetition_penalty);
+        sequence.counts.penalize(row, sampling_);
         const Rng rng{seed_, requests_[sequence.request].stream};
-        tokens[r] = sample(row, sampling_, rng.uniform(results_[sequence.request].tokens.size()));
+        tokens[r] = sample(row, sampling_, {}, rng.uniform(results_[sequence.request].tokens.size()));
       }
     });
     return tokens;
@@ -170,7 +161,7 @@ class Generation {
     } else {
       result.tokens.push_back(token);
       sequence.tokens.push_back(token);
-      if (sampling_.repetition_penalty != 1) sequence.see(token);
+      if (has_penalties(sampling_)) sequence.counts.see(token, true);
       if (static_cast<int64_t>(result.tokens.size()) >= sampling_.max_tokens ||
           static_cast<int64_t>(sequence.tokens.size()) >= engine_.max_length())
         result.finish_reason = "length";

@@ -1,9 +1,11 @@
 // From a row of logits to a token: penalties, constraint, temperature, and the filters of likely tokens, in the order of
 // Hugging Face's generate, or in llama.cpp's. One row at a time, by one thread; the same bytes wherever it runs.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace ds {
@@ -36,24 +38,30 @@ struct Sampling {
 // What is wrong with one, as an Error naming the parameter ("temperature is -1: it is 0 or more").
 void check(const Sampling& sampling);
 
+// Whether any penalty changes a logit; where none does, there is no need to count tokens.
+bool has_penalties(const Sampling& sampling);
+
 // The tokens that a sequence has, as far as penalties ask. Kept up to date by its owner: see() for each token in order.
 class TokenCounts {
  public:
   void see(int32_t id, bool generated);
-  // Changes a row of logits.
+  // Changes a row of logits. An id outside of it is an Error.
   void penalize(std::span<float> logits, const Sampling& sampling) const;
 
  private:
   struct Count {
-    int32_t id, prompt, answer;
+    int64_t all = 0, answer = 0;
   };
-  std::vector<Count> counts_;      // sorted by id
-  std::vector<int32_t> recent_;    // the last 64
+  std::unordered_map<int32_t, Count> counts_;  // each changes its own logit only: their order is of no matter
+  std::array<int32_t, 64> recent_{};           // llama.cpp's: the last ones, at index (number of the token) % 64
+  uint64_t seen_ = 0;
 };
 
-// Draws from a row of logits (which it may change) with the uniform number u in [0, 1). `allowed`, a bit a token, are those
-// that a constraint permits, empty: all; at least one must be. Logits that are not finite numbers are an Error.
-int32_t sample(std::span<float> logits, const Sampling& sampling, std::span<const uint64_t> allowed, double u);
+// Draws from a row of logits with the uniform number u in [0, 1). `allowed` are the tokens that a constraint permits, a bit
+// each from the lowest of the first word on; empty: all; of a token past its end: not. NaN or plus infinity among the
+// logits, and no token that is allowed with a logit above minus infinity, are Errors. A token of less than e^-45 of the
+// likeliest one's probability is never drawn.
+int32_t sample(std::span<const float> logits, const Sampling& sampling, std::span<const uint64_t> allowed, double u);
 
 // Log-probabilities of a row as the model gave it (before penalties): that of `token`, and the `count` likeliest tokens in
 // falling order, the lower id first among equals.

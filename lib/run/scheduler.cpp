@@ -1,0 +1,433 @@
+#include "run/scheduler.h"
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <map>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "base/stop.h"
+#include "run/sequence.h"
+
+namespace ds {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+struct KeyHash {
+  size_t operator()(const Hash128& key) const { return static_cast<size_t>(key.low); }
+};
+
+// A request whose answers are under way.
+struct Job {
+  Listener listener;
+  std::shared_ptr<const GenerateRequest> request;
+  std::vector<std::optional<Answer>> answers;
+  int64_t open = 0;                            // answers that are not done
+  int64_t cached = 0;
+  bool cancelled = false;
+  std::string error;
+  Clock::time_point submitted;
+  double first_token = -1;
+};
+
+// Rows of a pass whose logits are wanted: that of the last token of a sequence, and those of the guesses behind it.
+struct Wanted {
+  Sequence* sequence;
+  int64_t length;                              // of the sequence before the pass
+  size_t first, count;                         // in Pass::rows
+  int64_t right = 0;                           // guesses that were
+  bool over = false;                           // a guess was wrong, or there is none left
+};
+
+// Guesses take rows of a pass that cost little, because reading the weights takes longer than the products of a few rows.
+constexpr int64_t kGuessedRows = 16;
+
+}  // namespace
+
+struct Scheduler::Impl {
+  Engine& engine;
+  const Config& config;
+  SchedulerOptions options;
+  AnswerRules rules;
+  KvCache cache;
+  PrefixCache prefix;
+  std::vector<int64_t> places;                 // free ones
+  std::deque<std::unique_ptr<Sequence>> waiting;
+  std::vector<std::unique_ptr<Sequence>> running;  // by age
+  std::map<uint64_t, Job> jobs;
+  SchedulerStats stats;
+  uint64_t next_id = 1, next_age = 1;
+
+  Impl(Engine& e, const SchedulerOptions& o)
+      : engine(e), config(e.model.config), options(o),
+        rules{config, e.has_tokenizer() ? &e.tokenizer() : nullptr, end_tokens(e), nullptr, e.context()},
+        cache(e.make_cache()), prefix(cache, config.sliding_window) {
+    for (int64_t s = cache.sequences(); s-- > 0;) places.push_back(s);
+  }
+
+  // ---- Who enters ----
+
+  // How many blocks of a sequence may come from the prefix cache: its last token is always computed, for its logits.
+  static int64_t reusable_blocks(const Sequence& s) { return (s.length() - 1) / kKeyBlock; }
+
+  bool has_pages(int64_t length) const {
+    const int64_t blocks = (length + kKeyBlock - 1) / kKeyBlock;
+    return !cache.has_full_layers() || cache.free_pages() >= blocks;
+  }
+
+  // Lets sequences in while there are places, and pages for their prompts. One whose next block is being computed by
+  // another waits for it.
+  void admit() {
+    std::unordered_set<Hash128, KeyHash> under_way;
+    if (options.prefix_cache)
+      for (const auto& s : running)
+        for (const Hash128& key : s->keys(s->length() / kKeyBlock, cache.latent())) if (!prefix.has(key)) under_way.insert(key);
+    for (size_t i = 0; i < waiting.size() && !places.empty();) {
+      Sequence& s = *waiting[i];
+      const auto keys = options.prefix_cache ? s.keys(reusable_blocks(s), cache.latent()) : std::span<const Hash128>();
+      size_t there = 0;
+      while (there < keys.size() && prefix.has(keys[there])) ++there;
+      if (there < keys.size() && under_way.contains(keys[there])) {
+        ++i;
+        continue;
+      }
+      const int64_t needed = s.length() - static_cast<int64_t>(there) * kKeyBlock;
+      // One page more for each sequence under way, so that the newcomer is not put out again at once.
+      while (!has_pages(needed + static_cast<int64_t>(running.size() + 1) * kKeyBlock) && !running.empty() && prefix.evict()) {
+      }
+      if (!has_pages(needed + static_cast<int64_t>(running.size() + 1) * kKeyBlock) && !running.empty()) return;
+      enter(i);
+      if (options.prefix_cache)
+        for (const Hash128& key : running.back()->keys(running.back()->length() / kKeyBlock, cache.latent()))
+          if (!prefix.has(key)) under_way.insert(key);
+    }
+  }
+
+  void enter(size_t index) {
+    std::unique_ptr<Sequence> s = std::move(waiting[index]);
+    waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(index));
+    s->place = places.back();
+    places.pop_back();
+    s->age = next_age++;
+    s->done = s->kept = 0;
+    if (options.prefix_cache) {
+      const std::vector<CachePage> pages = prefix.find(s->keys(reusable_blocks(*s), cache.latent()));
+      if (!pages.empty()) cache.adopt(s->place, pages);
+      s->kept = static_cast<int64_t>(pages.size());
+      s->done = s->kept * kKeyBlock;
+      if (s->generated() == 0) {
+        s->cached = s->done;
+        jobs.at(s->id).cached = std::max(jobs.at(s->id).cached, s->done);
+        stats.cached_tokens += static_cast<uint64_t>(s->done);
+      }
+    }
+    running.push_back(std::move(s));
+  }
+
+  void leave(Sequence& s) {
+    cache.release(s.place);
+    places.push_back(s.place);
+    s.place = -1;
+    s.done = s.kept = 0;
+    s.guesses.clear();
+  }
+
+  // The youngest one under way waits again, in front; it is computed once more when it enters.
+  void preempt_youngest() {
+    std::unique_ptr<Sequence> s = std::move(running.back());
+    running.pop_back();
+    leave(*s);
+    waiting.push_front(std::move(s));
+    ++stats.preempted;
+  }
+
+  // Pages for the first `length` positions of running[index]. Younger ones give way, and in the end it itself does (false);
+  // where it is alone it fails.
+  bool make_room(size_t index, int64_t length) {
+    Sequence& s = *running[index];
+    while (!cache.reserve(s.place, length)) {
+      if (prefix.evict()) continue;
+      const bool itself = running.size() - 1 == index;
+      if (itself && index == 0) {
+        s.fail(cat("the cache of keys and values is full: the answer needs room for ", length, " tokens, and there are ", cache.pages(),
+                   " pages of ", kKeyBlock, ": give it more memory (--memory), or ask for less"));
+        complete(0);
+        return false;
+      }
+      preempt_youngest();
+      if (itself) return false;
+    }
+    return true;
+  }
+
+  // Answers that need no pass: those of no tokens, and cancelled ones.
+  void close_those_over() {
+    for (size_t i = 0; i < running.size();) {
+      if (running[i]->over()) complete(i);
+      else ++i;
+    }
+    for (size_t i = 0; i < waiting.size();) {
+      if (!waiting[i]->over()) {
+        ++i;
+        continue;
+      }
+      const std::unique_ptr<Sequence> s = std::move(waiting[i]);
+      waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(i));
+      close(*s);
+    }
+  }
+
+  // Pages that sequences hold; what only the prefix cache holds is as good as free.
+  int64_t pages_used() const {
+    int64_t used = 0;
+    for (const auto& s : running) used += (s->done + kKeyBlock - 1) / kKeyBlock;
+    return used;
+  }
+
+  // ---- One pass ----
+
+  struct Pass {
+    TokenBatch batch;
+    std::vector<Wanted> wanted;
+    std::vector<int32_t> rows;
+    size_t generated = 0;
+  };
+
+  void add_row(Pass& pass, const Sequence& s, int64_t position, int32_t token) {
+    pass.batch.tokens.push_back(token);
+    pass.batch.sequences.push_back(static_cast<int32_t>(s.place));
+    pass.batch.positions.push_back(static_cast<int32_t>(position));
+    pass.batch.generated.push_back(position >= s.given);
+    pass.batch.adapters.push_back(s.request->adapter);
+    pass.generated += position >= s.given;
+  }
+
+  void guess(Sequence& s, int64_t room) {
+    s.guesses.clear();
+    if (!s.lookup || s.length() - s.done != 1 || s.generated() == 0) return;
+    const int64_t left = std::min({room, s.request->sampling.max_tokens - s.generated() - 1, rules.max_length - s.length() - 1});
+    s.guesses = s.lookup->guess(s.tokens, left);
+  }
+
+  Pass plan() {
+    Pass pass;
+    int64_t room = engine.options.batch_tokens, decoding = 0;
+    for (const auto& s : running) decoding += s->length() - s->done == 1;
+    int64_t kept_free = std::min(decoding, room);    // each sequence that decodes has a row
+    for (size_t i = 0; i < running.size(); ++i) {
+      Sequence& s = *running[i];
+      const bool decodes = s.length() - s.done == 1;
+      if (decodes && kept_free > 0) --kept_free;
+      const int64_t mine = room - kept_free;
+      if (mine <= 0) break;
+      // Guesses are rows that would else be free: only where few rows share the reading of the weights.
+      guess(s, std::min(mine - 1, kGuessedRows / std::max<int64_t>(1, static_cast<int64_t>(running.size()))));
+      const int64_t end = std::min(s.length(), s.done + mine);
+      if (!make_room(i, end + static_cast<int64_t>(s.guesses.size()))) break;
+      const size_t first = pass.batch.tokens.size();
+      for (int64_t p = s.done; p < end; ++p) add_row(pass, s, p, s.tokens[static_cast<size_t>(p)]);
+      if (end == s.length()) {
+        for (size_t g = 0; g < s.guesses.size(); ++g) add_row(pass, s, end + static_cast<int64_t>(g), s.guesses[g]);
+        pass.wanted.push_back({&s, s.length(), pass.rows.size(), s.guesses.size() + 1});
+        for (size_t g = 0; g <= s.guesses.size(); ++g) pass.rows.push_back(static_cast<int32_t>(pass.batch.tokens.size() - s.guesses.size() - 1 + g));
+      }
+      s.done = end;
+      room -= static_cast<int64_t>(pass.batch.tokens.size() - first);
+    }
+    return pass;
+  }
+
+  // Takes tokens from rows [begin, end) of a sequence's, as long as the guesses before them were right.
+  void take(Wanted& wanted, size_t begin, size_t end, float* logits) {
+    Sequence& s = *wanted.sequence;
+    const auto vocabulary = static_cast<size_t>(config.vocab_size);
+    for (size_t i = begin; i < end && !wanted.over; ++i) try {
+        const int32_t token = s.take({logits + (i - begin) * vocabulary, vocabulary}, rules);
+        if (!s.over() && i < s.guesses.size() && s.guesses[i] == token) ++wanted.right;
+        else wanted.over = true;
+      } catch (const Error& error) {
+        s.fail(error.what());
+        wanted.over = true;
+      }
+  }
+
+  void run(Pass& pass) {
+    const auto start = Clock::now();
+    forward(config, engine.model.weights, pass.batch, cache, engine.activations, engine.adapters);
+    for_each_logits(engine, pass.rows, [&](const Tensor& logits, size_t first) {
+      const size_t end = first + static_cast<size_t>(logits.rows());
+      parallel_for(pass.wanted.size(), 1, [&](size_t from, size_t to) {
+        for (size_t w = from; w < to; ++w) {
+          Wanted& wanted = pass.wanted[w];
+          const size_t begin_row = std::max(first, wanted.first), end_row = std::min(end, wanted.first + wanted.count);
+          if (begin_row >= end_row) continue;
+          take(wanted, begin_row - wanted.first, end_row - wanted.first,
+               logits.f32() + (begin_row - first) * static_cast<size_t>(config.vocab_size));
+        }
+      });
+    });
+    engine.throughput.add(pass.batch.tokens.size() - pass.generated, pass.generated, seconds_since(start));
+    ++stats.steps;
+    stats.prompt_tokens += pass.batch.tokens.size() - pass.generated;
+  }
+
+  // ---- What follows from it ----
+
+  // Keeps the blocks that are whole now, lets go of pages that no one needs, and tells of what is new.
+  void settle(Pass& pass) {
+    for (const Wanted& wanted : pass.wanted) {
+      Sequence& s = *wanted.sequence;
+      stats.generated_tokens += static_cast<uint64_t>(wanted.right + 1);
+      if (s.guesses.empty()) continue;
+      stats.guessed_tokens += s.guesses.size(), stats.accepted_tokens += static_cast<uint64_t>(wanted.right);
+      s.lookup->judge(wanted.right, static_cast<int64_t>(s.guesses.size()));
+      s.done = std::min(wanted.length + wanted.right, s.length());
+      s.guesses.clear();
+      cache.truncate(s.place, s.done);
+    }
+    for (const auto& s : running) {
+      const int64_t whole = s->done / kKeyBlock;
+      if (options.prefix_cache && whole > s->kept) {
+        const auto keys = s->keys(whole, cache.latent());
+        for (; s->kept < whole; ++s->kept) prefix.add(keys[static_cast<size_t>(s->kept)], cache.page(s->place, s->kept));
+      }
+      if (cache.has_window_layers()) cache.drop_before(s->place, s->done);
+    }
+    for (const Wanted& wanted : pass.wanted) tell(*wanted.sequence);
+    for (size_t i = 0; i < running.size();) {
+      if (running[i]->over()) complete(i);
+      else ++i;
+    }
+  }
+
+  void tell(Sequence& s) {
+    Job& job = jobs.at(s.id);
+    if (job.first_token < 0 && s.generated() > 0) job.first_token = seconds_since(job.submitted);
+    if (!job.listener.on_delta) return;
+    Delta delta = s.news();
+    if (!delta.text.empty() || !delta.tokens.empty()) job.listener.on_delta(delta);
+  }
+
+  void complete(size_t index) {
+    std::unique_ptr<Sequence> s = std::move(running[index]);
+    running.erase(running.begin() + static_cast<std::ptrdiff_t>(index));
+    leave(*s);
+    close(*s);
+  }
+
+  // An answer is done; the request with its last one.
+  void close(Sequence& s) {
+    const auto at = jobs.find(s.id);
+    Job& job = at->second;
+    job.answers[static_cast<size_t>(s.number)] = std::move(s.answer);
+    if (!s.error.empty()) job.error = s.error;
+    if (--job.open > 0) return;
+    GenerateResult result;
+    result.error = job.error;
+    result.cached_tokens = job.cached;
+    result.seconds = seconds_since(job.submitted);
+    result.first_token_seconds = job.first_token < 0 ? result.seconds : job.first_token;
+    for (auto& answer : job.answers) result.answers.push_back(std::move(*answer));
+    keep_best(job.request->sampling, result.answers);
+    ++(!result.error.empty() ? stats.failed : job.cancelled ? stats.cancelled : stats.finished);
+    const Listener listener = std::move(job.listener);
+    jobs.erase(at);
+    listener.on_done(std::move(result));
+  }
+
+  // The n best of best_of by the mean log-probability of a token; the earlier one among equals.
+  static void keep_best(const Sampling& sampling, std::vector<Answer>& answers) {
+    const auto n = static_cast<size_t>(sampling.n);
+    if (answers.size() <= n) return;
+    const auto mean = [](const Answer& a) { return a.tokens.empty() ? 0.0 : a.logprob / static_cast<double>(a.tokens.size()); };
+    std::stable_sort(answers.begin(), answers.end(), [&](const Answer& a, const Answer& b) { return mean(a) > mean(b); });
+    answers.resize(n);
+    if (sampling.logprobs < 0)
+      for (Answer& answer : answers) answer.logprobs.clear();
+  }
+};
+
+Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options) : impl_(new Impl(engine, options)) {}
+Scheduler::~Scheduler() = default;
+
+uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
+  Impl& m = *impl_;
+  require(!request.tokens.empty(), "a prompt needs at least one token");
+  check(request.sampling);
+  check_ids(m.config, request.tokens);
+  const auto length = static_cast<int64_t>(request.tokens.size());
+  require(length <= m.rules.max_length, "a prompt of ", length, " tokens is longer than the ", m.rules.max_length,
+          " positions that there are");
+  if (request.constraint && !m.rules.trie) {
+    require(m.rules.tokenizer, "a constraint is about text, and the model has no tokenizer");
+    m.rules.trie = std::make_shared<TokenTrie>(*m.rules.tokenizer, m.rules.ends);
+  }
+  const uint64_t id = m.next_id++;
+  const auto shared = std::make_shared<const GenerateRequest>(std::move(request));
+  Job& job = m.jobs[id];
+  job.listener = std::move(listener);
+  job.request = shared;
+  job.open = std::max(shared->sampling.n, shared->sampling.best_of);
+  job.answers.resize(static_cast<size_t>(job.open));
+  job.submitted = Clock::now();
+  for (int64_t number = 0; number < job.open; ++number) {
+    auto sequence = std::make_unique<Sequence>(shared, id, number, m.rules);
+    if (m.options.lookup > 0) sequence->lookup.emplace(m.options.lookup);
+    if (shared->sampling.max_tokens <= 0 || length >= m.rules.max_length) sequence->finish("length");
+    m.waiting.push_back(std::move(sequence));
+  }
+  ++m.stats.submitted;
+  return id;
+}
+
+void Scheduler::cancel(uint64_t id) {
+  Impl& m = *impl_;
+  const auto at = m.jobs.find(id);
+  if (at == m.jobs.end()) return;
+  at->second.cancelled = true;
+  for (const auto* list : {&m.running}) for (const auto& s : *list) if (s->id == id && !s->over()) s->finish("cancelled");
+  for (const auto& s : m.waiting) if (s->id == id && !s->over()) s->finish("cancelled");
+}
+
+bool Scheduler::step() {
+  Impl& m = *impl_;
+  throw_if_stopped();
+  m.close_those_over();
+  m.admit();
+  if (m.running.empty()) return !m.waiting.empty();
+  auto pass = m.plan();
+  if (!pass.batch.tokens.empty()) {
+    m.run(pass);
+    m.settle(pass);
+  }
+  return true;
+}
+
+bool Scheduler::idle() const { return impl_->jobs.empty(); }
+
+SchedulerStats Scheduler::stats() const {
+  const Impl& m = *impl_;
+  SchedulerStats stats = m.stats;
+  stats.waiting = static_cast<int64_t>(m.waiting.size());
+  stats.running = static_cast<int64_t>(m.running.size());
+  stats.pages = m.cache.pages() + m.cache.window_pages();
+  stats.pages_used = m.pages_used();
+  return stats;
+}
+
+std::vector<GenerateResult> generate(Engine& engine, std::vector<GenerateRequest> requests, const SchedulerOptions& options) {
+  std::vector<GenerateResult> results(requests.size());
+  Scheduler scheduler(engine, options);
+  for (size_t i = 0; i < requests.size(); ++i)
+    scheduler.submit(std::move(requests[i]), {{}, [&results, i](GenerateResult&& result) { results[i] = std::move(result); }});
+  while (scheduler.step()) {
+  }
+  return results;
+}
+
+}  // namespace ds
