@@ -44,19 +44,21 @@ class Connection : public httplib::Stream {
   bool head_read = false, head_too_long = false;
   bool unread = false;             // some of its body
   bool close = false;              // the connection, after the answer
+  bool pieces_ended = true;        // of a body in pieces: the last one was written
   Deadline head_at{};
   int status = 0;                  // of the answer; 0: there was no request
 
   // A request's first bytes are there: from now on head and body have their time.
   void begin() {
     head_read = head_too_long = unread = failed_ = false;
+    pieces_ended = true;
     status = 0;
     request = {.peer = peer, .gone = [this] { return link.gone(); }};
     read_until_ = after(options_.read_seconds);
     head_left_ = kHeadBytes;
     head_at = std::chrono::steady_clock::now();
   }
-  bool complete() const { return !failed_; }
+  bool complete() const { return !failed_ && pieces_ended; }
 
   bool is_readable() const override { return true; }
   bool is_writable() const override { return !failed_ && !link.gone(); }
@@ -179,7 +181,8 @@ class Protocol : public httplib::Server {
       out.set_header("Content-Type", in.content_type);
       return;
     }
-    const auto provider = [more = std::move(in.more), piece = std::string()](size_t, httplib::DataSink& sink) mutable {
+    connection->pieces_ended = false;
+    const auto provider = [connection, more = std::move(in.more), piece = std::string()](size_t, httplib::DataSink& sink) mutable {
       piece.clear();
       bool goes_on = false;
       try {
@@ -188,7 +191,7 @@ class Protocol : public httplib::Server {
         return false;  // no memory, say; the library does not expect it
       }
       if (!piece.empty() && !sink.write(piece.data(), piece.size())) return false;
-      if (!goes_on) sink.done();
+      if (!goes_on) sink.done(), connection->pieces_ended = true;
       return true;
     };
     if (head.version == "HTTP/1.0") {  // knows no chunks: the body ends with the connection

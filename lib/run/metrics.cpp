@@ -78,10 +78,10 @@ void Metrics::request(std::string_view endpoint, int status, double seconds) {
 }
 
 void Metrics::result(const GenerateResult& result) {
-  if (result.first_token_seconds <= 0) return;  // ended before it had one
-  impl_->first_token.Observe(result.first_token_seconds);
   size_t longest = 0;
   for (const Answer& answer : result.answers) longest = std::max(longest, answer.tokens.size());
+  if (longest == 0) return;  // ended before it had one
+  impl_->first_token.Observe(result.first_token_seconds);
   if (longest > 1) impl_->per_token.Observe((result.seconds - result.first_token_seconds) / static_cast<double>(longest - 1));
 }
 

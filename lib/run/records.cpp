@@ -15,7 +15,7 @@
 
 namespace ds {
 
-static Engine load_engine(const RunOptions& options, Report& report) {
+Engine load_engine(const RunOptions& options, Report& report) {
   report_model(options, report);
   EngineOptions engine_options = options.engine;
   if (options.activations == "f32") engine_options.rounding = ActivationRounding::none;
@@ -194,7 +194,7 @@ void run_generate(const RunOptions& options, Report& report) {
 
 // ---- Embedding ----
 
-static Pooling pooling_of(const RunOptions& options) {
+Pooling pooling_of(const RunOptions& options) {
   Pooling pooling = options.pooling == "auto" || options.normalize == "auto" ? read_pooling(options.model) : Pooling{};
   if (options.pooling == "mean") pooling.kind = Pooling::Kind::mean;
   if (options.pooling == "last") pooling.kind = Pooling::Kind::last;
