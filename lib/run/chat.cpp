@@ -10,6 +10,14 @@ Chat::Chat(std::string model, const std::string& file) : model_(std::move(model)
 }
 
 std::string Chat::render(const Record& record, const Tokenizer& tokenizer, bool add_generation_prompt) const {
+  Json tools;
+  if (record.has("tools")) tools = parse_json(record.raw_value("tools"), record.where() + ": tools");
+  const Json messages = parse_json(record.raw_value("messages"), record.where() + ": messages");
+  require(messages.type == Json::Type::array, record.where(), ": \"messages\" is not an array");
+  return render(messages, &tools, tokenizer, add_generation_prompt);
+}
+
+std::string Chat::render(const Json& messages, const Json* tools, const Tokenizer& tokenizer, bool add_generation_prompt) const {
   std::call_once(read_, [&] {
     if (!template_) template_ = ChatTemplate::load(model_);
     require(template_ != nullptr, model_, ": the model has no chat template, and records have \"messages\": give one with --chat-template");
@@ -17,13 +25,7 @@ std::string Chat::render(const Record& record, const Tokenizer& tokenizer, bool 
   const auto token = [&](std::optional<int32_t> id) { return id ? tokenizer.token_bytes(*id) : std::string(); };
   ChatContext context{.bos_token = token(tokenizer.bos_id()), .eos_token = token(tokenizer.eos_id()),
                       .pad_token = token(tokenizer.pad_id()), .add_generation_prompt = add_generation_prompt};
-  Json tools;
-  if (record.has("tools")) {
-    tools = parse_json(record.raw_value("tools"), record.where() + ": tools");
-    if (tools.type != Json::Type::null) context.tools = &tools;
-  }
-  const Json messages = parse_json(record.raw_value("messages"), record.where() + ": messages");
-  require(messages.type == Json::Type::array, record.where(), ": \"messages\" is not an array");
+  if (tools && tools->type != Json::Type::null) context.tools = tools;
   return template_->render(messages, context);
 }
 

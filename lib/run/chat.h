@@ -4,6 +4,7 @@
 #include <mutex>
 #include <string>
 
+#include "io/json.h"
 #include "io/record.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -17,6 +18,8 @@ class Chat {
   Chat(std::string model, const std::string& file);
   // The text of the record's `messages`, and its `tools` where it has them. Error where the model has no template.
   std::string render(const Record& record, const Tokenizer& tokenizer, bool add_generation_prompt) const;
+  // The same of an array of messages; `tools` may be null.
+  std::string render(const Json& messages, const Json* tools, const Tokenizer& tokenizer, bool add_generation_prompt) const;
 
  private:
   std::string model_;

@@ -9,7 +9,9 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "io/gguf.h"
+#include "io/json.h"
 #include "model/lora.h"
+#include "run/memory.h"
 
 namespace ds {
 
@@ -79,10 +81,53 @@ KvCache& Engine::cache(int64_t sequences, int64_t positions) {
     const auto longest = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(positions)));
     const int64_t most = cache_ ? std::max(sequences, cache_->sequences()) : sequences;
     cache_.reset();
-    cache_ = std::make_unique<KvCache>(model.config, most, std::max(positions, std::min(longest, max_length())));
+    cache_ = std::make_unique<KvCache>(model.config, most, std::max(positions, std::min(longest, max_length())),
+                                       CacheOptions{.dtype = options.kv_cache_dtype});
   }
   for (int64_t s = 0; s < cache_->sequences(); ++s) cache_->release(s);
   return *cache_;
+}
+
+KvCache Engine::make_cache() const {
+  const Config& c = model.config;
+  CacheOptions cache{.dtype = options.kv_cache_dtype};
+  const CachePages pages = plan_cache(c, cache, options.batch_sequences, max_length(), options.batch_tokens);
+  cache.pages = pages.full, cache.window_pages = pages.window;
+  if (options.pages) cache.pages = std::min(cache.pages, options.pages);
+  uint64_t budget = free_memory() / 2;
+  if (options.memory) {
+    const uint64_t needed = model.arena.bytes_reserved() + activation_bytes(c, options.batch_tokens);
+    require(options.memory > needed, "a memory of ", options.memory, " bytes does not hold the weights and activations of a pass, which take ",
+            needed, " bytes");
+    budget = options.memory - needed;
+  }
+  fit_cache(c, cache, budget);
+  return KvCache(c, options.batch_sequences, max_length(), cache);
+}
+
+std::vector<int32_t> end_tokens(const Engine& engine) {
+  const Config& config = engine.model.config;
+  std::vector<int32_t> ids = config.eos_token_ids;
+  if (config.eos_token_id >= 0) ids.push_back(config.eos_token_id);
+  const auto file = std::filesystem::path(engine.path) / "generation_config.json";
+  if (std::filesystem::exists(file)) {
+    const Json json = parse_json_file(file.string());
+    const std::string where = file.string() + ": eos_token_id";
+    const Json* const eos = json.find("eos_token_id");
+    const auto add = [&](const Json& one) {
+      const int64_t id = one.as_int(where);
+      require(id >= 0 && id < config.vocab_size, where, " is ", id, ", and the vocabulary has ", config.vocab_size);
+      ids.push_back(static_cast<int32_t>(id));
+    };
+    if (eos && eos->type == Json::Type::array)
+      for (const Json& one : eos->items) add(one);
+    else if (eos && eos->type != Json::Type::null)
+      add(*eos);
+  }
+  if (engine.has_tokenizer() && engine.tokenizer().eos_id()) ids.push_back(*engine.tokenizer().eos_id());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
 }
 
 void check_ids(const Config& config, std::span<const int32_t> ids) {

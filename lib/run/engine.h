@@ -1,5 +1,6 @@
 // A loaded model and the batches that run through it. What a request gets never depends on the requests beside it.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,6 +18,11 @@ namespace ds {
 struct EngineOptions {
   int64_t batch_tokens = 2048;     // rows of one forward pass at most
   int64_t batch_sequences = 64;    // sequences under way at once at most
+  int64_t context = 0;             // positions of a sequence at most, prompt and answer; 0: as many as the model has
+  uint64_t memory = 0;             // bytes of weights, cache and activations together; 0: the cache may take half of what the
+                                   // machine has free
+  int64_t pages = 0;               // of the cache at most, in layers that keep all keys; 0: what the memory allows
+  DType kv_cache_dtype = DType::f32;         // or i8
   ActivationRounding rounding = ActivationRounding::as_stored;
   std::string merge_adapter = {};            // a folder whose LoRA adapter is merged into the weights at load
   std::vector<std::string> adapters = {};    // "NAME=DIR" or "DIR": LoRA adapters that requests choose by name
@@ -42,7 +48,7 @@ struct Engine {
   Activations activations;         // after_layer may be set to watch (expert load)
   Throughput throughput;
 
-  int64_t max_length() const { return model.config.max_position_embeddings; }
+  int64_t max_length() const { return options.context ? std::min(options.context, model.config.max_position_embeddings) : model.config.max_position_embeddings; }
   // The number of the adapter of this name; Error where there is none. Of the one without a name (""): -1 then.
   int32_t adapter(std::string_view name) const;
   // The tokenizer is read at the first call, from any thread: records of ids need none. Error where the model has none.
@@ -51,6 +57,9 @@ struct Engine {
   // A cache with room for so many sequences and positions each, all of them free. It is the engine's, and the next call
   // may replace it.
   KvCache& cache(int64_t sequences, int64_t positions);
+  // A cache for batch_sequences of max_length() positions, with as many pages as the memory allows. Error where that is not
+  // enough for one sequence of a page.
+  KvCache make_cache() const;
 
  private:
   std::unique_ptr<KvCache> cache_;
@@ -71,6 +80,9 @@ void check_ids(const Config& config, std::span<const int32_t> ids);
 // The token that a text without a beginning is conditioned on: BOS, else EOS, as the tokenizer names them, or where there
 // is no tokenizer the config. Error where there is neither.
 int32_t prefix_token(const Engine& engine);
+
+// The tokens that end an answer: all of config.json and generation_config.json, and the tokenizer's EOS.
+std::vector<int32_t> end_tokens(const Engine& engine);
 
 // The ids of a text with the special tokens that the tokenizer adds; none are added to a text that begins with BOS itself.
 // An id that the model does not have is an Error.

@@ -11,6 +11,7 @@
 #include "io/safetensors.h"
 #include "model/decoder.h"
 #include "text/chat_template.h"
+#include "run/memory.h"
 #include "text/tokenizer.h"
 
 namespace ds {
@@ -85,22 +86,6 @@ void count_weights(const Config& config, const StoredTensors& stored, bool check
     }
   });
   if (missing) inspection.refused.push_back(cat(missing, " weights are missing, ", first_missing, " first"));
-}
-
-// What the arenas of a forward pass hold: rows of f32, see model/forward.cpp.
-uint64_t activation_bytes(const Config& c, int64_t batch_tokens) {
-  const int64_t heads = c.num_attention_heads;
-  int64_t row = 4 * c.hidden_size + heads * c.head_dim + c.kv_heads() * (c.head_dim + c.v_head_dim) + heads * (c.v_head_dim + 1);
-  if (c.is_mla()) row += 2 * c.q_lora_rank + 2 * c.kv_lora_rank + c.qk_rope_head_dim + heads * (c.qk_nope_head_dim + c.v_head_dim);
-  int64_t dense = 0, sparse = 0;
-  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer)
-    if (c.is_moe(layer))
-      sparse = 3 * c.moe_intermediate_size * c.n_shared_experts + 2 * c.n_routed_experts +
-               c.router.top_k * (2 * c.hidden_size + 3 * c.moe_intermediate_size);
-    else
-      dense = 3 * c.intermediate_size;
-  const int64_t logits = std::clamp<int64_t>((int64_t{1} << 24) / c.vocab_size, 32, 512) * c.vocab_size;
-  return 4 * static_cast<uint64_t>(batch_tokens * (row + 2 * c.hidden_size + std::max(dense, sparse)) + logits);
 }
 
 std::string tokenizer_kind(const std::string& model) {

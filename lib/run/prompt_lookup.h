@@ -10,7 +10,8 @@ namespace ds {
 
 class PromptLookup {
  public:
-  explicit PromptLookup(int64_t most) : most_(most) {}
+  // `match`: tokens that must be the same before what is guessed.
+  explicit PromptLookup(int64_t most, size_t match = 3) : most_(most), match_(match) {}
   // Guesses for a sequence that only ever grows; at most min(most, room) of them. How many depends on how the last ones did:
   // twice as many after a success, and after failures none for ever longer.
   std::vector<int32_t> guess(std::span<const int32_t> tokens, int64_t room);
@@ -18,10 +19,11 @@ class PromptLookup {
   void judge(int64_t right, int64_t guessed);
 
  private:
-  static constexpr size_t kMatch = 3;     // tokens that must be the same
-  int64_t most_, length_ = 4, pause_ = 0, failures_ = 0;
-  size_t seen_ = 0;                       // tokens whose ends of kMatch are in `after_`
-  std::unordered_map<uint64_t, uint32_t> after_;  // hash of kMatch tokens: the place after their last occurrence
+  int64_t most_;
+  size_t match_;
+  int64_t length_ = 4, pause_ = 0, failures_ = 0;
+  size_t seen_ = 0;                       // tokens whose ends of match_ are in `after_`
+  std::unordered_map<uint64_t, uint32_t> after_;  // hash of match_ tokens: the place after their last occurrence
 };
 
 }  // namespace ds

@@ -9,7 +9,7 @@
 #include "io/json.h"
 #include "run/chat.h"
 #include "run/embed.h"
-#include "run/generate.h"
+#include "run/scheduler.h"
 #include "run/groups.h"
 #include "run/score.h"
 
@@ -165,12 +165,6 @@ static GenerateRequest generate_request(const Engine& engine, const Chat& chat, 
   return request;
 }
 
-// Ids past the tokenizer's are those of a padded embedding: they stand for no text.
-static std::string answer_text(const Tokenizer& tokenizer, std::vector<int32_t> ids) {
-  std::erase_if(ids, [&](int32_t id) { return !tokenizer.has(id); });
-  return tokenizer.decode(ids);
-}
-
 void run_generate(const RunOptions& options, Report& report) {
   Engine engine = load_engine(options, report);
   const Chat chat(options.model, options.chat_template);
@@ -179,12 +173,13 @@ void run_generate(const RunOptions& options, Report& report) {
   run_groups<GenerateRequest>(
       options, report, [&](const Record& record) { return generate_request(engine, chat, options, record); },
       [&](std::span<GenerateRequest> requests, std::span<Record* const> records) {
-        const auto results = generate(engine, requests, options.sampling, options.seed);
+        for (GenerateRequest& request : requests) request.sampling = options.sampling, request.seed = options.seed;
+        const auto results = generate(engine, {requests.begin(), requests.end()});
         for (size_t i = 0; i < records.size(); ++i) {
           JsonWriter w;
-          w.open('{').key("tokens").raw(ids_json(results[i].tokens));
-          if (with_text) w.field("text", answer_text(engine.tokenizer(), results[i].tokens));
-          w.field("finish_reason", results[i].finish_reason).close();
+          w.open('{').key("tokens").raw(ids_json(results[i].answers[0].tokens));
+          if (with_text) w.field("text", results[i].answers[0].text);
+          w.field("finish_reason", results[i].answers[0].finish_reason).close();
           records[i]->set("run", w.text);
         }
       });

@@ -65,7 +65,7 @@ struct Scheduler::Impl {
 
   Impl(Engine& e, const SchedulerOptions& o)
       : engine(e), config(e.model.config), options(o),
-        rules{config, e.has_tokenizer() ? &e.tokenizer() : nullptr, end_tokens(e), nullptr, e.context()},
+        rules{config, e.has_tokenizer() ? &e.tokenizer() : nullptr, end_tokens(e), nullptr, e.max_length()},
         cache(e.make_cache()), prefix(cache, config.sliding_window) {
     for (int64_t s = cache.sequences(); s-- > 0;) places.push_back(s);
   }
@@ -83,10 +83,13 @@ struct Scheduler::Impl {
   // Lets sequences in while there are places, and pages for their prompts. One whose next block is being computed by
   // another waits for it.
   void admit() {
+    if (waiting.empty() || places.empty()) return;
     std::unordered_set<Hash128, KeyHash> under_way;
-    if (options.prefix_cache)
-      for (const auto& s : running)
-        for (const Hash128& key : s->keys(s->length() / kKeyBlock, cache.latent())) if (!prefix.has(key)) under_way.insert(key);
+    const auto add_under_way = [&](Sequence& s) {
+      if (!options.prefix_cache) return;
+      for (const Hash128& key : s.keys(s.length() / kKeyBlock, cache.latent()).subspan(static_cast<size_t>(s.kept))) under_way.insert(key);
+    };
+    for (const auto& s : running) add_under_way(*s);
     for (size_t i = 0; i < waiting.size() && !places.empty();) {
       Sequence& s = *waiting[i];
       const auto keys = options.prefix_cache ? s.keys(reusable_blocks(s), cache.latent()) : std::span<const Hash128>();
@@ -102,9 +105,7 @@ struct Scheduler::Impl {
       }
       if (!has_pages(needed + static_cast<int64_t>(running.size() + 1) * kKeyBlock) && !running.empty()) return;
       enter(i);
-      if (options.prefix_cache)
-        for (const Hash128& key : running.back()->keys(running.back()->length() / kKeyBlock, cache.latent()))
-          if (!prefix.has(key)) under_way.insert(key);
+      add_under_way(*running.back());
     }
   }
 
@@ -377,7 +378,7 @@ uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
   job.submitted = Clock::now();
   for (int64_t number = 0; number < job.open; ++number) {
     auto sequence = std::make_unique<Sequence>(shared, id, number, m.rules);
-    if (m.options.lookup > 0) sequence->lookup.emplace(m.options.lookup);
+    if (m.options.lookup > 0) sequence->lookup.emplace(m.options.lookup, m.options.lookup_match);
     if (shared->sampling.max_tokens <= 0 || length >= m.rules.max_length) sequence->finish("length");
     m.waiting.push_back(std::move(sequence));
   }

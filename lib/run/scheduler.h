@@ -57,7 +57,8 @@ struct Listener {
 
 struct SchedulerOptions {
   bool prefix_cache = true;        // keep the blocks of finished sequences while there is room
-  int64_t lookup = 0;              // prompt look-up: up to so many guessed tokens a step; 0: none
+  int64_t lookup = 0;              // prompt look-up: up to so many guessed tokens a step; 0: none;
+  size_t lookup_match = 3;         // after at least so many tokens that were there before
 };
 
 // For metrics and reports. Counters only grow; gauges are of now.
@@ -88,8 +89,5 @@ class Scheduler {
 
 // All requests through a scheduler; one result each, in order.
 std::vector<GenerateResult> generate(Engine& engine, std::vector<GenerateRequest> requests, const SchedulerOptions& options = {});
-
-// The tokens that end an answer: all of config.json and generation_config.json, and the tokenizer's EOS.
-std::vector<int32_t> end_tokens(const Engine& engine);
 
 }  // namespace ds

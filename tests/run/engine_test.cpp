@@ -6,7 +6,7 @@
 
 #include "base/parallel.h"
 #include "run/fixtures.h"
-#include "run/generate.h"
+#include "run/scheduler.h"
 #include "run/score.h"
 
 namespace ds {
@@ -36,13 +36,13 @@ TEST_P(EngineFixture, GeneratesTheSameGreedyTokens) {
   Engine engine(fixture(GetParam()), {.batch_tokens = 7, .batch_sequences = 2});
   const auto cases = expected(fixture(GetParam()));
   std::vector<GenerateRequest> requests;
-  for (const Case& c : cases) requests.push_back({c.ids, 0});
-  const auto results = generate(engine, requests, {.max_tokens = 16, .ignore_eos = true}, 0);
+  for (const Case& c : cases) requests.push_back({c.ids, {.max_tokens = 16, .ignore_eos = true}});
+  const auto results = generate(engine, requests);
   for (size_t i = 0; i < cases.size(); ++i) {
     if (!cases[i].greedy.empty()) {
-      EXPECT_EQ(results[i].tokens, cases[i].greedy) << "case " << i;
+      EXPECT_EQ(results[i].answers.at(0).tokens, cases[i].greedy) << "case " << i;
     }
-    EXPECT_EQ(results[i].finish_reason, "length");
+    EXPECT_EQ(results[i].answers.at(0).finish_reason, "length");
   }
 }
 
@@ -51,16 +51,16 @@ TEST_P(EngineFixture, AnswersNeverDependOnNeighboursBatchesOrThreads) {
   const auto cases = expected(fixture(GetParam()));
   std::vector<ScoreRequest> requests;
   std::vector<GenerateRequest> prompts;
-  for (const Case& c : cases) requests.push_back({c.ids, 1}), prompts.push_back({c.ids, 17 * c.ids.size()});
   const Sampling sampling{.max_tokens = 12, .temperature = 0.9, .top_k = 40, .top_p = 0.95, .ignore_eos = true};
+  for (const Case& c : cases) requests.push_back({c.ids, 1}), prompts.push_back({c.ids, sampling, 3, 17 * c.ids.size()});
   Engine together(fixture(GetParam())), alone(fixture(GetParam()), {.batch_tokens = 5, .batch_sequences = 1});
   const auto scores = score(together, requests);
-  const auto texts = generate(together, prompts, sampling, 3);
+  const auto texts = generate(together, prompts);
   set_threads(1);
   for (size_t i = 0; i < requests.size(); ++i) {
     const auto one = score(alone, std::span(requests).subspan(i, 1));
     EXPECT_EQ(one[0].logprobs, scores[i].logprobs) << "case " << i;
-    EXPECT_EQ(generate(alone, std::span(prompts).subspan(i, 1), sampling, 3)[0].tokens, texts[i].tokens) << "case " << i;
+    EXPECT_EQ(generate(alone, {prompts[i]})[0].answers.at(0).tokens, texts[i].answers.at(0).tokens) << "case " << i;
   }
   set_threads(0);
 }

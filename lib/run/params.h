@@ -1,0 +1,63 @@
+// The parameters of one request as OpenAI's API and vLLM name them, from a record's fields or a body's; and the constraints
+// that they ask for, each compiled once.
+#pragma once
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/json.h"
+#include "io/record.h"
+#include "run/constraint/constraint.h"
+#include "run/sample.h"
+
+namespace ds {
+
+struct Parameters {
+  Sampling sampling;
+  uint64_t seed = 0;
+  std::optional<ConstraintSpec> constraint;
+};
+
+// The names that set_parameter() knows: max_tokens, min_tokens, temperature, top_k (-1 is 0), top_p, min_p,
+// repetition_penalty, frequency_penalty, presence_penalty, stop (a string or an array of strings), seed, n, best_of,
+// logprobs (an integer), beams, ignore_eos, length_penalty, and constraint.
+const std::vector<std::string_view>& parameter_names();
+// Sets a parameter; null leaves it as it is. False where the name is none of them. A wrong type is an Error that begins
+// with `where`; ranges are looked at by check() at the end.
+bool set_parameter(Parameters& parameters, std::string_view name, const Json& value, const std::string& where);
+// The parameters that a record's fields set, over `defaults`. Errors name the record and the field.
+Parameters parameters_of(const Record& record, const Parameters& defaults);
+
+// {"regex": text}, {"json_schema": schema}, {"grammar": text}, {"choice": [texts]}, {"json": true} or
+// {"code": "brackets" | "python"}. Error that begins with `where`.
+ConstraintSpec constraint_spec(const Json& value, const std::string& where);
+// A JSON schema, as an object or as its text.
+std::string schema_source(const Json& schema, const std::string& where);
+
+// JSON text of a value, on one line.
+std::string json_text(const Json& value);
+
+// Compiled constraints by kind and source: the ones used last are kept, so that many records share one. All threads may
+// call it.
+class ConstraintCache {
+ public:
+  explicit ConstraintCache(size_t most = 16) : most_(most) {}  // each learns up to 64 MiB of masks
+  // The Error of compile_constraint for a source that is wrong.
+  std::shared_ptr<const Constraint> get(const ConstraintSpec& spec);
+
+ private:
+  struct Entry {
+    ConstraintSpec spec;
+    std::shared_ptr<const Constraint> constraint;
+  };
+  const size_t most_;
+  std::mutex mutex_;
+  std::list<Entry> entries_;  // the one used last in front
+};
+
+}  // namespace ds
