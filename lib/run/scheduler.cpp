@@ -56,6 +56,7 @@ struct Scheduler::Impl {
   AnswerRules rules;
   KvCache cache;
   PrefixCache prefix;
+  std::optional<DraftModel> draft;
   std::vector<int64_t> places;                 // free ones
   std::deque<std::unique_ptr<Sequence>> waiting;
   std::vector<std::unique_ptr<Sequence>> running;  // by age
@@ -67,6 +68,7 @@ struct Scheduler::Impl {
       : engine(e), config(e.model.config), options(o),
         rules{config, e.has_tokenizer() ? &e.tokenizer() : nullptr, end_tokens(e), nullptr, e.max_length()},
         cache(e.make_cache()), prefix(cache, config.sliding_window) {
+    if (o.draft) draft.emplace(*o.draft, e);
     for (int64_t s = cache.sequences(); s-- > 0;) places.push_back(s);
   }
 
@@ -132,6 +134,7 @@ struct Scheduler::Impl {
 
   void leave(Sequence& s) {
     cache.release(s.place);
+    if (draft) draft->forget(s.place, 0);
     places.push_back(s.place);
     s.place = -1;
     s.done = s.kept = 0;
@@ -208,14 +211,31 @@ struct Scheduler::Impl {
     pass.generated += position >= s.given;
   }
 
-  void guess(Sequence& s, int64_t room) {
-    s.guesses.clear();
-    if (!s.lookup || s.length() - s.done != 1 || s.generated() == 0) return;
-    const int64_t left = std::min({room, s.request->sampling.max_tokens - s.generated() - 1, rules.max_length - s.length() - 1});
-    s.guesses = s.lookup->guess(s.tokens, left);
+  // Guesses for the sequences that decode, where few of them share the reading of the weights.
+  void guess() {
+    std::vector<Sequence*> decoding;
+    for (const auto& s : running) {
+      s->guesses.clear();
+      if (draft) draft->forget(s->place, s->length());
+      if (s->length() - s->done == 1 && s->generated() > 0) decoding.push_back(s.get());
+    }
+    if (options.guesses <= 0 || decoding.empty()) return;
+    const int64_t each = (std::min(kGuessedRows, engine.options.batch_tokens) - static_cast<int64_t>(decoding.size())) / static_cast<int64_t>(decoding.size());
+    std::vector<DraftModel::Request> requests;
+    std::vector<Sequence*> drafted;
+    for (Sequence* const s : decoding) {
+      const int64_t left = std::min({each, s->request->sampling.max_tokens - s->generated() - 1, rules.max_length - s->length() - 1});
+      const int64_t count = left > 0 ? std::min(left, s->pace.next()) : 0;
+      if (!draft) s->guesses = s->lookup->guess(s->tokens, count);
+      else if (count > 0) requests.push_back({s->place, s->tokens, count, {}}), drafted.push_back(s);
+    }
+    if (requests.empty()) return;
+    draft->guess(requests);
+    for (size_t i = 0; i < requests.size(); ++i) drafted[i]->guesses = std::move(requests[i].guesses);
   }
 
   Pass plan() {
+    guess();
     Pass pass;
     int64_t room = engine.options.batch_tokens, decoding = 0;
     for (const auto& s : running) decoding += s->length() - s->done == 1;
@@ -226,8 +246,7 @@ struct Scheduler::Impl {
       if (decodes && kept_free > 0) --kept_free;
       const int64_t mine = room - kept_free;
       if (mine <= 0) break;
-      // Guesses are rows that would else be free: only where few rows share the reading of the weights.
-      guess(s, std::min(mine - 1, kGuessedRows / std::max<int64_t>(1, static_cast<int64_t>(running.size()))));
+      if (static_cast<int64_t>(s.guesses.size()) > mine - 1) s.guesses.resize(static_cast<size_t>(std::max<int64_t>(0, mine - 1)));
       const int64_t end = std::min(s.length(), s.done + mine);
       if (!make_room(i, end + static_cast<int64_t>(s.guesses.size()))) break;
       const size_t first = pass.batch.tokens.size();
@@ -284,9 +303,10 @@ struct Scheduler::Impl {
     for (const Wanted& wanted : pass.wanted) {
       Sequence& s = *wanted.sequence;
       stats.generated_tokens += static_cast<uint64_t>(wanted.right + 1);
+      if (draft) draft->forget(s.place, wanted.length + wanted.right);
       if (s.guesses.empty()) continue;
       stats.guessed_tokens += s.guesses.size(), stats.accepted_tokens += static_cast<uint64_t>(wanted.right);
-      s.lookup->judge(wanted.right, static_cast<int64_t>(s.guesses.size()));
+      s.pace.judge(wanted.right, static_cast<int64_t>(s.guesses.size()));
       s.done = std::min(wanted.length + wanted.right, s.length());
       s.guesses.clear();
       cache.truncate(s.place, s.done);
@@ -378,7 +398,8 @@ uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
   job.submitted = Clock::now();
   for (int64_t number = 0; number < job.open; ++number) {
     auto sequence = std::make_unique<Sequence>(shared, id, number, m.rules);
-    if (m.options.lookup > 0) sequence->lookup.emplace(m.options.lookup, m.options.lookup_match);
+    if (m.options.guesses > 0) sequence->pace = GuessPace(m.options.guesses);
+    if (m.options.guesses > 0 && !m.draft) sequence->lookup.emplace(m.options.lookup_match);
     if (shared->sampling.max_tokens <= 0 || length >= m.rules.max_length) sequence->finish("length");
     m.waiting.push_back(std::move(sequence));
   }

@@ -57,8 +57,9 @@ struct Listener {
 
 struct SchedulerOptions {
   bool prefix_cache = true;        // keep the blocks of finished sequences while there is room
-  int64_t lookup = 0;              // prompt look-up: up to so many guessed tokens a step; 0: none;
-  size_t lookup_match = 3;         // after at least so many tokens that were there before
+  int64_t guesses = 0;             // tokens guessed for a sequence in a pass at most; 0: none. By the draft model, where there
+  Engine* draft = nullptr;         // is one, else by prompt look-up,
+  size_t lookup_match = 3;         // after so many tokens that were there before
 };
 
 // For metrics and reports. Counters only grow; gauges are of now.

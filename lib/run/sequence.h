@@ -2,8 +2,8 @@
 #pragma once
 #include <optional>
 
+#include "run/guesses.h"
 #include "run/prefix_cache.h"
-#include "run/prompt_lookup.h"
 #include "run/scheduler.h"
 #include "run/stop_strings.h"
 #include "text/token_stream.h"
@@ -52,6 +52,7 @@ class Sequence {
   Answer answer;
   std::string error;
   std::vector<int32_t> guesses;                // rows behind its last token in this pass
+  GuessPace pace{0};
   std::optional<PromptLookup> lookup;
 
  private:

@@ -5,7 +5,7 @@
 
 #include "base/parallel.h"
 #include "fixtures.h"
-#include "run/prompt_lookup.h"
+#include "run/guesses.h"
 #include "run/stop_strings.h"
 
 namespace ds {
@@ -72,16 +72,24 @@ TEST_P(SchedulerFixture, NothingItDoesChangesAnAnswer) {
     expect_equal(shared.results, wanted, "prefix cache and neighbours");
     EXPECT_GT(shared.stats.cached_tokens, 32u * 4u);
 
-    const Outcome guessed = run_all(many, requests, {.lookup = 8, .lookup_match = 1});
+    const Outcome guessed = run_all(many, requests, {.guesses = 8, .lookup_match = 1});
     expect_equal(guessed.results, wanted, "prompt look-up");
     Engine two(fixture(GetParam()), {.batch_tokens = 64, .batch_sequences = 2});
-    const Outcome guessed_more = run_all(two, requests, {.lookup = 8, .lookup_match = 1});
+    const Outcome guessed_more = run_all(two, requests, {.guesses = 8, .lookup_match = 1});
     expect_equal(guessed_more.results, wanted, "prompt look-up of two");
     EXPECT_GT(guessed_more.stats.guessed_tokens, 0u);
 
+    // The model itself as its draft: greedy guesses are right but for the forms of latent attention.
+    Engine same(fixture(GetParam()));
+    const Outcome drafted = run_all(two, requests, {.guesses = 5, .draft = &same});
+    expect_equal(drafted.results, wanted, "draft model");
+    if (temperature == 0) {
+      EXPECT_GT(drafted.stats.accepted_tokens, drafted.stats.guessed_tokens * 9 / 10);
+    }
+
     set_threads(1);
     Engine small(fixture(GetParam()), {.batch_tokens = 7, .batch_sequences = 5});
-    expect_equal(run_all(small, requests, {.lookup = 3, .lookup_match = 1}).results, wanted, "few places, short passes, one thread");
+    expect_equal(run_all(small, requests, {.guesses = 3, .lookup_match = 1}).results, wanted, "few places, short passes, one thread");
     set_threads(0);
   }
 }
@@ -166,14 +174,27 @@ TEST(StopStringsTest, EndBeforeTheFirstAndLetOutNoPartOfOne) {
 }
 
 TEST(PromptLookupTest, GuessesWhatFollowedLastTime) {
-  PromptLookup lookup(4);
+  PromptLookup lookup(3);
   const std::vector<int32_t> tokens{1, 2, 3, 4, 5, 6, 7, 9, 9, 1, 2, 3};
-  EXPECT_EQ(lookup.guess(tokens, 10), (std::vector<int32_t>{4, 5, 6, 7}));
+  EXPECT_EQ(lookup.guess(tokens, 4), (std::vector<int32_t>{4, 5, 6, 7}));
   EXPECT_EQ(lookup.guess(tokens, 2), (std::vector<int32_t>{4, 5}));
-  lookup.judge(0, 2);
-  EXPECT_TRUE(lookup.guess(tokens, 10).empty());  // it pauses after a failure
-  PromptLookup none(4);
+  EXPECT_TRUE(lookup.guess(tokens, 0).empty());
+  PromptLookup none(3);
   EXPECT_TRUE(none.guess(std::vector<int32_t>{1, 2, 3, 4}, 10).empty());
+}
+
+TEST(GuessPaceTest, GrowsWithSuccessAndPausesAfterFailures) {
+  GuessPace pace(16);
+  EXPECT_EQ(pace.next(), 4);
+  pace.judge(4, 4);
+  EXPECT_EQ(pace.next(), 8);
+  pace.judge(0, 8);
+  int64_t pauses = 0;
+  while (pace.next() == 0) ++pauses;
+  EXPECT_EQ(pauses, 2);
+  pace.judge(0, 2);
+  for (pauses = 0; pace.next() == 0;) ++pauses;
+  EXPECT_EQ(pauses, 4);
 }
 
 }  // namespace
