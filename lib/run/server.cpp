@@ -89,6 +89,7 @@ struct Server::Impl {
   const std::string name;
   Engine engine;
   Chat chat;
+  ConstraintCache constraints;
   Metrics metrics;
   Worker worker;
   openai::Context context;
@@ -104,16 +105,16 @@ struct Server::Impl {
       : options(o), keys(read_keys(o)), name(o.model_name.empty() ? name_of(o.run.model) : o.model_name), engine(load_engine(o.run, report)),
         chat(o.run.model, o.run.chat_template), metrics(name),
         worker(engine, o.scheduler, pooling_of(o.run), metrics, engine.options.batch_sequences + o.queue),
-        context{engine, chat, defaults(o), o.run.seed, name, std::min<int64_t>(2048, worker.most())},
+        context{engine, chat, constraints, defaults(o), name, std::min<int64_t>(2048, worker.most()), pooling_of(o.run).max_length},
         http(o.http, {.before_body = [this](const HttpRequest& r) { return before_body(r); },
                       .answer = [this](const HttpRequest& r) { return answer(r); },
                       .error = [](int status, const std::string& message) { return refuse(status, message); },
                       .done = [this](const HttpRequest& r, int status, double seconds, bool complete) { done(r, status, seconds, complete); }}) {}
 
-  static Sampling defaults(const ServeOptions& o) {
-    Sampling sampling = o.run.sampling;
-    sampling.max_tokens = o.max_tokens;
-    return sampling;
+  static Parameters defaults(const ServeOptions& o) {
+    Parameters parameters{.sampling = o.run.sampling, .seed = o.run.seed};
+    parameters.sampling.max_tokens = o.max_tokens;
+    return parameters;
   }
 
   void done(const HttpRequest& request, int status, double seconds, bool complete) {
@@ -200,8 +201,7 @@ struct Server::Impl {
     try {
       body = parse(endpoint, request.body, *work);
     } catch (const openai::BadRequest& error) {
-      const bool model = error.param == "model";
-      return refuse(model ? 404 : 400, error.what(), error.param, model ? "model_not_found" : "");
+      return {.status = error.status, .body = openai::error(error)};
     } catch (const Error& error) {
       return refuse(400, error.what());
     }
@@ -217,7 +217,7 @@ struct Server::Impl {
     if (body.stream) return stream(std::move(body), id, work, until);
     if (endpoint == Endpoint::embeddings) {
       if (work->cancelled) return refuse(503, "the server is about to end");
-      return {.body = openai::embedding_list(body, work->vectors, context)};
+      return {.body = openai::embedding_list(body, work->vectors)};
     }
     for (const GenerateResult& result : work->results) {
       if (!result.error.empty()) return refuse(500, result.error);
@@ -245,7 +245,8 @@ struct Server::Impl {
     if (places > worker.most())
       throw openai::BadRequest(cat("the request asks for ", places, " answers, and this server works on at most ", worker.most(), " at once"), "n");
     work.requests = body.requests;
-    work.inputs = std::move(body.inputs);
+    work.inputs = body.inputs;     // the body keeps its own: its tokens are counted in the answer
+    work.adapter = body.adapter;
     // The best of several, and beams, are known at their end only.
     work.stream = body.stream;
     for (const GenerateRequest& request : body.requests)
@@ -277,7 +278,7 @@ struct Server::Impl {
     std::shared_ptr<Work> work;
     Deadline until;
     int64_t created = unix_seconds();
-    std::vector<bool> begun;       // choices
+    std::vector<openai::Choice> choices{};
     Clock::time_point last = Clock::now();
     bool over = false;
 
@@ -291,24 +292,20 @@ struct Server::Impl {
       over = true;
       return false;
     }
-    int64_t choice(size_t request, size_t answer) const {
-      return static_cast<int64_t>(request) * body.requests[request].sampling.n + static_cast<int64_t>(answer);
-    }
-    void text(std::string& out, int64_t number, const Delta& delta) {
-      if (begun.size() <= static_cast<size_t>(number)) begun.resize(static_cast<size_t>(number) + 1);
-      const bool first = !begun[static_cast<size_t>(number)];
-      begun[static_cast<size_t>(number)] = true;
-      event(out, openai::chunk(body, id, created, number, delta, first, server.context));
+    openai::Choice& choice(size_t request, int64_t answer) {
+      const auto index = request * static_cast<size_t>(body.requests[request].sampling.n) + static_cast<size_t>(answer);
+      while (choices.size() <= index) choices.push_back({.index = static_cast<int64_t>(choices.size())});
+      return choices[index];
     }
     void result(std::string& out, size_t request) {
       GenerateResult& r = work->results[request];
       if (!r.error.empty()) return event(out, openai::error(r.error, "server_error"));
       for (size_t a = 0; a < r.answers.size(); ++a) {
-        Answer& answer = r.answers[a];
-        const int64_t number = choice(request, a);
-        if (!work->stream) text(out, number, {static_cast<int64_t>(a), answer.text, answer.tokens, answer.logprobs});
-        else if (begun.size() <= static_cast<size_t>(number) || !begun[static_cast<size_t>(number)]) text(out, number, {static_cast<int64_t>(a), {}, {}, {}});
-        event(out, openai::last_chunk(body, id, created, number, answer.finish_reason, server.context));
+        const Answer& answer = r.answers[a];
+        openai::Choice& told = choice(request, static_cast<int64_t>(a));
+        const Delta whole = work->stream ? Delta{} : Delta{0, answer.text, answer.tokens, answer.logprobs};
+        if (!told.begun) event(out, openai::chunk(body, id, created, told, whole, server.context));
+        event(out, openai::last_chunk(body, id, created, told, answer.finish_reason));
       }
     }
 
@@ -324,7 +321,8 @@ struct Server::Impl {
         finished.swap(work->finished);
         done = work->done;
       }
-      for (const Work::Piece& piece : pieces) text(out, choice(piece.request, static_cast<size_t>(piece.delta.answer)), piece.delta);
+      for (const Work::Piece& piece : pieces)
+        event(out, openai::chunk(body, id, created, choice(piece.request, piece.delta.answer), piece.delta, server.context));
       for (const size_t request : finished) result(out, request);
       if (done) {
         if (!work->error.empty()) event(out, openai::error(work->error, "server_error"));

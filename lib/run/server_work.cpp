@@ -155,7 +155,8 @@ void Worker::embed_next(std::deque<std::shared_ptr<Work>>& texts) {
     int64_t rows = 0;
     while (end < work.inputs.size() && rows < engine_.options.batch_tokens) rows += static_cast<int64_t>(work.inputs[end++].size());
     if (!work.cancelled) {
-      const auto vectors = embed(engine_, std::span(work.inputs).subspan(begin, end - begin), pooling_);
+      const std::vector<int32_t> adapters(end - begin, work.adapter);
+      const auto vectors = embed(engine_, std::span(work.inputs).subspan(begin, end - begin), pooling_, adapters);
       metrics_.embedded(static_cast<uint64_t>(rows));
       work.vectors.insert(work.vectors.end(), vectors.begin(), vectors.end());
       if (end < work.inputs.size()) return;

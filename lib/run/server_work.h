@@ -22,6 +22,7 @@ struct Work {
   // Given: prompts to answer, or else texts that become vectors.
   std::vector<GenerateRequest> requests;
   std::vector<std::vector<int32_t>> inputs;
+  int32_t adapter = -1;            // of inputs
   bool stream = false;             // `pieces` are wanted
 
   struct Piece {
