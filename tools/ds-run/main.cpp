@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "cli/app.h"
+#include "ds-run/serve.h"
 #include "run/inspect.h"
 #include "run/records.h"
 
@@ -16,7 +17,7 @@ static void declare_records(Options& o, RunOptions& r, const char* model_help) {
   o.bytes("--max-record-bytes", r.stream.max_record_bytes, "a longer line is a bad line");
 }
 
-static void declare_engine(Options& o, RunOptions& r) {
+void ds::declare_engine(Options& o, RunOptions& r) {
   o.group("Weights");
   o.option("--adapter", r.engine.adapters, "a LoRA adapter (PEFT): NAME=DIR for records with \"adapter\": NAME, DIR for those without", "DIR");
   o.option("--merge-adapter", r.engine.merge_adapter, "a LoRA adapter that is added to the weights of a float model", "DIR");
@@ -90,6 +91,7 @@ int main(int argc, char** argv) {
   App app("ds-run", "Run a model over records: generate text, score likelihoods, embed, tokenize.");
   RunOptions options;
   InspectOptions inspection;
+  ServeOptions serving;
   const auto action = [&options](void (*run)(const RunOptions&, Report&)) {
     return [&options, run](const CommonOptions& common, Report& report) {
       options.seed = common.seed;
@@ -104,16 +106,14 @@ int main(int argc, char** argv) {
                             action(run_generate)),
                    options);
   declare_score(app.verb("score", "log-likelihoods of ids, texts, or completions after prompts",
-                         {"ds-run score --model DIR texts.jsonl -o scored.jsonl"}, action(run_score)),
-                options);
-  declare_embed(app.verb("embed", "texts to vectors", {"ds-run embed --model DIR texts.jsonl -o vectors.jsonl"}, action(run_embed)),
-                options);
+                         {"ds-run score --model DIR texts.jsonl -o scored.jsonl"}, action(run_score)), options);
+  declare_embed(app.verb("embed", "texts to vectors", {"ds-run embed --model DIR texts.jsonl -o vectors.jsonl"}, action(run_embed)), options);
   declare_tokenize(app.verb("tokenize", "texts or conversations to token ids", {"ds-run tokenize --model DIR texts.jsonl"},
-                            action(run_tokenize)),
-                   options);
+                            action(run_tokenize)), options);
   Options detokenize = app.verb("detokenize", "token ids to text", {"ds-run detokenize --model DIR ids.jsonl"}, action(run_detokenize));
   declare_records(detokenize, options, "a model folder, a tokenizer.json or a .gguf file");
   detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
+  declare_serve(app, serving);
   declare_inspect(app, inspection);
   return app.run(argc, argv);
 }
