@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
@@ -119,7 +120,7 @@ struct Server::Impl {
 
   void done(const HttpRequest& request, int status, double seconds, bool complete) {
     metrics.request(label_of(request.path), complete ? status : kClientGone, seconds);
-    info(request.peer, " ", request.method, " ", json_string(request.path), " ", status, complete ? "" : " (the client has gone)", " ", seconds, " s");
+    info(request.peer, " ", request.method, " ", json_string(request.path), " ", status, complete ? "" : " (the client has gone)", " ", std::llround(seconds * 1e3), " ms");
   }
 
   // ---- What needs no body ----

@@ -114,6 +114,7 @@ void Worker::take(const std::shared_ptr<Work>& work, Scheduler& scheduler) {
       Listener listener;
       if (work->stream)
         listener.on_delta = [work, i](const Delta& delta) {
+          if (delta.text.empty() && delta.logprobs.empty()) return;  // tokens whose text is held back still
           {
             std::lock_guard lock(work->mutex);
             add_piece(*work, i, delta);
