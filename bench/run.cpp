@@ -1,6 +1,7 @@
 // Times one sequence through a model, without tokenizer and sampler (as llama-bench does for llama.cpp): a prompt of random
 // tokens with the logits of its last row, then generated tokens one by one. Prints a JSON object; seconds are medians.
-//   bench_run MODEL PROMPT GENERATE [THREADS [REPEAT [int8]]]   (int8: activations of quantized weights are rounded)
+//   bench_run MODEL PROMPT GENERATE [THREADS [REPEAT [int8] [cache8]]]
+// int8: activations of quantized weights are rounded; cache8: keys and values are kept in 8 bits.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -53,7 +54,7 @@ struct Runner {
   Activations activations;
   Arena arena;
 
-  Runner(const Model& m, int64_t positions) : model(m), cache(m.config, 1, positions) {}
+  Runner(const Model& m, int64_t positions, DType dtype) : model(m), cache(m.config, 1, positions, {.dtype = dtype}) {}
 
   // Rows [begin, end) of a sequence, and the logits of the last one.
   void forward_rows(int64_t begin, int64_t end, bool generated) {
@@ -94,10 +95,12 @@ void measure(int argc, char** argv) {
   const int64_t length = number(argc, argv, 2, 512), generate = number(argc, argv, 3, 64), repeat = number(argc, argv, 5, 3);
   set_threads(static_cast<size_t>(number(argc, argv, 4, 2)));
   const double begin = seconds();
-  const bool int8 = argc > 6 && std::string_view(argv[6]) == "int8";
+  const std::span words(argv + std::min(argc, 6), argv + argc);
+  const auto given = [&](std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); };
+  const bool int8 = given("int8");
   const Model model = load_model(argv[1], {.pack = true, .rounding = int8 ? ActivationRounding::int8 : ActivationRounding::as_stored});
   const double loaded = seconds() - begin;
-  Runner runner(model, length + generate + 1);
+  Runner runner(model, length + generate + 1, given("cache8") ? DType::i8 : DType::f32);
   std::vector<double> prompts, tokens;
   require(runner.cache.reserve(0, length + generate), "no room");  // the memory is there before the clock starts
   runner.prompt(std::min<int64_t>(length, 64));
@@ -116,7 +119,7 @@ void measure(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: bench_run MODEL PROMPT GENERATE [THREADS [REPEAT [int8]]]\n");
+    std::fprintf(stderr, "usage: bench_run MODEL PROMPT GENERATE [THREADS [REPEAT [int8] [cache8]]]\n");
     return 2;
   }
   try {

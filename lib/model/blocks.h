@@ -25,6 +25,8 @@ inline AttentionSpec latent_spec(const Config& c, int64_t layer) {
   spec.kv_heads = 1;
   spec.head_dim = static_cast<int>(c.kv_lora_rank + c.qk_rope_head_dim);
   spec.v_head_dim = static_cast<int>(c.kv_lora_rank);
+  // In i8 the rotated key, which is no part of the norm, would lend the latent vector its scale, or the reverse.
+  spec.key_split = static_cast<int>(c.kv_lora_rank);
   return spec;
 }
 

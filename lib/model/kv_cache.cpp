@@ -13,17 +13,16 @@ namespace ds {
 
 namespace {
 
-// Heads and columns of what a cache keeps of a position.
+// Heads and columns of what a cache keeps of a position; and in i8, how many scales a key has (a value has one).
 struct CacheShape {
-  int64_t heads, k, v;
-  int64_t bytes_per_position() const { return heads * (k + v) * static_cast<int64_t>(sizeof(float)); }
+  int64_t heads, k, v, k_scales;
 };
 
 bool is_latent(const Config& config, CacheUse use) { return config.is_mla() && use == CacheUse::inference; }
 
 CacheShape cache_shape(const Config& config, const CacheOptions& options) {
-  if (is_latent(config, options.use)) return {1, config.kv_lora_rank + config.qk_rope_head_dim, config.kv_lora_rank};
-  return {config.kv_heads(), config.head_dim, config.v_head_dim};
+  if (is_latent(config, options.use)) return {1, config.kv_lora_rank + config.qk_rope_head_dim, config.kv_lora_rank, 2};
+  return {config.kv_heads(), config.head_dim, config.v_head_dim, 1};
 }
 
 // Latent layers keep all keys: given tokens have them expanded from the first position on.
@@ -53,7 +52,10 @@ struct Pool {
 }  // namespace
 
 struct KvCache::Impl {
+  Config config;
+  int64_t rotated = 0;                           // positions that have rotations
   int64_t sequences, max_positions, blocks;      // blocks: of the longest sequence
+  int64_t k_scales;                              // of a key in i8
   bool latent;
   Arena arena, tables;
   std::vector<Tensor> k, v;                      // a layer each
@@ -75,10 +77,20 @@ struct KvCache::Impl {
     return (length + kKeyBlock - 1) / kKeyBlock;
   }
 
+  Tensor make_pages(DType dtype, int64_t pages, int64_t heads, int64_t rows, int64_t columns, int64_t scales) {
+    Tensor t = arena.make_uninitialized(dtype, {pages, heads, rows, columns});
+    if (dtype != DType::i8) return t;
+    t.scales = arena.make_uninitialized(DType::f32, {pages, heads, scales, kKeyBlock}).data;
+    t.scale_dtype = DType::f32;
+    return t;
+  }
   // Zeros, so that what lies behind a sequence's end never depends on who had the page before.
-  void clear(const Tensor& t, int32_t page) const {
-    const size_t bytes = static_cast<size_t>(t.shape[1] * t.shape[2] * t.shape[3]) * sizeof(float);
-    std::memset(t.as<char>() + static_cast<size_t>(page) * bytes, 0, bytes);
+  static void clear(const Tensor& t, int32_t page, int64_t scales) {
+    const auto clear_at = [&](const void* all, int64_t bytes) {
+      std::memset(static_cast<char*>(const_cast<void*>(all)) + page * bytes, 0, static_cast<size_t>(bytes));
+    };
+    clear_at(t.data, t.shape[1] * t.shape[2] * t.shape[3] * dtype_bits(t.dtype) / 8);
+    if (t.scales) clear_at(t.scales, t.shape[1] * scales * kKeyBlock * static_cast<int64_t>(sizeof(float)));
   }
   // A page that nobody holds, now held once; -1 where the pool has no layers.
   int32_t take(Pool& pool) const {
@@ -91,12 +103,23 @@ struct KvCache::Impl {
       pool.free.pop_back();
     }
     pool.references[static_cast<size_t>(page)] = 1;
-    for (const int64_t layer : pool.layers) clear(k[static_cast<size_t>(layer)], page), clear(v[static_cast<size_t>(layer)], page);
+    for (const int64_t layer : pool.layers) {
+      clear(k[static_cast<size_t>(layer)], page, k_scales);
+      clear(v[static_cast<size_t>(layer)], page, 1);
+    }
     return page;
   }
   void check_held(CachePage page) const {
     require((page.full == -1 || full.is_held(page.full)) && (page.window == -1 || window.is_held(page.window)), "the pages ", page.full,
             " and ", page.window, " of the cache are held by no one");
+  }
+  // Rotations of positions [0, length) are there; a model with room for 128K positions seldom sees the last.
+  void rotate_to(int64_t length) {
+    if (length <= rotated) return;
+    const int64_t end = std::min(max_positions, std::max<int64_t>(1024, 2 * length));
+    fill_rope_tables(config, rotated, end, rope, false);
+    if (local_rope.cos) fill_rope_tables(config, rotated, end, local_rope, true);
+    rotated = end;
   }
   void give_back(Pool& pool, int64_t sequence, int64_t block) const {
     if (pool.layers.empty()) return;
@@ -108,7 +131,8 @@ struct KvCache::Impl {
 KvCache::KvCache(const Config& config, int64_t sequences, int64_t max_positions, const CacheOptions& options)
     : impl_(new Impl(sequences, max_positions, options.device)) {
   require(options.device == Device::cpu, "the cache of keys and values is on the CPU so far");
-  require(options.dtype == DType::f32, "a cache of keys and values in ", dtype_name(options.dtype), "; f32 is supported");
+  require(options.dtype == DType::f32 || (options.dtype == DType::i8 && options.use == CacheUse::inference),
+          "a cache of keys and values in ", dtype_name(options.dtype), "; f32 is supported, and for inference i8");
   require(sequences > 0 && max_positions > 0 && max_positions < (int64_t{1} << 31), "a cache of ", sequences, " sequences and ",
           max_positions, " positions");
   Impl& m = *impl_;
@@ -132,14 +156,16 @@ KvCache::KvCache(const Config& config, int64_t sequences, int64_t max_positions,
   const CacheShape shape = cache_shape(config, options);
   m.latent = is_latent(config, options.use);
   m.window_keys = config.sliding_window;
+  m.k_scales = shape.k_scales;
   for (const bool windowed : m.windowed) {
     const int64_t pages = windowed ? m.window.pages : m.full.pages;
-    m.k.push_back(m.arena.make_uninitialized(DType::f32, {pages, shape.heads, shape.k, kKeyBlock}));
-    m.v.push_back(m.arena.make_uninitialized(DType::f32, {pages, shape.heads, kKeyBlock, shape.v}));
+    m.k.push_back(m.make_pages(options.dtype, pages, shape.heads, shape.k, kKeyBlock, shape.k_scales));
+    m.v.push_back(m.make_pages(options.dtype, pages, shape.heads, kKeyBlock, shape.v, 1));
   }
-  m.rope = make_rope_tables(config, max_positions, m.tables);
-  if (std::find(m.is_local.begin(), m.is_local.end(), true) != m.is_local.end())
-    m.local_rope = make_rope_tables(config, max_positions, m.tables, true);
+  const auto make_table = [&] { return m.tables.make_uninitialized(DType::f32, {max_positions, config.rope_dim() / 2}); };
+  m.config = config;
+  m.rope = {make_table(), make_table()};
+  if (std::find(m.is_local.begin(), m.is_local.end(), true) != m.is_local.end()) m.local_rope = {make_table(), make_table()};
   m.have.assign(static_cast<size_t>(sequences), 0);
   m.dropped.assign(static_cast<size_t>(sequences), 0);
 }
@@ -154,6 +180,7 @@ bool KvCache::reserve(int64_t sequence, int64_t length) {
   const int64_t need = m.blocks_of(length);
   for (const Pool* pool : {&m.full, &m.window})
     if (!pool->layers.empty() && need - have > pool->left()) return false;
+  m.rotate_to(length);
   for (; have < need; ++have)
     for (Pool* pool : {&m.full, &m.window})
       if (!pool->layers.empty()) pool->entry(sequence, have) = m.take(*pool);
@@ -232,7 +259,9 @@ int64_t KvCache::free_window_pages() const { return impl_->window.left(); }
 static size_t bytes_of(const Config& config, const CacheOptions& options, bool windowed) {
   int64_t layers = 0;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) layers += is_windowed(config, layer) == windowed;
-  return static_cast<size_t>(layers * cache_shape(config, options).bytes_per_position() * kKeyBlock);
+  const CacheShape shape = cache_shape(config, options);
+  const int64_t bits = (shape.k + shape.v) * dtype_bits(options.dtype) + (options.dtype == DType::i8 ? (shape.k_scales + 1) * 32 : 0);
+  return static_cast<size_t>(layers * shape.heads * kKeyBlock * (bits / 8));
 }
 size_t KvCache::page_bytes(const Config& config, const CacheOptions& options) { return bytes_of(config, options, false); }
 size_t KvCache::window_page_bytes(const Config& config, const CacheOptions& options) { return bytes_of(config, options, true); }

@@ -72,9 +72,18 @@ void read_latent(const Config& c, const KvCache& cache, int64_t layer, const int
   const int64_t lora = c.kv_lora_rank, rope = c.qk_rope_head_dim;
   for_rows(c_kv.rows(), lora + rope, [&](int64_t i) {
     const int64_t page = table.i32()[sequences[i] * table.shape[1] + positions[i] / kKeyBlock], slot = positions[i] % kKeyBlock;
-    copy_floats(c_kv.f32() + i * lora, v_pages.f32() + (page * kKeyBlock + slot) * lora, lora);
-    const float* const key = k_pages.f32() + (page * (lora + rope) + lora) * kKeyBlock + slot;
-    for (int64_t d = 0; d < rope; ++d) k_rope.f32()[i * rope + d] = key[d * kKeyBlock];
+    const int64_t value = (page * kKeyBlock + slot) * lora, key = (page * (lora + rope) + lora) * kKeyBlock + slot;
+    float* const latent = c_kv.f32() + i * lora;
+    float* const rotated = k_rope.f32() + i * rope;
+    if (k_pages.dtype == DType::i8) {
+      const float v_scale = static_cast<const float*>(v_pages.scales)[page * kKeyBlock + slot];
+      const float k_scale = static_cast<const float*>(k_pages.scales)[(page * 2 + 1) * kKeyBlock + slot];  // of the second part
+      for (int64_t d = 0; d < lora; ++d) latent[d] = static_cast<float>(v_pages.as<int8_t>()[value + d]) * v_scale;
+      for (int64_t d = 0; d < rope; ++d) rotated[d] = static_cast<float>(k_pages.as<int8_t>()[key + d * kKeyBlock]) * k_scale;
+    } else {
+      copy_floats(latent, v_pages.f32() + value, lora);
+      for (int64_t d = 0; d < rope; ++d) rotated[d] = k_pages.f32()[key + d * kKeyBlock];
+    }
   });
 }
 

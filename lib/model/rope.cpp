@@ -219,17 +219,22 @@ static std::vector<double> inverse_frequencies(const RopeScaling& rope, double l
 }
 
 RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& arena, bool local) {
+  const int64_t pairs = config.rope_dim() / 2;
+  const RopeTables tables{arena.make_uninitialized(DType::f32, {positions, pairs}), arena.make_uninitialized(DType::f32, {positions, pairs})};
+  fill_rope_tables(config, 0, positions, tables, local);
+  return tables;
+}
+
+void fill_rope_tables(const Config& config, int64_t first, int64_t last, const RopeTables& tables, bool local) {
   const RopeScaling scaling = local ? RopeScaling{} : config.rope_scaling;
   const double log_base = math::log(local ? config.rope_local_base_freq : config.rope_theta);
   const int64_t dim = config.rope_dim(), pairs = dim / 2;
   double amplitude;
   const std::vector<double> fixed = inverse_frequencies(scaling, log_base, dim, &amplitude);
   const auto longest = static_cast<double>(config.max_position_embeddings);
-  const RopeTables tables{arena.make_uninitialized(DType::f32, {positions, pairs}),
-                          arena.make_uninitialized(DType::f32, {positions, pairs})};
-  parallel_for(static_cast<size_t>(positions), 16, [&](size_t begin, size_t end) {
+  parallel_for(static_cast<size_t>(last - first), 16, [&](size_t begin, size_t end) {
     std::vector<double> frequency = fixed;
-    for (size_t p = begin; p < end; ++p) {
+    for (size_t p = static_cast<size_t>(first) + begin; p < static_cast<size_t>(first) + end; ++p) {
       if (scaling.type == RopeScaling::Type::dynamic && static_cast<double>(p) + 1 > longest) {
         const double stretch = scaling.factor * (static_cast<double>(p) + 1) / longest - (scaling.factor - 1);
         frequency = plain_frequencies(log_base + math::log(stretch) * static_cast<double>(dim) / static_cast<double>(dim - 2), dim);
@@ -241,7 +246,6 @@ RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& aren
       }
     }
   });
-  return tables;
 }
 
 }  // namespace ds

@@ -12,5 +12,7 @@ struct RopeTables {
   Tensor cos, sin;
 };
 RopeTables make_rope_tables(const Config& config, int64_t positions, Arena& arena, bool local = false);
+// Writes the rows [first, last) of such tables.
+void fill_rope_tables(const Config& config, int64_t first, int64_t last, const RopeTables& tables, bool local);
 
 }  // namespace ds

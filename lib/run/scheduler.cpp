@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/stop.h"
+#include "run/beam.h"
 #include "run/sequence.h"
 
 namespace ds {
@@ -31,6 +32,8 @@ struct Job {
   int64_t cached = 0;
   bool cancelled = false;
   std::string error;
+  std::optional<BeamSearch> search;            // beams only: the search,
+  std::vector<Sequence*> beams;                // and its live ones, best first
   Clock::time_point submitted;
   double first_token = -1;
 };
@@ -94,6 +97,10 @@ struct Scheduler::Impl {
     for (const auto& s : running) add_under_way(*s);
     for (size_t i = 0; i < waiting.size() && !places.empty();) {
       Sequence& s = *waiting[i];
+      if (!s.candidates.empty()) {  // a beam that gave way after its pass
+        ++i;
+        continue;
+      }
       const auto keys = options.prefix_cache ? s.keys(reusable_blocks(s), cache.latent()) : std::span<const Hash128>();
       size_t there = 0;
       while (there < keys.size() && prefix.has(keys[there])) ++there;
@@ -226,8 +233,8 @@ struct Scheduler::Impl {
     for (Sequence* const s : decoding) {
       const int64_t left = std::min({each, s->request->sampling.max_tokens - s->generated() - 1, rules.max_length - s->length() - 1});
       const int64_t count = left > 0 ? std::min(left, s->pace.next()) : 0;
-      if (!draft) s->guesses = s->lookup->guess(s->tokens, count);
-      else if (count > 0) requests.push_back({s->place, s->tokens, count, {}}), drafted.push_back(s);
+      if (!draft && s->lookup) s->guesses = s->lookup->guess(s->tokens, count);
+      else if (draft && count > 0) requests.push_back({s->place, s->tokens, count, {}}), drafted.push_back(s);
     }
     if (requests.empty()) return;
     draft->guess(requests);
@@ -242,6 +249,7 @@ struct Scheduler::Impl {
     int64_t kept_free = std::min(decoding, room);    // each sequence that decodes has a row
     for (size_t i = 0; i < running.size(); ++i) {
       Sequence& s = *running[i];
+      if (s.length() == s.done) continue;  // a beam that waits for the others
       const bool decodes = s.length() - s.done == 1;
       if (decodes && kept_free > 0) --kept_free;
       const int64_t mine = room - kept_free;
@@ -266,6 +274,7 @@ struct Scheduler::Impl {
   void take(Wanted& wanted, size_t begin, size_t end, float* logits) {
     Sequence& s = *wanted.sequence;
     const auto vocabulary = static_cast<size_t>(config.vocab_size);
+    if (const auto& search = jobs.at(s.id).search) return s.take_candidates({logits, vocabulary}, search->candidates());
     for (size_t i = begin; i < end && !wanted.over; ++i) try {
         const int32_t token = s.take({logits + (i - begin) * vocabulary, vocabulary}, rules);
         if (!s.over() && i < s.guesses.size() && s.guesses[i] == token) ++wanted.right;
@@ -320,10 +329,63 @@ struct Scheduler::Impl {
       if (cache.has_window_layers()) cache.drop_before(s->place, s->done);
     }
     for (const Wanted& wanted : pass.wanted) tell(*wanted.sequence);
+    std::vector<uint64_t> searched;
+    for (auto& [id, job] : jobs)
+      if (job.search && std::all_of(job.beams.begin(), job.beams.end(), [](const Sequence* s) { return !s->candidates.empty(); }) && !branch(job))
+        searched.push_back(id);
+    for (const uint64_t id : searched) deliver(id);
     for (size_t i = 0; i < running.size();) {
       if (running[i]->over()) complete(i);
       else ++i;
     }
+  }
+
+  // All beams of a request have their candidates: chooses those that live on. The first that continues a beam is the beam
+  // itself, the others are new sequences which find its blocks in the prefix cache. False: the search is over.
+  bool branch(Job& job) {
+    std::vector<std::vector<TokenLogprob>> candidates;
+    for (const Sequence* const s : job.beams) candidates.push_back(s->candidates);
+    const std::vector<BeamSearch::Branch> next = job.search->step(candidates);
+    std::vector<Sequence*> live;
+    std::vector<std::unique_ptr<Sequence>> fresh;
+    std::vector<bool> continued(job.beams.size(), false);
+    for (const auto& [beam, token] : next)
+      if (continued[beam]) {
+        fresh.push_back(job.beams[beam]->twin(rules));
+        fresh.back()->branch(token);
+        live.push_back(fresh.back().get());
+      } else {
+        continued[beam] = true;
+        live.push_back(job.beams[beam]);
+      }
+    for (size_t beam = 0; beam < job.beams.size(); ++beam) {
+      if (continued[beam]) {
+        const auto first = std::find_if(next.begin(), next.end(), [&](const auto& b) { return b.beam == beam; });
+        job.beams[beam]->branch(first->token);
+      } else {
+        drop(job.beams[beam]);
+      }
+    }
+    for (size_t i = fresh.size(); i-- > 0;) waiting.push_front(std::move(fresh[i]));
+    job.beams = std::move(live);
+    if (!job.beams.empty()) return true;
+    const auto& finished = job.search->finished();
+    job.answers.clear();
+    for (size_t i = 0; i < std::min(finished.size(), static_cast<size_t>(job.request->sampling.n)); ++i) {
+      job.answers.push_back(Sequence::answer_of(finished[i].tokens, finished[i].ended ? "stop" : "length", rules));
+      job.answers.back()->logprob = finished[i].sum;
+    }
+    return false;
+  }
+
+  void drop(Sequence* s) {
+    for (size_t i = 0; i < running.size(); ++i)
+      if (running[i].get() == s) {
+        leave(*s);
+        running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
+        return;
+      }
+    std::erase_if(waiting, [&](const auto& w) { return w.get() == s; });
   }
 
   void tell(Sequence& s) {
@@ -343,11 +405,16 @@ struct Scheduler::Impl {
 
   // An answer is done; the request with its last one.
   void close(Sequence& s) {
-    const auto at = jobs.find(s.id);
-    Job& job = at->second;
+    Job& job = jobs.at(s.id);
+    for (Sequence* const beam : std::exchange(job.beams, {})) if (beam != &s) drop(beam);
     job.answers[static_cast<size_t>(s.number)] = std::move(s.answer);
     if (!s.error.empty()) job.error = s.error;
-    if (--job.open > 0) return;
+    if (--job.open == 0) deliver(s.id);
+  }
+
+  void deliver(uint64_t id) {
+    const auto at = jobs.find(id);
+    Job& job = at->second;
     GenerateResult result;
     result.error = job.error;
     result.cached_tokens = job.cached;
@@ -388,6 +455,12 @@ uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
     require(m.rules.tokenizer, "a constraint is about text, and the model has no tokenizer");
     m.rules.trie = std::make_shared<TokenTrie>(*m.rules.tokenizer, m.rules.ends);
   }
+  if (request.sampling.beams > 1) {
+    require(!request.constraint, "beam search takes no constraint");
+    require(request.sampling.beams <= m.cache.sequences(), request.sampling.beams, " beams do not fit into the ", m.cache.sequences(),
+            " sequences that may be under way (--batch-sequences)");
+    BeamSearch(request.sampling, 1, {});  // it checks the rest
+  }
   const uint64_t id = m.next_id++;
   const auto shared = std::make_shared<const GenerateRequest>(std::move(request));
   Job& job = m.jobs[id];
@@ -396,10 +469,16 @@ uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
   job.open = std::max(shared->sampling.n, shared->sampling.best_of);
   job.answers.resize(static_cast<size_t>(job.open));
   job.submitted = Clock::now();
+  const int64_t room = m.rules.max_length - length;
+  if (shared->sampling.beams > 1) {
+    job.search.emplace(shared->sampling, room, shared->sampling.ignore_eos ? std::vector<int32_t>{} : m.rules.ends);
+    job.open = 1, job.answers.resize(1);
+  }
   for (int64_t number = 0; number < job.open; ++number) {
     auto sequence = std::make_unique<Sequence>(shared, id, number, m.rules);
-    if (m.options.guesses > 0) sequence->pace = GuessPace(m.options.guesses);
-    if (m.options.guesses > 0 && !m.draft) sequence->lookup.emplace(m.options.lookup_match);
+    if (job.search) job.beams = {sequence.get()};
+    if (m.options.guesses > 0 && !job.search) sequence->pace = GuessPace(m.options.guesses);
+    if (m.options.guesses > 0 && !m.draft && !job.search) sequence->lookup.emplace(m.options.lookup_match);
     if (shared->sampling.max_tokens <= 0 || length >= m.rules.max_length) sequence->finish("length");
     m.waiting.push_back(std::move(sequence));
   }
@@ -426,6 +505,8 @@ bool Scheduler::step() {
   if (!pass.batch.tokens.empty()) {
     m.run(pass);
     m.settle(pass);
+  } else if (!m.running.empty()) {
+    m.preempt_youngest();  // all that there are wait for beams that have no place
   }
   return true;
 }

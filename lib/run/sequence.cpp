@@ -51,6 +51,32 @@ int32_t Sequence::take(std::span<float> logits, const AnswerRules& rules) {
   return token;
 }
 
+void Sequence::take_candidates(std::span<const float> logits, int64_t count) {
+  candidates = logprobs_of(logits, 0, count).top;
+}
+
+void Sequence::branch(int32_t token) {
+  tokens.push_back(token);
+  candidates.clear();
+}
+
+std::unique_ptr<Sequence> Sequence::twin(const AnswerRules& rules) const {
+  auto other = std::make_unique<Sequence>(request, id, number, rules);
+  other->tokens = tokens;
+  return other;
+}
+
+Answer Sequence::answer_of(const std::vector<int32_t>& tokens, const std::string& reason, const AnswerRules& rules) {
+  Answer answer;
+  answer.tokens = tokens;
+  answer.finish_reason = reason;
+  if (!rules.tokenizer) return answer;
+  TokenStream text(*rules.tokenizer);
+  for (const int32_t token : tokens) answer.text += text.add(token);
+  answer.text += text.finish();
+  return answer;
+}
+
 void Sequence::append(int32_t token, const AnswerRules& rules) {
   tokens.push_back(token);
   answer.tokens.push_back(token);

@@ -28,8 +28,14 @@ class Sequence {
   // Takes the row of logits after its last token (and changes it): draws the next token, and appends it. It is over when
   // `answer.finish_reason` says so.
   int32_t take(std::span<float> logits, const AnswerRules& rules);
+  // The same for a beam: notes the likeliest tokens, of which the search will choose. Appends what was chosen.
+  void take_candidates(std::span<const float> logits, int64_t count);
+  void branch(int32_t token);
+  std::unique_ptr<Sequence> twin(const AnswerRules& rules) const;  // another beam with the same tokens, which has no place yet
   void finish(const std::string& reason);
   void fail(const std::string& what);          // it is over, with an error
+  // The answer that these tokens are, all at once.
+  static Answer answer_of(const std::vector<int32_t>& tokens, const std::string& reason, const AnswerRules& rules);
   // What is new since the last call.
   Delta news();
   // Keys of the first `blocks` blocks, all of whose tokens are there.
@@ -52,6 +58,7 @@ class Sequence {
   Answer answer;
   std::string error;
   std::vector<int32_t> guesses;                // rows behind its last token in this pass
+  std::vector<TokenLogprob> candidates;        // of a beam: the likeliest next tokens, once they are known
   GuessPace pace{0};
   std::optional<PromptLookup> lookup;
 

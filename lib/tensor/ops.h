@@ -97,6 +97,9 @@ DS_OP(rope, x, (const Tensor& x, const Tensor& positions, const Tensor& cos, con
 // p % kKeyBlock of page page_table[s][p / kKeyBlock]. Keys are stored transposed, k_pages[P, kv_heads, head_dim,
 // kKeyBlock], values as rows, v_pages[P, kv_heads, kKeyBlock, v_head_dim]. Blocks of keys are visited in the order of
 // their absolute position, so prefill, chunks and single steps give the same bits.
+// Pages are f32, or both i8 with scales in f32: of keys k_scales[P, kv_heads, kKeyBlock], or with key_split, where the
+// columns before and from it are rounded each by themselves, [P, kv_heads, 2, kKeyBlock]; of values v_scales[P, kv_heads,
+// kKeyBlock]. A number is integer * scale, rounded to f32: attention has the bits that it has over f32 pages of these.
 constexpr int kKeyBlock = 32;
 struct AttentionSpec {
   int heads = 0, kv_heads = 0;       // query head h reads kv head h / (heads / kv_heads)
@@ -104,6 +107,7 @@ struct AttentionSpec {
   float scale = 1;                   // of q.k
   int window = 0;                    // 0: all earlier keys; W: the last W, the row itself included
   float softcap = 0;                 // 0: none; c: c * tanh(score / c)
+  int key_split = 0;                 // of i8 pages: see above; 0: a key is rounded as a whole
 };
 // Where each row of a batch stands. i32: sequence[T] (an index into page_table), position[T], page_table[S, pages].
 struct Rows {
@@ -114,12 +118,14 @@ struct Rows {
 DS_OP_CPU(assemble_kv, kv_b, (const Tensor& kv_b, const Tensor& k_rope, int heads, const Tensor& k, const Tensor& v), (kv_b, k_rope, heads, k, v))
 // dkv_b and dk_rope are written; dk_rope is the sum over the heads in order.
 DS_OP_CPU(assemble_kv_backward, dk, (const Tensor& dk, const Tensor& dv, int heads, const Tensor& dkv_b, const Tensor& dk_rope), (dk, dv, heads, dkv_b, dk_rope))
-// Writes k[T, kv_heads * head_dim] and v[T, kv_heads * v_head_dim] to the pages of their rows.
+// Writes k[T, kv_heads * head_dim] and v[T, kv_heads * v_head_dim] to the pages of their rows. To i8: a vector x of a head,
+// with a = max |x|, becomes x * (127 / a) to the nearest integer, ties to even, and the scale a / 127. Where a < 2^-100
+// they are zeros; where x holds an infinity or a NaN the scale is NaN.
 DS_OP_CPU(kv_write, k, (const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages, const Tensor& v_pages), (k, v, at, spec, k_pages, v_pages))
 // out[T, heads * v_head_dim] = causal softmax(scale q k^T) v for q[T, heads * head_dim]; lse[T, heads] (may be empty)
 // gets the log of each row's softmax denominator, which backward needs.
 DS_OP_CPU(attention, q, (const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec, const Tensor& out, const Tensor& lse), (q, k_pages, v_pages, at, spec, out, lse))
-// dq, dk, dv are written. The rows of a sequence must lie together in the batch, from position 0 on.
+// dq, dk, dv are written. The rows of a sequence must lie together in the batch, from position 0 on. Pages are f32.
 DS_OP_CPU(attention_backward, dout, (const Tensor& dout, const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec, const Tensor& out, const Tensor& lse, const Tensor& dq, const Tensor& dk, const Tensor& dv), (dout, q, k_pages, v_pages, at, spec, out, lse, dq, dk, dv))
 
 // ---- Feed-forward ----

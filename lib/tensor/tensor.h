@@ -29,7 +29,7 @@ struct Tensor {
   std::array<int64_t, 4> shape{};
   int64_t row_stride = 0;            // elements from one row of a 2-d tensor to the next
 
-  // Quantized weights only (q4, q8, f8_e4m3; [N, K], or experts [E, N, K]): each output n and group of group_size inputs
+  // i8 pages of keys and values have `scales` (ops.h: Attention). Else quantized weights only (q4, q8, f8_e4m3; [N, K], or experts [E, N, K]): each output n and group of group_size inputs
   // has a scale, and q4 a zero point or a minimum besides:
   //   w[n, k] = (value - zero) * scale, or value * scale - min (one fused operation), in f32.
   // The arrays lie as quantized.h says; a last group may be shorter. Unused ones are null.

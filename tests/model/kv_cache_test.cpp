@@ -1,7 +1,9 @@
 // Who owns which page, and that neither dropped windows nor shared beginnings change a bit of what the decoder computes.
 #include <map>
 
+#include "base/parallel.h"
 #include "model/fixture.h"
+#include "tensor/cpu/dispatch.h"
 
 namespace ds {
 namespace {
@@ -20,6 +22,16 @@ TEST(KvCache, CountsItsBytes) {
   EXPECT_EQ(KvCache::page_bytes(tiny(tiny_llama())), 32u * 2 * 2 * (6 + 6) * 4);
   EXPECT_EQ(KvCache::page_bytes(tiny(tiny_gemma())), 32u * 1 * 2 * (6 + 6) * 4);
   EXPECT_EQ(KvCache::window_page_bytes(tiny(tiny_gemma())), 32u * 2 * 2 * (6 + 6) * 4);
+}
+
+// In 8 bits a vector has a scale of 4 bytes, a latent cache's keys two.
+TEST(KvCache, CountsItsBytesInEightBits) {
+  const CacheOptions i8{.dtype = DType::i8};
+  EXPECT_EQ(KvCache::page_bytes(tiny(tiny_deepseek()), i8), 32u * 3 * ((10 + 4 + 8) + (10 + 4)));
+  EXPECT_EQ(KvCache::page_bytes(tiny(tiny_gemma()), i8), 32u * 1 * 2 * (6 + 4 + 6 + 4));
+  EXPECT_EQ(KvCache::window_page_bytes(tiny(tiny_gemma()), i8), 32u * 2 * 2 * (6 + 4 + 6 + 4));
+  const Config wide = tiny(tiny_llama(R"(, "hidden_size": 256, "head_dim": 64)"));
+  EXPECT_LE(static_cast<double>(KvCache::page_bytes(wide, i8)), 0.28 * static_cast<double>(KvCache::page_bytes(wide)));
 }
 
 TEST(KvCache, LayersOfAKindShareATable) {
@@ -92,6 +104,7 @@ TEST(KvCache, RefusesWhatIsNotThere) {
   EXPECT_THROW(cache.let_go(pages[0]), Error);
   EXPECT_THROW(KvCache(config, 1, 64, {.pages = -1}), Error);
   EXPECT_THROW(KvCache(config, 1, 64, {.dtype = DType::f16}), Error);
+  EXPECT_THROW(KvCache(config, 1, 64, {.use = CacheUse::training, .dtype = DType::i8}), Error);
 }
 
 // Random operations beside the plainest model of them: lists of pages, and references counted by going through all lists.
@@ -187,18 +200,24 @@ struct Fixture {
   Activations acts;
   explicit Fixture(const std::string& json) : config(tiny(json)), weights(make_weights(config, arena)) { make_values(config, weights); }
 
-  std::vector<float> run(KvCache& cache, const std::vector<int32_t>& tokens, int64_t from, int64_t count, int32_t sequence = 0) {
+  std::vector<float> run(KvCache& cache, const std::vector<int32_t>& tokens, int64_t from, int64_t count, int32_t sequence = 0,
+                         bool generated = false) {
     TokenBatch batch;
     append(batch, sequence, static_cast<int32_t>(from), {tokens.begin() + from, tokens.begin() + from + count});
+    batch.generated.assign(batch.tokens.size(), generated);
     return run_batch(config, weights, batch, cache, acts).logits;
   }
 };
 
-TEST(KvCache, DroppedWindowsDoNotMatter) {
+class CacheOf : public testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(All, CacheOf, testing::Values(DType::f32, DType::i8), [](const auto& i) { return std::string(dtype_name(i.param)); });
+
+TEST_P(CacheOf, DroppedWindowsDoNotMatter) {
   for (const int window : {1, 5, 40}) {
     Fixture f(tiny_gemma(R"(, "sliding_window": )" + std::to_string(window)));
     const std::vector<int32_t> tokens = tokens_of(128, 1, 61);
-    KvCache whole(f.config, 1, 128), dropping(f.config, 1, 128, {.window_pages = window == 40 ? 3 : 2});
+    KvCache whole(f.config, 1, 128, {.dtype = GetParam()});
+    KvCache dropping(f.config, 1, 128, {.dtype = GetParam(), .window_pages = window == 40 ? 3 : 2});
     const std::vector<float> want = f.run(whole, tokens, 0, 128);
     std::vector<float> got;
     for (int64_t p = 0; p < 128;) {  // a chunk of the prompt, then one by one
@@ -214,7 +233,7 @@ TEST(KvCache, DroppedWindowsDoNotMatter) {
   }
 }
 
-TEST(KvCache, SharedBeginningsDoNotMatter) {
+TEST_P(CacheOf, SharedBeginningsDoNotMatter) {
   for (const std::string& json : {tiny_llama(), tiny_gemma(), tiny_deepseek()}) {
     Fixture f(json);
     const std::vector<int32_t> prefix = tokens_of(64, 1, 61);
@@ -224,7 +243,7 @@ TEST(KvCache, SharedBeginningsDoNotMatter) {
       tokens.insert(tokens.end(), more.begin(), more.end());
       return tokens;
     };
-    KvCache cache(f.config, 3, 128);
+    KvCache cache(f.config, 3, 128, {.dtype = GetParam()});
     f.run(cache, prefix, 0, 64);
     const std::vector<CachePage> pages = pages_of(cache, 0, 2);
     for (const CachePage& page : pages) cache.hold(page);
@@ -235,7 +254,7 @@ TEST(KvCache, SharedBeginningsDoNotMatter) {
     for (const CachePage& page : pages) cache.let_go(page);
     for (const int32_t s : {1, 2}) {
       const std::vector<int32_t> tokens = followed(static_cast<uint64_t>(s) + 5);
-      KvCache own(f.config, 1, 128);
+      KvCache own(f.config, 1, 128, {.dtype = GetParam()});
       f.run(own, tokens, 0, 64);
       EXPECT_EQ(f.run(cache, tokens, 64, 20, s), f.run(own, tokens, 64, 20)) << s;
       if (s == 1) cache.release(1);
@@ -252,6 +271,60 @@ TEST(KvCache, GuessesThatWereWrongLeaveNoTrace) {
   f.run(guessing, wrong, 60, 20);
   guessing.truncate(0, 60);
   EXPECT_EQ(f.run(guessing, tokens, 60, 20), f.run(straight, tokens, 60, 20));
+}
+
+// 60 given tokens in chunks and 20 generated ones, beside another sequence or not: the logits of the first sequence.
+std::vector<float> rounded_logits(Fixture& f, int64_t chunk, bool beside) {
+  KvCache cache(f.config, 2, 128, {.dtype = DType::i8});
+  const std::vector<int32_t> tokens = tokens_of(80, 1, 61), others = tokens_of(80, 2, 61);
+  std::vector<float> all;
+  for (int64_t p = 0; p < 80;) {
+    const int64_t count = p < 60 ? std::min(chunk, 60 - p) : 1;
+    TokenBatch batch;
+    append(batch, 0, static_cast<int32_t>(p), {tokens.begin() + p, tokens.begin() + p + count});
+    batch.generated.assign(batch.tokens.size(), p >= 60);
+    if (beside) append(batch, 1, static_cast<int32_t>(p), {others.begin() + p, others.begin() + p + count});
+    batch.generated.resize(batch.tokens.size(), p % 2 == 0);
+    const Outputs out = run_batch(f.config, f.weights, batch, cache, f.acts);
+    all.insert(all.end(), out.logits.begin(), out.logits.begin() + count * 61);
+    p += count;
+  }
+  return all;
+}
+
+TEST(KvCache, InEightBitsTheBatchTheChunksThreadsAndWidthDoNotMatter) {
+  const size_t before = threads();
+  for (const std::string& json : {tiny_llama(), tiny_gemma(), tiny_deepseek()}) {
+    Fixture f(json);
+    set_threads(1);
+    const std::vector<float> want = rounded_logits(f, 60, false);
+    EXPECT_EQ(rounded_logits(f, 7, true), want);
+    set_threads(3);
+    EXPECT_EQ(rounded_logits(f, 1, false), want);
+    EXPECT_EQ(rounded_logits(f, 33, true), want);
+#if defined(__x86_64__)
+    cpu::set_simd("avx2");
+    EXPECT_EQ(rounded_logits(f, 20, true), want);
+    cpu::set_simd("");
+#endif
+  }
+  set_threads(before);
+}
+
+// Rounding moves the logits a little: both forms of latent attention alike.
+TEST(KvCache, InEightBitsTheLogitsAreNear) {
+  for (const std::string& json : {tiny_llama(), tiny_gemma(), tiny_deepseek()}) {
+    Fixture f(json);
+    const std::vector<int32_t> tokens = tokens_of(80, 1, 61);
+    for (const bool generated : {false, true}) {
+      KvCache exact(f.config, 1, 128), rounded(f.config, 1, 128, {.dtype = DType::i8});
+      const std::vector<float> want = f.run(exact, tokens, 0, 80, 0, generated), got = f.run(rounded, tokens, 0, 80, 0, generated);
+      double error = 0, size = 0;
+      for (size_t i = 0; i < want.size(); ++i) error += std::pow(got[i] - want[i], 2), size += std::pow(want[i], 2);
+      EXPECT_LT(std::sqrt(error / size), 0.02) << json << generated;
+      EXPECT_GT(error, 0);
+    }
+  }
 }
 
 TEST(KvCache, ABatchWithoutRoomIsAnError) {

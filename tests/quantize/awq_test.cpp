@@ -42,7 +42,6 @@ std::vector<float> logits_of(Model& model, const std::vector<int32_t>& tokens) {
   for (size_t i = 0; i < tokens.size(); ++i)
     batch.tokens.push_back(tokens[i]), batch.sequences.push_back(0), batch.positions.push_back(static_cast<int32_t>(i));
   KvCache cache(model.config, 1, static_cast<int64_t>(tokens.size()));
-  cache.reserve(0, static_cast<int64_t>(tokens.size()));
   Activations acts;
   forward(model.config, model.weights, batch, cache, acts);
   std::vector<float> out(tokens.size() * 96);

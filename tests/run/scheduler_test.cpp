@@ -140,6 +140,19 @@ TEST_P(SchedulerFixture, CancelsAndGoesOn) {
   EXPECT_EQ(told, all);
 }
 
+TEST_P(SchedulerFixture, BeamsAreTheSameInAnyCompany) {
+  NEEDS_FIXTURE(GetParam());
+  Engine alone(fixture(GetParam()), {.batch_sequences = 4}), many(fixture(GetParam()), {.batch_tokens = 32, .batch_sequences = 9}),
+      tight(fixture(GetParam()), {.batch_sequences = 4, .pages = 14});
+  auto requests = make_requests(alone.model.config, {.max_tokens = 20, .n = 2, .beams = 4, .length_penalty = 0.7});
+  for (size_t i = 0; i < requests.size(); i += 3) requests[i].sampling = {.max_tokens = 20};
+  std::vector<GenerateResult> wanted;
+  for (const GenerateRequest& request : requests) wanted.push_back(run_all(alone, {request}, {}).results[0]);
+  expect_equal(run_all(many, requests, {}).results, wanted, "beams among others");
+  expect_equal(run_all(many, requests, {.guesses = 4, .lookup_match = 1}).results, wanted, "beams beside guesses");
+  expect_equal(run_all(tight, requests, {.prefix_cache = false}).results, wanted, "beams with few pages");
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, SchedulerFixture, testing::Values("llama", "gemma3", "deepseek_v3", "qwen3_moe", "deepseek_v2"),
                          [](const auto& info) { return std::string(info.param); });
 

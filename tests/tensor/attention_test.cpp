@@ -11,7 +11,7 @@ struct Batch {
   Tensor q, k, v, k_pages, v_pages, out, lse, dout, dq, dk, dv;
   Rows at;
 
-  Batch(const AttentionSpec& s, std::vector<int> sequence_lengths, uint64_t seed = 1) : spec(s), lengths(std::move(sequence_lengths)) {
+  Batch(const AttentionSpec& s, std::vector<int> sequence_lengths, DType dtype = DType::f32, uint64_t seed = 1) : spec(s), lengths(std::move(sequence_lengths)) {
     std::vector<int32_t> sequence, position;
     int64_t most = 0, pages = 0;
     for (size_t i = 0; i < lengths.size(); ++i) {
@@ -38,10 +38,21 @@ struct Batch {
     dq = arena.make(DType::f32, {t, s.heads * s.head_dim});
     dk = arena.make(DType::f32, {t, s.kv_heads * s.head_dim});
     dv = arena.make(DType::f32, {t, s.kv_heads * s.v_head_dim});
-    k_pages = arena.make(DType::f32, {pages, s.kv_heads, s.head_dim, kKeyBlock});
-    v_pages = arena.make(DType::f32, {pages, s.kv_heads, kKeyBlock, s.v_head_dim});
-    fill(k_pages, NAN);
-    fill(v_pages, NAN);
+    k_pages = arena.make(dtype, {pages, s.kv_heads, s.head_dim, kKeyBlock});
+    v_pages = arena.make(dtype, {pages, s.kv_heads, kKeyBlock, s.v_head_dim});
+    if (dtype == DType::f32) {
+      fill(k_pages, NAN);
+      fill(v_pages, NAN);
+    } else {
+      add_scales(k_pages, s.key_split > 0 ? 2 : 1);
+      add_scales(v_pages, 1);
+    }
+  }
+  void add_scales(Tensor& of, int64_t parts) {
+    const Tensor scales = arena.make(DType::f32, {of.shape[0], of.shape[1], parts, kKeyBlock});
+    fill(scales, NAN);
+    of.scales = scales.data;
+    of.scale_dtype = DType::f32;
   }
   void forward() {
     kv_write(k, v, at, spec, k_pages, v_pages);
@@ -281,6 +292,150 @@ TEST(Attention, refuses_rows_without_pages) {
   b.at.sequence.i32()[2] = 0;
   b.at.page_table.i32()[1] = 99;
   EXPECT_THROW(b.forward(), Error);
+}
+
+// ---- Pages in 8 bits ----
+
+// The numbers that i8 pages hold, as f32 pages. rows: one scale for each (values), else one for each column (keys).
+Tensor widened(Arena& arena, const Tensor& pages, bool rows, int64_t split) {
+  const Tensor wide = arena.make(DType::f32, {pages.shape[0], pages.shape[1], pages.shape[2], pages.shape[3]});
+  const auto* scales = static_cast<const float*>(pages.scales);
+  const int64_t cols = pages.shape[3], parts = split > 0 ? 2 : 1;
+  for (int64_t i = 0; i < wide.elements(); ++i) {
+    const int64_t entry = i / (pages.shape[2] * cols), row = i / cols % pages.shape[2], col = i % cols;
+    const float scale = rows ? scales[entry * kKeyBlock + row] : scales[(entry * parts + (split > 0 && row >= split)) * kKeyBlock + col];
+    wide.f32()[i] = static_cast<float>(pages.as<int8_t>()[i]) * scale;
+  }
+  return wide;
+}
+
+TEST(RoundedPages, hold_the_nearest_integers_and_their_scales) {
+  const AttentionSpec spec{.heads = 1, .kv_heads = 1, .head_dim = 6, .v_head_dim = 5, .key_split = 4};
+  Batch b(spec, {40}, DType::i8);
+  const auto set = [](const Tensor& x, int64_t row, std::initializer_list<float> values) {
+    std::copy(values.begin(), values.end(), x.f32() + row * x.row_stride);
+  };
+  set(b.k, 33, {-254, 1, 3, -5, 12.7f, 0.05f});  // halves go to the even integer; the last two have a scale of their own
+  set(b.v, 33, {0, 0, 0, 0, 0});
+  set(b.k, 34, {1, INFINITY, 0, 0, 1, -1});
+  set(b.v, 34, {1e-35f, 0, 0, 0, 0});
+  set(b.v, 35, {3.0e38f, -3.0e38f, 0, 1.5e38f, 1});
+  set(b.v, 36, {0, 1, 2, NAN, 0});
+  kv_write(b.k, b.v, b.at, spec, b.k_pages, b.v_pages);
+  const int64_t page = b.at.page_table.i32()[1];
+  const auto key = [&](int64_t d, int64_t slot) { return int{b.k_pages.as<int8_t>()[(page * 6 + d) * kKeyBlock + slot]}; };
+  const auto value = [&](int64_t d, int64_t slot) { return int{b.v_pages.as<int8_t>()[(page * kKeyBlock + slot) * 5 + d]}; };
+  const auto k_scale = [&](int part, int64_t slot) { return static_cast<const float*>(b.k_pages.scales)[(page * 2 + part) * kKeyBlock + slot]; };
+  const auto v_scale = [&](int64_t slot) { return static_cast<const float*>(b.v_pages.scales)[page * kKeyBlock + slot]; };
+  const int want[] = {-127, 0, 2, -2, 127, 0};
+  for (int d = 0; d < 6; ++d) EXPECT_EQ(key(d, 1), want[d]) << d;
+  EXPECT_EQ(k_scale(0, 1), 2.0f);
+  EXPECT_EQ(k_scale(1, 1), 12.7f / 127);
+  EXPECT_EQ(v_scale(1), 0);
+  EXPECT_TRUE(std::isnan(k_scale(0, 2)));
+  EXPECT_EQ(k_scale(1, 2), 1 / 127.0f);
+  EXPECT_EQ(key(5, 2), -127);
+  EXPECT_EQ(v_scale(2), 0);  // too small to be told from zeros
+  EXPECT_EQ(value(0, 3), 127);
+  EXPECT_EQ(value(1, 3), -127);
+  EXPECT_EQ(value(3, 3), 64);
+  EXPECT_TRUE(std::isnan(v_scale(4)));
+  // Random rows: no further from what was written than half a step.
+  const Tensor keys = widened(b.arena, b.k_pages, false, 4), values = widened(b.arena, b.v_pages, true, 0);
+  for (int64_t p = 0; p < 32; ++p) {
+    const int64_t first = b.at.page_table.i32()[0];
+    float most = 0;
+    for (int64_t d = 0; d < 4; ++d) most = std::max(most, std::fabs(b.k.f32()[p * b.k.row_stride + d]));
+    for (int64_t d = 0; d < 4; ++d)
+      EXPECT_NEAR(keys.f32()[(first * 6 + d) * kKeyBlock + p], b.k.f32()[p * b.k.row_stride + d], most / 127 * 0.50001f);
+    most = 0;
+    for (int64_t d = 0; d < 5; ++d) most = std::max(most, std::fabs(b.v.f32()[p * b.v.row_stride + d]));
+    for (int64_t d = 0; d < 5; ++d)
+      EXPECT_NEAR(values.f32()[(first * kKeyBlock + p) * 5 + d], b.v.f32()[p * b.v.row_stride + d], most / 127 * 0.50001f);
+  }
+}
+
+AttentionSpec split_spec(int heads, int head_dim, int v_head_dim, int split) {
+  AttentionSpec spec = spec_of(heads, 1, head_dim, v_head_dim);
+  spec.key_split = split;
+  return spec;
+}
+
+class RoundedAttention : public testing::TestWithParam<Case> {};
+
+TEST_P(RoundedAttention, has_the_bits_of_f32_pages_with_the_same_numbers) {
+  const auto& [spec, lengths] = GetParam();
+  Batch b(spec, lengths, DType::i8);
+  b.forward();
+  const std::string out = bytes(b.out), lse = bytes(b.lse);
+  const Tensor keys = widened(b.arena, b.k_pages, false, spec.key_split), values = widened(b.arena, b.v_pages, true, 0);
+  attention(b.q, keys, values, b.at, spec, b.out, b.lse);
+  EXPECT_TRUE(bytes(b.out) == out && bytes(b.lse) == lse);
+  // And those agree with the plain formula over the numbers as rows.
+  std::vector<double> k, v;
+  for (int64_t t = 0; t < b.k.rows(); ++t) {
+    const int64_t position = b.at.position.i32()[t], slot = position % kKeyBlock;
+    const int64_t page = b.at.page_table.i32()[b.at.sequence.i32()[t] * b.at.page_table.shape[1] + position / kKeyBlock];
+    for (int64_t h = 0; h < spec.kv_heads; ++h) {
+      const int64_t entry = page * spec.kv_heads + h;
+      for (int64_t d = 0; d < spec.head_dim; ++d) k.push_back(keys.f32()[(entry * spec.head_dim + d) * kKeyBlock + slot]);
+      for (int64_t d = 0; d < spec.v_head_dim; ++d) v.push_back(values.f32()[(entry * kKeyBlock + slot) * spec.v_head_dim + d]);
+    }
+  }
+  const Result want = reference(b, doubles(b.q), k, v);
+  expect_close(b.out, want.out, 1e-5, "out");
+  expect_close(b.lse, want.lse, 1e-5, "lse");
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, RoundedAttention,
+                         testing::Values(Case{spec_of(2, 2, 8, 8), {5, 1, 40}}, Case{spec_of(4, 2, 12, 20), {133, 7}},
+                                         Case{spec_of(6, 1, 5, 3), {37}}, Case{spec_of(2, 1, 7, 18, 33), {68, 3}},
+                                         Case{spec_of(1, 1, 64, 64, 300), {1200}}, Case{spec_of(4, 2, 4, 6, 5, 1.5f), {39}},
+                                         Case{spec_of(2, 2, 64, 64), {1100}}, Case{split_spec(16, 72, 64, 64), {150, 3}}));
+
+TEST(RoundedAttention, same_bytes) {
+  for (const AttentionSpec& spec : {spec_of(4, 2, 24, 40), spec_of(3, 3, 16, 13, 20), split_spec(8, 40, 33, 33)}) {
+    std::vector<std::unique_ptr<Batch>> alive;
+    expect_same_bytes([&](Arena&) {
+      alive.push_back(std::make_unique<Batch>(spec, std::vector<int>{130, 1, 31, 64}, DType::i8));
+      Batch& b = *alive.back();
+      b.forward();
+      return std::vector<Tensor>{b.out, b.lse, b.k_pages, b.v_pages};
+    });
+  }
+}
+
+TEST(RoundedAttention, chunks_single_steps_and_threads_give_the_same_bytes) {
+  for (const AttentionSpec& spec : {spec_of(2, 1, 24, 40), spec_of(2, 2, 16, 13, 200), split_spec(5, 40, 33, 33)}) {
+    Batch whole(spec, {1100, 3}, DType::i8);
+    whole.forward();
+    for (const int chunk : {1, 7, 50}) {
+      Batch steps(spec, {1100, 3}, DType::i8);
+      set_threads(static_cast<size_t>(chunk % 4));
+      on_each_target([&] {
+        for (int64_t t = 0; t < 1100; t += chunk) {
+          const int64_t n = std::min<int64_t>(chunk, 1100 - t);
+          const Rows at{rows(steps.at.sequence, t, n), rows(steps.at.position, t, n), steps.at.page_table};
+          kv_write(rows(steps.k, t, n), rows(steps.v, t, n), at, spec, steps.k_pages, steps.v_pages);
+          attention(rows(steps.q, t, n), steps.k_pages, steps.v_pages, at, spec, rows(steps.out, t, n), rows(steps.lse, t, n));
+        }
+        EXPECT_TRUE(bytes(rows(steps.out, 0, 1100)) == bytes(rows(whole.out, 0, 1100))) << chunk;
+        EXPECT_TRUE(bytes(rows(steps.lse, 0, 1100)) == bytes(rows(whole.lse, 0, 1100))) << chunk;
+      });
+      set_threads(0);
+    }
+  }
+}
+
+TEST(RoundedAttention, refuses_pages_without_scales_and_training) {
+  Batch b(spec_of(2, 2, 8, 8), {40}, DType::i8);
+  b.forward();
+  EXPECT_THROW(b.backward(), Error);
+  b.v_pages.scales = nullptr;
+  EXPECT_THROW(b.forward(), Error);
+  Batch mixed(spec_of(2, 2, 8, 8), {40}, DType::i8), floats(spec_of(2, 2, 8, 8), {40});
+  mixed.v_pages = floats.v_pages;
+  EXPECT_THROW(mixed.forward(), Error);
 }
 
 }  // namespace

@@ -57,7 +57,6 @@ double weighted_loss(Model& model, const Fixture& f) {
         batch.sequences.push_back(0), batch.positions.push_back(i);
       }
       KvCache cache(model.config, 1, piece.length);
-      cache.reserve(0, piece.length);
       Activations acts;
       forward(model.config, model.weights, batch, cache, acts);
       Arena arena;

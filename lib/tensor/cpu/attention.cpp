@@ -22,9 +22,11 @@ struct AttentionItem {
   float top, sum;              // the greatest score of the section so far, and the sum of exp(score - top)
 };
 
-// The pages of a span, and of the one after it (of this one again at the end).
+// The keys and values of a span, and where those of the one after it are (of this one again at the end), if they are to be
+// asked for in time.
 struct AttentionSpan {
   const float *keys[kSpanBlocks], *values[kSpanBlocks], *next_keys[kSpanBlocks], *next_values[kSpanBlocks];
+  bool fetching;
 };
 
 // A few items of one sequence and one kv head: items first_item .. first_item + count - 1 of the rows from `row` on, item i
@@ -44,6 +46,7 @@ struct AttentionResult {
 struct AttentionScratch {
   std::vector<float> q;  // [count][head_dim], scaled
   AttentionItem items[kTileItems];
+  std::vector<float> keys, values;  // of a span of i8 pages, in f32: blocks as they lie in pages
   alignas(64) float scores[kTileItems * kSpanKeys];
 };
 
@@ -91,13 +94,28 @@ static bool enter_span(const AttentionTile& tile, AttentionScratch& s, size_t ke
   return first < last;
 }
 
-// The pages of the span from `key` on; what the tile's items do not see, positions outside lowest .. highest, may have none.
-static void find_pages(const AttentionPages& a, const AttentionTile& tile, size_t key, size_t lowest, size_t highest, const float** keys,
-                       const float** values) {
+// The entries of the span from `key` on; what the tile's items do not see, positions outside lowest .. highest, may have none.
+static void find_entries(const AttentionPages& a, const AttentionTile& tile, size_t key, size_t lowest, size_t highest, size_t* entries) {
+  for (size_t b = 0; b < kSpanBlocks; ++b)
+    entries[b] = a.entry(tile.sequence, std::clamp(key / kKeyBlock + b, lowest / kKeyBlock, highest / kKeyBlock), tile.kv_head);
+}
+
+// The first `blocks` blocks of a span as f32, where they lie or, of i8 pages, in the scratch.
+static void open_span(const AttentionPages& a, const size_t* entries, const size_t* next, size_t blocks, AttentionScratch& s,
+                      AttentionSpan& span) {
+  span.fetching = !a.rounded;  // of i8 pages, widening them asks for the next
+  if (a.rounded) {
+    s.keys.resize(kSpanKeys * a.head_dim);
+    s.values.resize(kSpanKeys * a.v_head_dim);
+    for (size_t b = 0; b < blocks; ++b) {
+      widen_keys(a, entries[b], next[b], s.keys.data() + b * kKeyBlock * a.head_dim);
+      widen_values(a, entries[b], next[b], s.values.data() + b * kKeyBlock * a.v_head_dim);
+    }
+  }
   for (size_t b = 0; b < kSpanBlocks; ++b) {
-    const size_t block = std::clamp(key / kKeyBlock + b, lowest / kKeyBlock, highest / kKeyBlock);
-    keys[b] = a.keys(tile.sequence, block, tile.kv_head);
-    values[b] = a.values(tile.sequence, block, tile.kv_head);
+    span.keys[b] = span.next_keys[b] = a.rounded ? s.keys.data() + b * kKeyBlock * a.head_dim : a.keys<float>(entries[b]);
+    span.values[b] = span.next_values[b] = a.rounded ? s.values.data() + b * kKeyBlock * a.v_head_dim : a.values<float>(entries[b]);
+    if (span.fetching) span.next_keys[b] = a.keys<float>(next[b]), span.next_values[b] = a.values<float>(next[b]);
   }
 }
 
@@ -113,14 +131,15 @@ static void attend_section(const AttentionPages& a, const AttentionTile& tile, s
   }
   const size_t end = std::min(highest + 1, (section + 1) * kSectionKeys);
   const size_t begin = std::max(section * kSectionKeys, lowest / kSpanKeys * kSpanKeys);
-  AttentionSpan span;
-  if (begin < end) find_pages(a, tile, begin, lowest, highest, span.next_keys, span.next_values);
+  size_t entries[kSpanBlocks], next[kSpanBlocks];
+  if (begin < end) find_entries(a, tile, begin, lowest, highest, next);
   for (size_t key = begin; key < end; key += kSpanKeys) {
-    std::copy(span.next_keys, span.next_keys + kSpanBlocks, span.keys);
-    std::copy(span.next_values, span.next_values + kSpanBlocks, span.values);
-    if (key + kSpanKeys <= highest) find_pages(a, tile, key + kSpanKeys, lowest, highest, span.next_keys, span.next_values);
+    std::copy(next, next + kSpanBlocks, entries);
+    if (key + kSpanKeys <= highest) find_entries(a, tile, key + kSpanKeys, lowest, highest, next);
     size_t first, last, blocks;
     if (!enter_span(tile, s, key, first, last, blocks)) continue;
+    AttentionSpan span;
+    open_span(a, entries, next, blocks, s, span);
     float* const out = result.out.data() + first * a.v_head_dim;
     float* const scores = s.scores + first * kSpanKeys;
     score_items(span, a.head_dim, s.q.data() + first * a.head_dim, scores, last - first, blocks);

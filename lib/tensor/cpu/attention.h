@@ -22,25 +22,33 @@ struct AttentionPages {
   const int32_t* position;
   const int32_t* table;  // [sequences, table_cols]
   size_t table_cols;
-  float* k_pages;
-  float* v_pages;
+  bool rounded;          // pages are i8 with scales, else f32
+  size_t key_parts;      // that have a scale each: 1 or 2, with columns [0, key_split) and [key_split, head_dim)
+  void* k_pages;
+  void* v_pages;
+  float* k_scales;
+  float* v_scales;
 
-  // The page of a block of one sequence: keys [head_dim][kKeyBlock], values [kKeyBlock][v_head_dim].
-  float* keys(int32_t seq, size_t block, size_t kv_head) const {
-    return k_pages + (page(seq, block) * kv_heads + kv_head) * head_dim * kKeyBlock;
+  // Where the keys and values of a block of one sequence lie, for one kv head; what follows takes this number.
+  size_t entry(int32_t seq, size_t block, size_t kv_head) const {
+    return static_cast<size_t>(table[static_cast<size_t>(seq) * table_cols + block]) * kv_heads + kv_head;
   }
-  float* values(int32_t seq, size_t block, size_t kv_head) const {
-    return v_pages + (page(seq, block) * kv_heads + kv_head) * v_head_dim * kKeyBlock;
+  // Keys [head_dim][kKeyBlock] and values [kKeyBlock][v_head_dim] as T, float or int8_t; scales [key_parts][kKeyBlock] and
+  // [kKeyBlock].
+  template <class T>
+  T* keys(size_t entry) const { return static_cast<T*>(k_pages) + entry * head_dim * kKeyBlock; }
+  template <class T>
+  T* values(size_t entry) const { return static_cast<T*>(v_pages) + entry * v_head_dim * kKeyBlock; }
+  float* key_scales(size_t entry) const { return k_scales + entry * key_parts * kKeyBlock; }
+  float* value_scales(size_t entry) const { return v_scales + entry * kKeyBlock; }
+  // The first column of a part of a key, and the one behind the last: part_begin(p) and part_begin(p + 1).
+  size_t part_begin(size_t part) const {
+    return part == 0 ? 0 : part == key_parts ? head_dim : static_cast<size_t>(spec.key_split);
   }
   // The first key that a row at position p sees.
   size_t first_key(size_t p) const {
     const size_t window = static_cast<size_t>(spec.window);
     return window == 0 || p + 1 <= window ? 0 : p + 1 - window;
-  }
-
- private:
-  size_t page(int32_t seq, size_t block) const {
-    return static_cast<size_t>(table[static_cast<size_t>(seq) * table_cols + block]);
   }
 };
 

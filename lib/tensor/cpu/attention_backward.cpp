@@ -114,8 +114,9 @@ static void attention_gradient(AttentionGradient& g) {
   collect_items(g);
   for (size_t block = 0; block * kKeyBlock < rows; ++block) {
     const size_t key = block * kKeyBlock, keys = std::min<size_t>(kKeyBlock, rows - key);
-    const float* const k_columns = a.keys(g.run.sequence, block, g.kv_head);
-    transpose_block(g, k_columns, a.values(g.run.sequence, block, g.kv_head), keys);
+    const size_t entry = a.entry(g.run.sequence, block, g.kv_head);
+    const float* const k_columns = a.keys<float>(entry);
+    transpose_block(g, k_columns, a.values<float>(entry), keys);
     std::fill(g.dk_block.begin(), g.dk_block.end(), 0.0f);
     std::fill(g.dv_block.begin(), g.dv_block.end(), 0.0f);
     // The last row that sees the block's last key, in a window.
@@ -147,6 +148,7 @@ void attention_backward(const Tensor& dout, const Tensor& q, const Tensor& k_pag
                         const Tensor& dv) {
   const char* const op = "attention_backward";
   const AttentionPages a = attention_pages(op, k_pages, v_pages, at, spec);
+  require(!a.rounded, op, ": pages of f32 are expected, not ", describe(k_pages));
   AttentionGradient shared{};
   shared.pages = &a;
   shared.q = matrix(op, q, a.tokens, a.heads * a.head_dim);

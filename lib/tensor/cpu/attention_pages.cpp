@@ -1,3 +1,6 @@
+#include <bit>
+#include <limits>
+
 #include "tensor/cpu/attention.h"
 
 namespace ds::cpu {
@@ -25,7 +28,7 @@ static void check_rows(const AttentionPages& a, size_t sequences, size_t page_co
 AttentionPages attention_pages(const char* op, const Tensor& k_pages, const Tensor& v_pages, const Rows& at,
                                const AttentionSpec& spec) {
   require(spec.heads > 0 && spec.kv_heads > 0 && spec.heads % spec.kv_heads == 0 && spec.head_dim > 0 && spec.v_head_dim > 0 &&
-              spec.window >= 0 && spec.softcap >= 0,
+              spec.window >= 0 && spec.softcap >= 0 && spec.key_split >= 0 && spec.key_split < spec.head_dim,
           op, ": ", spec.heads, " heads of ", spec.head_dim, " over ", spec.kv_heads, " key heads and values of ", spec.v_head_dim,
           " are not possible");
   AttentionPages a{};
@@ -37,14 +40,21 @@ AttentionPages attention_pages(const char* op, const Tensor& k_pages, const Tens
   a.head_dim = static_cast<size_t>(spec.head_dim);
   a.v_head_dim = static_cast<size_t>(spec.v_head_dim);
   const auto check_pages = [&](const Tensor& pages, int64_t dim2, int64_t dim3) {
-    require(pages.dtype == DType::f32 && pages.rank == 4 && pages.shape[1] == spec.kv_heads && pages.shape[2] == dim2 &&
+    require(pages.dtype == k_pages.dtype && pages.rank == 4 && pages.shape[1] == spec.kv_heads && pages.shape[2] == dim2 &&
                 pages.shape[3] == dim3 && pages.shape[0] == k_pages.shape[0],
-            op, ": pages of f32[", k_pages.shape[0], ", ", spec.kv_heads, ", ", dim2, ", ", dim3, "] are expected, not ", describe(pages));
+            op, ": pages of ", dtype_name(k_pages.dtype), "[", k_pages.shape[0], ", ", spec.kv_heads, ", ", dim2, ", ", dim3, "] are expected, not ", describe(pages));
   };
   check_pages(k_pages, spec.head_dim, kKeyBlock);
   check_pages(v_pages, kKeyBlock, spec.v_head_dim);
-  a.k_pages = k_pages.f32();
-  a.v_pages = v_pages.f32();
+  const auto has_scales = [](const Tensor& pages) { return pages.scales && pages.scale_dtype == DType::f32; };
+  require(k_pages.dtype == DType::f32 || (k_pages.dtype == DType::i8 && has_scales(k_pages) && has_scales(v_pages)), op,
+          ": pages are f32, or i8 with scales in f32, not ", describe(k_pages));
+  a.rounded = k_pages.dtype == DType::i8;
+  a.key_parts = a.rounded && spec.key_split > 0 ? 2 : 1;
+  a.k_pages = k_pages.data;
+  a.v_pages = v_pages.data;
+  a.k_scales = static_cast<float*>(const_cast<void*>(k_pages.scales));
+  a.v_scales = static_cast<float*>(const_cast<void*>(v_pages.scales));
   a.tokens = static_cast<size_t>(at.sequence.elements());
   a.sequence = i32_array(op, at.sequence, a.tokens);
   a.position = i32_array(op, at.position, a.tokens);
@@ -65,6 +75,29 @@ std::vector<Run> sequence_runs(const AttentionPages& pages, size_t longest) {
   return runs;
 }
 
+// x[n] as integers, `step` apart, and their scale.
+static void round_vector(const float* x, size_t n, int8_t* to, size_t step, float& scale) {
+  // As integers the sizes of floats have the same order, infinities and NaN above them.
+  uint32_t most = 0;
+  for (size_t i = 0; i < n; ++i) most = std::max(most, std::bit_cast<uint32_t>(x[i]) & 0x7fffffff);
+  const float a = std::bit_cast<float>(most);
+  const bool finite = most < 0x7f800000, zero = !finite || a < 0x1p-100f;
+  scale = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0 : a / 127;
+  const float inverse = zero ? 0 : 127 / a;
+  constexpr float kRound = 0x1.8p23f;  // added to a small number, it leaves an integer, ties to even
+  for (size_t i = 0; i < n; ++i) to[i * step] = zero ? int8_t{0} : static_cast<int8_t>((x[i] * inverse + kRound) - kRound);
+}
+
+// One row's key and value of a kv head, to its block's slot.
+static void write_rounded(const AttentionPages& a, size_t entry, size_t slot, const float* key, const float* value) {
+  for (size_t part = 0; part < a.key_parts; ++part) {
+    const size_t begin = a.part_begin(part);
+    round_vector(key + begin, a.part_begin(part + 1) - begin, a.keys<int8_t>(entry) + begin * kKeyBlock + slot, kKeyBlock,
+                 a.key_scales(entry)[part * kKeyBlock + slot]);
+  }
+  round_vector(value, a.v_head_dim, a.values<int8_t>(entry) + slot * a.v_head_dim, 1, a.value_scales(entry)[slot]);
+}
+
 void kv_write(const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages,
               const Tensor& v_pages) {
   const AttentionPages a = attention_pages("kv_write", k_pages, v_pages, at, spec);
@@ -74,11 +107,16 @@ void kv_write(const Tensor& k, const Tensor& v, const Rows& at, const AttentionS
     for (size_t t = begin; t < end; ++t) {
       const size_t block = static_cast<size_t>(a.position[t]) / kKeyBlock, slot = static_cast<size_t>(a.position[t]) % kKeyBlock;
       for (size_t h = 0; h < a.kv_heads; ++h) {
-        const float* const from = keys.row(t) + h * a.head_dim;
-        float* const to = a.keys(a.sequence[t], block, h) + slot;
-        for (size_t d = 0; d < a.head_dim; ++d) to[d * kKeyBlock] = from[d];
+        const size_t entry = a.entry(a.sequence[t], block, h);
+        const float* const key = keys.row(t) + h * a.head_dim;
         const float* const value = values.row(t) + h * a.v_head_dim;
-        std::copy(value, value + a.v_head_dim, a.values(a.sequence[t], block, h) + slot * a.v_head_dim);
+        if (a.rounded) {
+          write_rounded(a, entry, slot, key, value);
+          continue;
+        }
+        float* const to = a.keys<float>(entry) + slot;
+        for (size_t d = 0; d < a.head_dim; ++d) to[d * kKeyBlock] = key[d];
+        std::copy(value, value + a.v_head_dim, a.values<float>(entry) + slot * a.v_head_dim);
       }
     }
   });

@@ -19,7 +19,42 @@ constexpr size_t kBlockVectors = kKeyBlock / kLanes;
 
 // Asks for what the next span will read, a line at a time, beside the reading of this one: single rows of queries are as
 // fast as memory is, and the pages of a sequence lie apart.
-HWY_INLINE void fetch(const float* p) { __builtin_prefetch(p, 0, 2); }
+HWY_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+// An entry of i8 pages as f32, each number times its scale; asks for what the entry `next` has at the same places.
+HWY_INLINE void widen_keys(const AttentionPages& a, size_t entry, size_t next, float* to) {
+  const int8_t* const from = a.keys<int8_t>(entry);
+  const int8_t* const later = a.keys<int8_t>(next);
+  for (size_t part = 0; part < a.key_parts; ++part) {
+    const float* const scales = a.key_scales(entry) + part * kKeyBlock;
+    F32x16 scale[kBlockVectors];
+    for (size_t j = 0; j < kBlockVectors; ++j) {
+      scale[j] = load(scales + j * kLanes);
+      fetch(a.key_scales(next) + part * kKeyBlock + j * kLanes);
+    }
+    for (size_t k = a.part_begin(part), end = a.part_begin(part + 1); k < end; ++k) {
+      const size_t row = k * kKeyBlock;
+      fetch(later + row);
+      HWY_UNROLL(16) for (size_t j = 0; j < kBlockVectors; ++j)
+        store(load_i8(from + row + j * kLanes) * scale[j], to + row + j * kLanes);
+    }
+  }
+}
+HWY_INLINE void widen_values(const AttentionPages& a, size_t entry, size_t next, float* to) {
+  const int8_t* from = a.values<int8_t>(entry);
+  const int8_t* later = a.values<int8_t>(next);
+  const float* const scales = a.value_scales(entry);
+  for (size_t j = 0; j < kBlockVectors; ++j) fetch(a.value_scales(next) + j * kLanes);
+  for (size_t key = 0; key < kKeyBlock; ++key, from += a.v_head_dim, later += a.v_head_dim, to += a.v_head_dim) {
+    const F32x16 scale = scales[key];
+    size_t i = 0;
+    for (; i + kLanes <= a.v_head_dim; i += kLanes) {
+      fetch(later + i);
+      store(load_i8(from + i) * scale, to + i);
+    }
+    for (; i < a.v_head_dim; ++i) to[i] = static_cast<float>(from[i]) * scales[key];
+  }
+}
 
 // scores[r][16 c ..] of R items for C vectors of keys, from vector `first` of the span on.
 template <size_t R, size_t C>
@@ -62,11 +97,11 @@ HWY_INLINE void score_items(const AttentionSpan& span, size_t head_dim, const fl
   constexpr size_t kMany = wide ? 12 : 6, kSome = wide ? 4 : 3;
   size_t r = 0;
   for (; r + kMany <= count; r += kMany)
-    score_rows<kMany, wide ? 2 : 1>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, r == 0);
+    score_rows<kMany, wide ? 2 : 1>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, span.fetching && r == 0);
   for (; r + kSome <= count; r += kSome)
-    score_rows<kSome, wide ? 4 : 2>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, r == 0);
-  for (; r + 2 <= count; r += 2) score_rows<2, wide ? 8 : 3>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, r == 0);
-  for (; r < count; ++r) score_rows<1, wide ? 8 : 4>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, r == 0);
+    score_rows<kSome, wide ? 4 : 2>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, span.fetching && r == 0);
+  for (; r + 2 <= count; r += 2) score_rows<2, wide ? 8 : 3>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, span.fetching && r == 0);
+  for (; r < count; ++r) score_rows<1, wide ? 8 : 4>(span, head_dim, q + r * head_dim, scores + r * kSpanKeys, blocks, span.fetching && r == 0);
 }
 
 // out[r][col ..] += the sum over keys [begin, end) of the span of weights[r][key] * value, C vectors; the last one has
@@ -140,11 +175,11 @@ HWY_INLINE void add_values(const AttentionSpan& span, size_t v_dim, const Attent
   constexpr size_t kMany = wide ? 12 : 6, kSome = wide ? 4 : 3;
   size_t r = 0;
   for (; r + kMany <= count; r += kMany)
-    add_value_items<kMany, wide ? 2 : 1>(span, v_dim, items + r, weights + r * kSpanKeys, out + r * v_dim, r == 0);
+    add_value_items<kMany, wide ? 2 : 1>(span, v_dim, items + r, weights + r * kSpanKeys, out + r * v_dim, span.fetching && r == 0);
   for (; r + kSome <= count; r += kSome)
-    add_value_items<kSome, wide ? 4 : 2>(span, v_dim, items + r, weights + r * kSpanKeys, out + r * v_dim, r == 0);
+    add_value_items<kSome, wide ? 4 : 2>(span, v_dim, items + r, weights + r * kSpanKeys, out + r * v_dim, span.fetching && r == 0);
   for (; r < count; ++r)
-    add_value_items<1, wide ? 4 : 2>(span, v_dim, items + r, weights + r * kSpanKeys, out + r * v_dim, r == 0);
+    add_value_items<1, wide ? 4 : 2>(span, v_dim, items + r, weights + r * kSpanKeys, out + r * v_dim, span.fetching && r == 0);
 }
 
 // Turns an item's scores into exp(score - top), with what came before brought to the new top.

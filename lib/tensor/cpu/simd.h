@@ -144,6 +144,15 @@ HWY_INLINE F32x16 load_f16(const uint16_t* p) {
   });
   return r;
 }
+// 16 integers of 8 bits, as floats.
+HWY_INLINE F32x16 load_i8(const int8_t* p) {
+  F32x16 r;
+  each_part([&](auto i) HWY_ATTR {
+    const hn::FixedTag<int8_t, kWidth> tag;
+    r.v[i] = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), hn::LoadU(tag, p + i * kWidth)));
+  });
+  return r;
+}
 // To bf16, to nearest even, in integers as f32_to_bf16 does it.
 HWY_INLINE void store_bf16(const F32x16& a, uint16_t* p) {
   each_part([&](auto i) HWY_ATTR {
