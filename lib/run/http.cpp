@@ -22,6 +22,7 @@ namespace ds {
 namespace {
 
 constexpr size_t kHeadBytes = 32 << 10;  // of a request's line and headers together
+constexpr int kSendBuffer = 256 << 10;
 
 std::string address_of(int descriptor) {
   sockaddr_storage name;
@@ -183,6 +184,7 @@ class Protocol : public httplib::Server {
     }
     connection->pieces_ended = false;
     const auto provider = [connection, more = std::move(in.more), piece = std::string()](size_t, httplib::DataSink& sink) mutable {
+      if (connection->link.gone()) return false;  // the library would only see it in a write
       piece.clear();
       bool goes_on = false;
       try {
@@ -263,6 +265,8 @@ struct HttpServer::Impl {
       if (descriptor >= 0) {
         const int yes = 1;
         setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        // The system would keep megabytes for each client that does not read.
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
         take(descriptor);
       } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until a connection has gone

@@ -55,6 +55,11 @@ struct Echo {
       return {.status = 499};
     }
     if (r.path == "/throw") throw std::runtime_error("what a client must not read");
+    if (r.path == "/silent")
+      return {.more = [guard = std::shared_ptr<void>(nullptr, [this](void*) { endless_gone = true; })](std::string&) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        return true;
+      }};
     if (r.path == "/endless")
       return {.more = [guard = std::shared_ptr<void>(nullptr, [this](void*) { endless_gone = true; })](std::string& piece) {
         piece.assign(100'000, 'x');
@@ -238,7 +243,7 @@ TEST(Http, OneConnectionTooMany) {
 
 TEST(Http, AClientThatLeavesIsNoticed) {
   Echo echo;
-  for (const std::string path : {"/wait", "/endless"}) {
+  for (const std::string path : {"/wait", "/endless", "/silent"}) {
     echo.endless_gone = false;
     RawClient client(echo.server->port());
     client.send("POST " + path + " HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
