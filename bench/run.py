@@ -40,7 +40,7 @@ def pair(model, prompt, generate, share, ratio, limit=None, transformers=False, 
 
 
 def make_jobs():
-    """Prefill and decoding of the shapes of run_models.py; "length" is slow (half an hour)."""
+    """Prefill and decoding of the shapes of run_models.py; those of "length-N" are slow (half an hour together)."""
     jobs = {
         "decode-f32": pair("llama134-f32", 16, 64, "88 %", "1.0x"),
         "decode-f16": pair("llama134-f16", 16, 64, "88 %", "1.0x"),
@@ -64,7 +64,7 @@ def make_jobs():
     }
     for length in (1024, 4096, 16384, 32768):
         for model in ("llama134-f16", "gqa180-f16", "mla181-f16"):
-            jobs.setdefault("length", []).extend([Tool("ds", model, length, 8), Tool("llama.cpp", model, length, 8)])
+            jobs.setdefault(f"length-{length}", []).extend([Tool("ds", model, length, 8), Tool("llama.cpp", model, length, 8)])
     return jobs
 
 
@@ -220,9 +220,9 @@ def processor():
 def main():
     jobs = make_jobs()
     parser = argparse.ArgumentParser(description="ds-run's models next to their peers")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (5; of length: 1)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (5; of length-N: 1)")
     parser.add_argument("--threads", type=int, default=2, help="threads of every tool (2)")
-    parser.add_argument("--jobs", default=",".join(job for job in jobs if job != "length"), help=f"some of {','.join(jobs)} (all but length)")
+    parser.add_argument("--jobs", default=",".join(job for job in jobs if not job.startswith("length")), help=f"some of {','.join(jobs)} (all but length-N)")
     parser.add_argument("--prefix", type=shlex.split, default=[], help="goes before every command")
     parser.add_argument("--llama-cpp", type=Path, required=True)
     parser.add_argument("build", type=Path)
@@ -233,7 +233,7 @@ def main():
     limits, rows = {}, []
     for job in args.jobs.split(","):
         tools, limit_runs = jobs[job], []
-        for _ in range(1 if job == "length" else args.rounds):
+        for _ in range(1 if job.startswith("length") else args.rounds):
             measured, _, error = run_json([*args.prefix, sys.executable, HERE / "run_peers.py", "limits", str(args.threads)], environment)
             if error:
                 sys.exit(f"run_peers.py limits: {error}")

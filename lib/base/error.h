@@ -3,6 +3,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace ds {
 
@@ -29,6 +30,16 @@ std::string cat(const Args&... args) {
   std::ostringstream out;
   (out << ... << args);
   return out.str();
+}
+
+// A name out of a file as a message shows it: whole up to 100 bytes, else its beginning, cut between characters of UTF-8,
+// and an ellipsis.
+inline std::string shown(std::string_view name) {
+  constexpr size_t kShown = 100;
+  if (name.size() <= kShown) return std::string(name);
+  size_t end = kShown;
+  while (end > kShown - 4 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;
+  return std::string(name.substr(0, end)) + "\u2026";
 }
 
 // Throws Error with the joined arguments as its message.

@@ -171,7 +171,7 @@ Placed read_tensor(Cursor& in, std::string_view where) {
   Placed placed;
   GgufTensor& tensor = placed.tensor;
   tensor.name = in.name(cat(where, ": a tensor's name"));
-  const std::string at = cat(where, ": tensor ", json_string(tensor.name));
+  const std::string at = cat(where, ": tensor ", json_string(shown(tensor.name)));
   const uint32_t dimensions = in.number<uint32_t>(at);
   require(dimensions >= 1 && dimensions <= 4, at, " has ", dimensions, " dimensions; 1 to 4 are possible");
   for (uint32_t i = 0; i < dimensions; ++i) {
@@ -210,7 +210,7 @@ void parse_gguf(std::string_view bytes, std::string_view where, std::vector<Gguf
   uint64_t items = 0;
   for (uint64_t i = 0; i < keys; ++i) {
     std::string key = in.name("a key of the metadata");
-    const std::string at = cat(where, ": ", json_string(key));
+    const std::string at = cat(where, ": ", json_string(shown(key)));
     GgufValue value = read_value(in, items, at);
     require(metadata.emplace(std::move(key), std::move(value)).second, at, " stands twice in the metadata");
   }
@@ -226,13 +226,13 @@ void parse_gguf(std::string_view bytes, std::string_view where, std::vector<Gguf
   std::set<std::string_view> names;
   for (uint64_t i = 0; i < tensor_count; ++i) placed.push_back(read_tensor(in, where));
   for (const Placed& p : placed)
-    require(names.insert(p.tensor.name).second, where, ": ", json_string(p.tensor.name), " stands twice in the header");
+    require(names.insert(p.tensor.name).second, where, ": ", json_string(shown(p.tensor.name)), " stands twice in the header");
   const uint64_t begin = std::min<uint64_t>(round_up(in.at(), alignment), bytes.size());
   const std::string_view data = bytes.substr(begin);
   std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.offset < b.offset; });
   uint64_t end = 0;
   for (Placed& p : placed) {
-    const std::string at = cat(where, ": tensor ", json_string(p.tensor.name));
+    const std::string at = cat(where, ": tensor ", json_string(shown(p.tensor.name)));
     require(p.offset % alignment == 0, at, " begins at ", p.offset, ", which is no multiple of the alignment ", alignment);
     require(p.offset <= data.size() && p.bytes <= data.size() - p.offset, at, " has ", p.bytes, " bytes at ", p.offset,
             ", outside the ", data.size(), " bytes of data (a truncated file?)");

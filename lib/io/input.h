@@ -52,7 +52,13 @@ class LineReader {
 // A whole file, decompressed by content.
 std::string read_file(const std::string& path);
 
-// A file mapped read-only; lives as long as this object.
+// The same for a file of a model's folder, which another hand made: Error unless it is a regular file (a pipe or a device
+// may never end), after following links, of at most `most` bytes, decompressed.
+std::string read_regular_file(const std::string& path, size_t most);
+constexpr size_t kMaxConfigBytes = size_t{16} << 20;      // config.json and its like, chat templates
+constexpr size_t kMaxTokenizerBytes = size_t{256} << 20;  // tokenizer.json, model.safetensors.index.json
+
+// A regular file mapped read-only; lives as long as this object.
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path);

@@ -157,6 +157,7 @@ Json parse_json(std::string_view bytes, std::string_view where) {
   }
 }
 
+Json parse_json_file(const std::string& path, size_t most) { return parse_json(read_regular_file(path, most), path); }
 Json parse_json_file(const std::string& path) { return parse_json(read_file(path), path); }
 
 }  // namespace ds

@@ -38,6 +38,8 @@ struct Json {
 // are not UTF-8.
 Json parse_json(std::string_view bytes, std::string_view where);
 Json parse_json_file(const std::string& path);
+// The same of a file of a model's folder: read_regular_file.
+Json parse_json_file(const std::string& path, size_t most);
 
 // Appends `text` to `out` as a JSON string with quotes; UTF-8 is kept, controls are escaped.
 void append_json_string(std::string& out, std::string_view text);

@@ -20,6 +20,7 @@ static_assert(std::endian::native == std::endian::little);
 
 static constexpr uint64_t kMaxHeader = 100'000'000;  // as the format's own library has it
 static constexpr size_t kMaxEntry = 64 << 10;        // of one tensor in the header
+static constexpr size_t kMaxName = 4096;             // of a tensor
 static constexpr size_t kAlignment = 64;
 
 static constexpr std::array<std::pair<std::string_view, DType>, 11> kNames{{
@@ -39,7 +40,7 @@ static constexpr std::array<std::pair<std::string_view, DType>, 11> kNames{{
 DType safetensors_dtype(std::string_view name) {
   for (const auto& [known, type] : kNames)
     if (known == name) return type;
-  fail("unknown dtype ", json_string(name));
+  fail("unknown dtype ", json_string(shown(name)));
 }
 
 std::string_view safetensors_dtype_name(DType type) {
@@ -56,7 +57,7 @@ static size_t stored_bytes(DType dtype, const std::vector<int64_t>& shape, std::
 // One entry of the header. Its offsets count from `data`, the bytes after the header.
 static StoredTensor parse_entry(std::string name, std::string_view json, std::string_view data,
                                 std::string_view where) {
-  const std::string at = cat(where, ": tensor ", json_string(name));
+  const std::string at = cat(where, ": tensor ", json_string(shown(name)));
   require(json.size() <= kMaxEntry, at, ": its entry in the header has ", json.size(), " bytes");
   const Json entry = parse_json(json, at);
   const auto member = [&](std::string_view key, Json::Type type) -> const Json& {
@@ -93,8 +94,8 @@ static void parse_metadata(std::string_view json, std::string_view where,
   const Json parsed = parse_json(json, where);
   require(parsed.type == Json::Type::object, where, ": __metadata__ is not an object");
   for (const auto& [key, value] : parsed.members) {
-    require(value.type == Json::Type::string, where, ": __metadata__: ", json_string(key), " is not a string");
-    require(metadata.emplace(key, value.text).second, where, ": __metadata__ has ", json_string(key), " twice");
+    require(value.type == Json::Type::string, where, ": __metadata__: ", json_string(shown(key)), " is not a string");
+    require(metadata.emplace(key, value.text).second, where, ": __metadata__ has ", json_string(shown(key)), " twice");
   }
 }
 
@@ -118,7 +119,8 @@ void parse_safetensors(std::string_view bytes, std::string_view where, std::vect
     walk_object(scan, 0, [&](const JsonText& key, size_t begin, size_t end) {
       const std::string_view value = header.substr(begin, end - begin);
       std::string name = key.unescaped();
-      require(names.insert(name).second, where, ": ", json_string(name), " stands twice in the header");
+      require(name.size() <= kMaxName, where, ": tensor ", json_string(shown(name)), ": its name has ", name.size(), " bytes (at most ", kMaxName, ")");
+      require(names.insert(name).second, where, ": ", json_string(shown(name)), " stands twice in the header");
       if (name == "__metadata__")
         parse_metadata(value, where, metadata);
       else
@@ -133,7 +135,7 @@ void parse_safetensors(std::string_view bytes, std::string_view where, std::vect
   });
   const char* at = data.data();
   for (const StoredTensor& tensor : tensors) {
-    require(tensor.data.data() == at, where, ": the data of ", json_string(tensor.name),
+    require(tensor.data.data() == at, where, ": the data of ", json_string(shown(tensor.name)),
             tensor.data.data() < at ? " overlap those of the tensor before" : " leave a hole before them");
     at += tensor.data.size();
   }
@@ -156,9 +158,9 @@ std::vector<std::pair<std::string, std::string>> parse_safetensors_index(std::st
   require(map && map->type == Json::Type::object && !map->members.empty(), where, ": no weight_map");
   std::vector<std::pair<std::string, std::string>> shards;
   for (const auto& [name, shard] : map->members) {
-    const std::string& file = shard.as_string(cat(where, ": ", json_string(name)));
+    const std::string& file = shard.as_string(cat(where, ": ", json_string(shown(name))));
     require(!file.empty() && file.find('/') == std::string::npos && file.find('\0') == std::string::npos && file != "." && file != "..",
-            where, ": ", json_string(file), " is not the name of a file in this folder");
+            where, ": ", json_string(shown(file)), " is not the name of a file in this folder");
     shards.emplace_back(name, file);
   }
   return shards;
@@ -173,19 +175,19 @@ SafetensorsFolder::SafetensorsFolder(const std::string& folder) {
   }
   require(stat(index.c_str(), &found) == 0, folder, ": no model.safetensors and no model.safetensors.index.json in it");
   std::map<std::string, SafetensorsFile*> shards;
-  for (const auto& [name, file] : parse_safetensors_index(read_file(index), index)) {
+  for (const auto& [name, file] : parse_safetensors_index(read_regular_file(index, kMaxTokenizerBytes), index)) {
     SafetensorsFile*& opened = shards[file];
     if (!opened) {
       files_.push_back(std::make_unique<SafetensorsFile>(folder + "/" + file));
       opened = files_.back().get();
     }
-    require(opened->find(name) != nullptr, folder, "/", file, ": ", json_string(name), " is missing, which ", index,
+    require(opened->find(name) != nullptr, folder, "/", file, ": ", json_string(shown(name)), " is missing, which ", index,
             " promises");
   }
   std::set<std::string_view> names;
   for (const auto& file : files_)
     for (const StoredTensor& tensor : file->tensors())
-      require(names.insert(tensor.name).second, folder, ": ", json_string(tensor.name), " stands in two shards");
+      require(names.insert(tensor.name).second, folder, ": ", json_string(shown(tensor.name)), " stands in two shards");
 }
 
 const StoredTensor* SafetensorsFolder::find(std::string_view name) const {
@@ -214,7 +216,7 @@ void write_safetensors(const std::string& path, const std::vector<TensorToWrite>
   size_t offset = 0;
   std::set<std::string_view> names{"__metadata__"};
   for (const TensorToWrite& tensor : tensors) {
-    require(names.insert(tensor.name).second, path, ": two tensors named ", json_string(tensor.name));
+    require(names.insert(tensor.name).second, path, ": two tensors named ", json_string(shown(tensor.name)));
     const size_t end = checked_add(offset, stored_bytes(tensor.dtype, tensor.shape, tensor.name), tensor.name);
     header.open('{', tensor.name).field("dtype", safetensors_dtype_name(tensor.dtype)).open('[', "shape");
     for (const int64_t n : tensor.shape) header.value(n);
@@ -232,7 +234,7 @@ void write_safetensors(const std::string& path, const std::vector<TensorToWrite>
   for (const TensorToWrite& tensor : tensors) {
     const std::string_view data = tensor.data();
     const size_t expected = stored_bytes(tensor.dtype, tensor.shape, tensor.name);
-    require(data.size() == expected, path, ": ", json_string(tensor.name), " needs ", expected, " bytes, got ",
+    require(data.size() == expected, path, ": ", json_string(shown(tensor.name)), " needs ", expected, " bytes, got ",
             data.size());
     out.write(data);
   }

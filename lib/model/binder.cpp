@@ -26,7 +26,7 @@ std::string near_names(const std::string& name, const std::vector<std::string>& 
   const size_t count = std::min<size_t>(3, ranked.size());
   std::partial_sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(count), ranked.end());
   std::string text;
-  for (size_t i = 0; i < count; ++i) text += cat(i ? ", " : "", ranked[i].second);
+  for (size_t i = 0; i < count; ++i) text += cat(i ? ", " : "", shown(ranked[i].second));
   return count ? text : "none";
 }
 
@@ -42,7 +42,7 @@ Binder::Binder(const std::string& folder, const Config& config) : config_(config
   for (const std::string& stored : file_.names()) {
     const StoredTensor* t = file_.find(stored);
     const auto [at, inserted] = tensors_.emplace(our_name(row, stored, bare), t);
-    require(inserted, folder, ": ", stored, " and ", at->second->name, " are the same weight");
+    require(inserted, folder, ": ", shown(stored), " and ", shown(at->second->name), " are the same weight");
   }
 }
 
@@ -95,7 +95,7 @@ bool Binder::may_be_left_over(const std::string& name, const StoredTensor& t, si
 void Binder::check_left_over() const {
   size_t skipped = 0;
   for (const auto& [name, t] : tensors_)
-    require(used_.contains(name) || may_be_left_over(name, *t, skipped), folder_, ": the weight ", t->name, " does not belong to a ",
+    require(used_.contains(name) || may_be_left_over(name, *t, skipped), folder_, ": the weight ", shown(t->name), " does not belong to a ",
             config_.architecture, " with this config.json");
   if (skipped) info(folder_, ": skipped ", skipped, " weights of multi-token-prediction layers");
 }

@@ -25,7 +25,7 @@ inline AttentionSpec latent_spec(const Config& c, int64_t layer) {
   spec.kv_heads = 1;
   spec.head_dim = static_cast<int>(c.kv_lora_rank + c.qk_rope_head_dim);
   spec.v_head_dim = static_cast<int>(c.kv_lora_rank);
-  // In i8 the rotated key, which is no part of the norm, would lend the latent vector its scale, or the reverse.
+  // In i8 the rotated key, which is not normed, and the latent vector have scales apart: both forms read the same numbers.
   spec.key_split = static_cast<int>(c.kv_lora_rank);
   return spec;
 }

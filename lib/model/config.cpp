@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/sizes.h"
+#include "io/input.h"
 #include "model/architecture.h"
 #include "model/load_gguf.h"
 
@@ -44,7 +45,7 @@ static std::pair<const Architecture*, bool> find_architecture(const ConfigReader
     known += cat(known.empty() ? "" : ", ", row->name);
   }
   if (name.empty()) fail(keys.at("model_type"), " is \"", model_type, "\" and architectures is missing; known are ", known);
-  fail(keys.at("architectures"), " is \"", name, "\"; known are ", known);
+  fail(keys.at("architectures"), " is \"", shown(name), "\"; known are ", known);
 }
 
 float plain_attention_scale(int64_t head_dim) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))); }
@@ -218,12 +219,12 @@ Config load_config(const std::string& path) {
   const std::filesystem::path folder(path);
   const bool is_folder = std::filesystem::is_directory(folder);
   const std::string file = is_folder ? (folder / "config.json").string() : path;
-  Config config = parse_config(parse_json_file(file), file);
+  Config config = parse_config(is_folder ? parse_json_file(file, kMaxConfigBytes) : parse_json_file(file), file);
   if (is_folder && !config.quantization.bits) {
     // As AutoAWQ and AutoGPTQ wrote it before it moved into config.json.
     for (const auto& [name, method] : {std::pair{"quant_config.json", "awq"}, {"quantize_config.json", "gptq"}}) {
       const std::string beside = (folder / name).string();
-      if (std::filesystem::exists(beside)) config.quantization = parse_quantization(parse_json_file(beside), beside, method);
+      if (std::filesystem::exists(beside)) config.quantization = parse_quantization(parse_json_file(beside, kMaxConfigBytes), beside, method);
     }
   }
   return config;

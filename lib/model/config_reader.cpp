@@ -8,6 +8,7 @@
 
 namespace ds {
 
+constexpr size_t kMaxText = 1024;               // of a value that is one of a few names, and is shown where it is none
 constexpr int64_t kMaxSize = int64_t{1} << 30;  // of any one dimension: products of two stay far from overflow
 
 const Json* ConfigReader::find(std::string_view key) const {
@@ -16,7 +17,7 @@ const Json* ConfigReader::find(std::string_view key) const {
   return value && value->type != Json::Type::null ? value : nullptr;
 }
 bool ConfigReader::has(std::string_view key) const { return json_.find(key) != nullptr; }
-std::string ConfigReader::at(std::string_view key) const { return cat(where_, ": ", key); }
+std::string ConfigReader::at(std::string_view key) const { return cat(where_, ": ", shown(key)); }
 
 static int64_t in_range(int64_t value, int64_t low, const std::string& at) {
   require(value >= low && value <= kMaxSize, at, " is ", value, "; it has to be from ", low, " to ", kMaxSize);
@@ -45,7 +46,10 @@ bool ConfigReader::flag_or(std::string_view key, bool fallback) const {
 }
 std::string ConfigReader::string_or(std::string_view key, const std::string& fallback) const {
   const Json* value = find(key);
-  return value ? value->as_string(at(key)) : fallback;
+  if (!value) return fallback;
+  const std::string& text = value->as_string(at(key));
+  require(text.size() <= kMaxText, at(key), " is a text of ", text.size(), " bytes; at most ", kMaxText, " are expected");
+  return text;
 }
 void ConfigReader::only_flag(std::string_view key, bool supported) const {
   require(flag_or(key, supported) == supported, at(key), " is ", supported ? "false" : "true", "; only ",

@@ -13,16 +13,18 @@ namespace ds {
 
 namespace {
 
-// Heads and columns of what a cache keeps of a position; and in i8, how many scales a key has (a value has one).
+// Heads and columns of what a cache keeps of a position; and in i8, how many scales a key and a value have.
 struct CacheShape {
-  int64_t heads, k, v, k_scales;
+  int64_t heads, k, v, k_scales, v_scales;
 };
 
 bool is_latent(const Config& config, CacheUse use) { return config.is_mla() && use == CacheUse::inference; }
 
 CacheShape cache_shape(const Config& config, const CacheOptions& options) {
-  if (is_latent(config, options.use)) return {1, config.kv_lora_rank + config.qk_rope_head_dim, config.kv_lora_rank, 2};
-  return {config.kv_heads(), config.head_dim, config.v_head_dim, 1};
+  if (!is_latent(config, options.use))
+    return {config.kv_heads(), config.head_dim, config.v_head_dim, scale_parts(config.head_dim), scale_parts(config.v_head_dim)};
+  const int64_t lora = config.kv_lora_rank, key = lora + config.qk_rope_head_dim;
+  return {1, key, lora, scale_parts(key, lora), scale_parts(lora)};
 }
 
 // Latent layers keep all keys: given tokens have them expanded from the first position on.
@@ -55,7 +57,7 @@ struct KvCache::Impl {
   Config config;
   int64_t rotated = 0;                           // positions that have rotations
   int64_t sequences, max_positions, blocks;      // blocks: of the longest sequence
-  int64_t k_scales;                              // of a key in i8
+  int64_t k_scales, v_scales;                    // of a key and a value in i8
   bool latent;
   Arena arena, tables;
   std::vector<Tensor> k, v;                      // a layer each
@@ -105,7 +107,7 @@ struct KvCache::Impl {
     pool.references[static_cast<size_t>(page)] = 1;
     for (const int64_t layer : pool.layers) {
       clear(k[static_cast<size_t>(layer)], page, k_scales);
-      clear(v[static_cast<size_t>(layer)], page, 1);
+      clear(v[static_cast<size_t>(layer)], page, v_scales);
     }
     return page;
   }
@@ -157,10 +159,11 @@ KvCache::KvCache(const Config& config, int64_t sequences, int64_t max_positions,
   m.latent = is_latent(config, options.use);
   m.window_keys = config.sliding_window;
   m.k_scales = shape.k_scales;
+  m.v_scales = shape.v_scales;
   for (const bool windowed : m.windowed) {
     const int64_t pages = windowed ? m.window.pages : m.full.pages;
     m.k.push_back(m.make_pages(options.dtype, pages, shape.heads, shape.k, kKeyBlock, shape.k_scales));
-    m.v.push_back(m.make_pages(options.dtype, pages, shape.heads, kKeyBlock, shape.v, 1));
+    m.v.push_back(m.make_pages(options.dtype, pages, shape.heads, kKeyBlock, shape.v, shape.v_scales));
   }
   const auto make_table = [&] { return m.tables.make_uninitialized(DType::f32, {max_positions, config.rope_dim() / 2}); };
   m.config = config;
@@ -260,7 +263,7 @@ static size_t bytes_of(const Config& config, const CacheOptions& options, bool w
   int64_t layers = 0;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) layers += is_windowed(config, layer) == windowed;
   const CacheShape shape = cache_shape(config, options);
-  const int64_t bits = (shape.k + shape.v) * dtype_bits(options.dtype) + (options.dtype == DType::i8 ? (shape.k_scales + 1) * 32 : 0);
+  const int64_t bits = (shape.k + shape.v) * dtype_bits(options.dtype) + (options.dtype == DType::i8 ? (shape.k_scales + shape.v_scales) * 32 : 0);
   return static_cast<size_t>(layers * shape.heads * kKeyBlock * (bits / 8));
 }
 size_t KvCache::page_bytes(const Config& config, const CacheOptions& options) { return bytes_of(config, options, false); }

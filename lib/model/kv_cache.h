@@ -17,8 +17,8 @@ enum class CacheUse : uint8_t { inference, training };
 
 struct CacheOptions {
   CacheUse use = CacheUse::inference;
-  // f32; or i8: a key or value vector of a head is rounded to 8 bits with a scale of its own, max |x| / 127 in f32
-  // (inference only). Half-way cases go to the even integer.
+  // f32; or i8 (inference only): key and value vectors are rounded to 8 bits, 64 columns with a scale of their own, max |x|
+  // / 127 in f32. Half-way cases go to the even integer. Columns of a latent vector and of a rotated key share no scale.
   DType dtype = DType::f32;
   // Pages that there are of layers that keep all keys, and of windowed ones; 0: as many as all sequences could need.
   int64_t pages = 0, window_pages = 0;

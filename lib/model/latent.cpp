@@ -76,10 +76,13 @@ void read_latent(const Config& c, const KvCache& cache, int64_t layer, const int
     float* const latent = c_kv.f32() + i * lora;
     float* const rotated = k_rope.f32() + i * rope;
     if (k_pages.dtype == DType::i8) {
-      const float v_scale = static_cast<const float*>(v_pages.scales)[page * kKeyBlock + slot];
-      const float k_scale = static_cast<const float*>(k_pages.scales)[(page * 2 + 1) * kKeyBlock + slot];  // of the second part
-      for (int64_t d = 0; d < lora; ++d) latent[d] = static_cast<float>(v_pages.as<int8_t>()[value + d]) * v_scale;
-      for (int64_t d = 0; d < rope; ++d) rotated[d] = static_cast<float>(k_pages.as<int8_t>()[key + d * kKeyBlock]) * k_scale;
+      const int64_t parts = scale_parts(lora), key_parts = scale_parts(lora + rope, lora);
+      const float* const v_scales = static_cast<const float*>(v_pages.scales) + page * parts * kKeyBlock + slot;
+      const float* const k_scales = static_cast<const float*>(k_pages.scales) + (page * key_parts + parts) * kKeyBlock + slot;  // behind the latent's
+      for (int64_t d = 0; d < lora; ++d)
+        latent[d] = static_cast<float>(v_pages.as<int8_t>()[value + d]) * v_scales[d / kScaleColumns * kKeyBlock];
+      for (int64_t d = 0; d < rope; ++d)
+        rotated[d] = static_cast<float>(k_pages.as<int8_t>()[key + d * kKeyBlock]) * k_scales[d / kScaleColumns * kKeyBlock];
     } else {
       copy_floats(latent, v_pages.f32() + value, lora);
       for (int64_t d = 0; d < rope; ++d) rotated[d] = k_pages.f32()[key + d * kKeyBlock];

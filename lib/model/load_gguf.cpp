@@ -81,7 +81,7 @@ class GgufSource : public WeightSource {
       for (int64_t i = 0; i < config_.num_nextn_predict_layers; ++i)
         prediction |= t.name.starts_with(cat("blk.", config_.num_hidden_layers + i, "."));
       skipped += prediction;
-      require(prediction, file_.path(), ": the weight ", t.name, " does not belong to a ", config_.architecture, " with these metadata");
+      require(prediction, file_.path(), ": the weight ", shown(t.name), " does not belong to a ", config_.architecture, " with these metadata");
     }
     if (skipped) info(file_.path(), ": skipped ", skipped, " weights of multi-token-prediction layers");
   }

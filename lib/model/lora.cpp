@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "io/input.h"
 #include "model/architecture.h"
 #include "model/binder.h"
 #include "model/blocks.h"
@@ -39,7 +40,7 @@ Pattern read_pattern(const ConfigReader& keys, std::string_view number, std::str
   if (!object) return pattern;
   require(object->type == Json::Type::object, keys.at(named), " is not an object");
   for (const auto& [key, value] : object->members) {
-    const std::string at = cat(keys.at(named), ": ", key);
+    const std::string at = cat(keys.at(named), ": ", shown(key));
     // PEFT takes keys as regular expressions; a name is one that fits itself.
     const bool plain = !key.empty() && std::all_of(key.begin(), key.end(), [](char c) {
       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
@@ -58,7 +59,7 @@ struct Settings {
 };
 
 Settings read_settings(const std::string& file) {
-  const Json json = parse_json_file(file);
+  const Json json = parse_json_file(file, kMaxConfigBytes);
   require(json.type == Json::Type::object, file, " is not an object");
   const ConfigReader keys(json, file);
   require(keys.string_or("peft_type", "") == "LORA", keys.at("peft_type"), " is \"", keys.string_or("peft_type", ""), "\"; only \"LORA\" is supported");
@@ -119,7 +120,7 @@ class AdapterReader {
 
   void check_left_over() const {
     for (const StoredTensor& t : file_.tensors())
-      require(used_.contains(&t), folder_, ": the tensor ", t.name, " does not belong to a LoRA adapter of this model's matrices");
+      require(used_.contains(&t), folder_, ": the tensor ", shown(t.name), " does not belong to a LoRA adapter of this model's matrices");
     require(!used_.empty(), folder_, ": the adapter has no tensors");
   }
 
@@ -143,7 +144,7 @@ class AdapterReader {
     return found->second;
   }
   void check(const StoredTensor& t, const std::vector<int64_t>& shape) const {
-    require(t.shape == shape, folder_, ": ", t.name, " has the shape ", shape_text(t.shape),
+    require(t.shape == shape, folder_, ": ", shown(t.name), " has the shape ", shape_text(t.shape),
             ", and the model and adapter_config.json make it ", shape_text(shape));
     require(t.dtype == DType::f32 || t.dtype == DType::f16 || t.dtype == DType::bf16, folder_, ": ", t.name, " is ", dtype_name(t.dtype),
             "; adapters are f32, f16 or bf16");

@@ -17,6 +17,12 @@ constexpr double kTwoPi = 2 * std::numbers::pi;
 
 // ---- config.json ----
 
+// Bounds far from any real file's values, within which angles and amplitudes stay finite.
+static double bounded(double value, const ConfigReader& keys, std::string_view key, double low, double high) {
+  require(value >= low && value <= high, keys.at(key), " is ", value, "; it has to be from ", low, " to ", high);
+  return value;
+}
+
 // longrope with one list for all lengths, which is also how llama3 stands in a GGUF file.
 static void parse_factors(const ConfigReader& keys, const Config& config, RopeScaling& rope) {
   const Json *list = keys.find("short_factor"), *other = keys.find("long_factor");
@@ -29,7 +35,7 @@ static void parse_factors(const ConfigReader& keys, const Config& config, RopeSc
     const double factor = list->items[i].as_double(keys.at("short_factor"));
     require(factor == other->items[i].as_double(keys.at("long_factor")), keys.at("short_factor"),
             " and long_factor differ, which is not supported");
-    require(factor > 0 && factor < 1e9, keys.at("short_factor"), " has ", factor, "; factors are positive");
+    bounded(factor, keys, "short_factor", 1e-3, 1e9);
     rope.factors.push_back(static_cast<float>(factor));
   }
   require(rope.attention_factor > 0, keys.at("attention_factor"), " is missing, which is not supported for longrope");
@@ -55,17 +61,18 @@ static void parse_scaling(const ConfigReader& keys, Config& config) {
     factor = static_cast<double>(config.max_position_embeddings) / static_cast<double>(rope.original_max_position_embeddings);
   rope.factor = keys.positive_or("factor", rope.type == Type::none || rope.type == Type::factors ? 1 : factor);
   require(rope.factor > 0, keys.at("factor"), " is missing");
+  bounded(rope.factor, keys, "factor", 1e-3, 1e6);
   rope.low_freq_factor = keys.positive_or("low_freq_factor", 1);
   rope.high_freq_factor = keys.positive_or("high_freq_factor", 4);
   if (rope.type == Type::llama3)
     require(rope.high_freq_factor > rope.low_freq_factor, keys.at("high_freq_factor"), " has to be above low_freq_factor");
   auto zero_or_positive = [&](std::string_view key) {
     const Json* value = keys.find(key);
-    return value && value->as_double(keys.at(key)) == 0 ? 0.0 : keys.positive_or(key, 0);
+    if (!value || value->as_double(keys.at(key)) == 0) return 0.0;
+    return bounded(keys.positive_or(key, 0), keys, key, 1e-3, 1e3);
   };
-  const auto or_default = [](double value, double fallback) { return value != 0 ? value : fallback; };
-  rope.beta_fast = or_default(zero_or_positive("beta_fast"), 32);
-  rope.beta_slow = or_default(zero_or_positive("beta_slow"), 1);
+  rope.beta_fast = bounded(keys.positive_or("beta_fast", 32), keys, "beta_fast", 1e-6, 1e6);
+  rope.beta_slow = bounded(keys.positive_or("beta_slow", 1), keys, "beta_slow", 1e-6, 1e6);
   rope.mscale = zero_or_positive("mscale");
   rope.mscale_all_dim = zero_or_positive("mscale_all_dim");
   rope.attention_factor = zero_or_positive("attention_factor");

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/stop.h"
+#include "io/input.h"
 #include "io/json.h"
 #include "io/jsonl.h"
 #include "io/output.h"
@@ -158,7 +159,10 @@ static void write_weights(Model& model, const QuantizeOptions& options, const st
 }
 
 static void write_config(const Model& model, const QuantizeOptions& options, const std::string& folder) {
-  Record config(config_json(model.config, DType::f16), "config.json", 1);
+  Config written = model.config;
+  written.quantization = {};  // of the weights that were read; those that are written have one of their own
+  written.num_nextn_predict_layers = 0;
+  Record config(config_json(written, DType::f16), "config.json", 1);
   JsonWriter w;
   w.open('{').field("quant_method", "awq").field("bits", options.bits).field("group_size", options.group_size);
   w.field("zero_point", true).field("version", "gemm").key("modules_to_not_convert").null().close();
@@ -166,7 +170,7 @@ static void write_config(const Model& model, const QuantizeOptions& options, con
   write_file(folder + "/config.json", config.raw());
   for (const char* const name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json"})
     if (fs::exists(fs::path(options.model) / name))
-      write_file(folder + "/" + name, read_file(options.model + "/" + name));
+      write_file(folder + "/" + name, read_regular_file(options.model + "/" + name, kMaxTokenizerBytes));
 }
 
 // ---- Report ----

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "io/input.h"
 #include "io/json.h"
 
 namespace ds {
@@ -13,7 +14,7 @@ namespace fs = std::filesystem;
 
 // The way of pooling of a 1_Pooling/config.json: one flag a way, or its name (sentence-transformers 5).
 static Pooling::Kind pooling_kind(const std::string& file) {
-  const Json json = parse_json_file(file);
+  const Json json = parse_json_file(file, kMaxConfigBytes);
   std::vector<std::string> ways;
   if (const Json* const mode = json.find("pooling_mode"); mode && mode->type == Json::Type::string) ways.push_back(mode->text);
   for (const auto& [key, value] : json.members)
@@ -30,14 +31,14 @@ Pooling read_pooling(const std::string& model) {
   const fs::path folder = model;
   if (!fs::is_directory(folder)) return pooling;
   if (const fs::path file = folder / "sentence_bert_config.json"; fs::exists(file))
-    if (const Json json = parse_json_file(file.string()); const Json* const length = json.find("max_seq_length"))
+    if (const Json json = parse_json_file(file.string(), kMaxConfigBytes); const Json* const length = json.find("max_seq_length"))
       if (length->type != Json::Type::null) {
         pooling.max_length = length->as_int(file.string() + ": max_seq_length");
         require(pooling.max_length > 0, file.string(), ": max_seq_length is ", pooling.max_length);
       }
   const fs::path list = folder / "modules.json";
   if (!fs::exists(list)) return pooling;
-  const Json modules = parse_json_file(list.string());
+  const Json modules = parse_json_file(list.string(), kMaxConfigBytes);
   require(modules.type == Json::Type::array, list.string(), ": expected an array of modules");
   for (const Json& module : modules.items) {
     const Json *const type = module.find("type"), *const path = module.find("path");

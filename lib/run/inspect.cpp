@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/sizes.h"
 #include "io/gguf.h"
+#include "io/input.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "model/decoder.h"
@@ -92,7 +93,7 @@ std::string tokenizer_kind(const std::string& model) {
   if (!fs::is_directory(model)) return std::string(GgufFile(model).string_or("tokenizer.ggml.model", ""));
   const fs::path file = fs::path(model) / "tokenizer.json";
   if (!fs::exists(file)) return "";
-  const Json json = parse_json_file(file.string());
+  const Json json = parse_json_file(file.string(), kMaxTokenizerBytes);
   const Json* const type = json.find("model") ? json.find("model")->find("type") : nullptr;
   return type && type->type == Json::Type::string ? type->text : "unknown";
 }

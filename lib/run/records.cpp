@@ -1,6 +1,7 @@
 #include "run/records.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -23,6 +24,22 @@ Engine load_engine(const RunOptions& options, Report& report) {
   const auto stage = report.stage("load");
   return Engine(options.model, engine_options);
 }
+
+// Gives records their results under "run". A field of that name is replaced, and those are counted for one warning; where
+// it holds what the verb read, its place is taken without one.
+class Results {
+ public:
+  void set(Record& record, std::string_view json, bool read = false) {
+    if (!read && record.has("run")) ++replaced_;
+    record.set("run", json);
+  }
+  void warn_replaced() const {
+    if (replaced_) warn("records whose own field \"run\" was replaced by the result: ", replaced_.load());
+  }
+
+ private:
+  std::atomic<uint64_t> replaced_ = 0;
+};
 
 // ---- Scoring ----
 
@@ -97,17 +114,15 @@ static std::string score_json(const ScoreResult& result, const ScoreJob& job, bo
   for (const float logprob : result.logprobs) w.value(logprob);
   w.close().open('[', "greedy");
   for (const bool greedy : result.greedy) w.value(greedy);
-  w.close().field("logprob", result.logprob);
-  if (rolling) {
-    w.field("token_count", uint64_t{result.logprobs.size()});
-    if (job.has_text) w.field("byte_count", job.bytes).field("word_count", job.words);
-  }
+  w.close().field("logprob", result.logprob).field("token_count", uint64_t{result.logprobs.size()});
+  if (rolling && job.has_text) w.field("byte_count", job.bytes).field("word_count", job.words);
   return w.close().text;
 }
 
 void run_score(const RunOptions& options, Report& report) {
   Engine engine = load_engine(options, report);
   ScoreTotals totals;
+  Results results;
   run_groups<ScoreJob>(
       options, report, [&](const Record& record) { return score_job(engine, options, record); },
       [&](std::span<ScoreJob> jobs, std::span<Record* const> records) {
@@ -127,9 +142,10 @@ void run_score(const RunOptions& options, Report& report) {
           }
           for (const float logprob : whole.logprobs) whole.logprob += logprob;
           totals.add(jobs[i], whole);
-          records[i]->set("run", score_json(whole, jobs[i], options.rolling));
+          results.set(*records[i], score_json(whole, jobs[i], options.rolling));
         }
       });
+  results.warn_replaced();
   report.results.emplace_back("score", totals.json(options.rolling));
   report_engine(engine, report);
   report_throughput(engine.throughput, report);
@@ -208,6 +224,7 @@ void run_embed(const RunOptions& options, Report& report) {
     int32_t adapter = -1;
   };
   uint64_t cut = 0;
+  Results results;
   run_groups<Job>(
       options, report,
       [&](const Record& record) {
@@ -235,9 +252,10 @@ void run_embed(const RunOptions& options, Report& report) {
           w.open('{').open('[', "embedding");
           for (const float x : vectors[i]) w.value(x);
           w.close().close();
-          records[i]->set("run", w.text);
+          results.set(*records[i], w.text);
         }
       });
+  results.warn_replaced();
   if (cut) warn("texts of more than ", longest, " tokens, which were cut: ", cut);
   JsonWriter w;
   w.open('{').field("cut", cut).field("max_length", longest).field("normalized", pooling.normalize).close();
@@ -251,6 +269,7 @@ void run_embed(const RunOptions& options, Report& report) {
 void run_tokenize(const RunOptions& options, Report& report) {
   const Tokenizer tokenizer(options.model);
   const Chat chat(options.model, options.chat_template);
+  Results results;
   process_records(options.stream, report,
                   [&](Record& record) {
                     const auto text_to_ids = [&] {
@@ -261,21 +280,33 @@ void run_tokenize(const RunOptions& options, Report& report) {
                       return tokenizer.encode(record.text_view(text ? options.text_field : options.prompt_field, scratch),
                                               !options.no_special_tokens);
                     };
-                    record.set("run", "{\"tokens\": " + ids_json(at_record(record, text_to_ids)) + "}");
+                    results.set(record, "{\"tokens\": " + ids_json(at_record(record, text_to_ids)) + "}");
                     return nullptr;
                   },
                   {});
+  results.warn_replaced();
+}
+
+// The record's own "tokens", else those that tokenize or generate left under "run".
+static std::vector<int32_t> ids_to_decode(const Record& record, bool own) {
+  if (own) return ids_of(record, "tokens");
+  require(record.has("run"), record.where(), ": a record to detokenize has \"tokens\", at its top or under \"run\"; found none");
+  require(record.raw_value("run").starts_with('{'), record.where(), ": \"run\" is not an object, and there is no field \"tokens\" beside it");
+  return ids_of(Record(std::string(record.raw_value("run")), record.file(), record.line()), "tokens");
 }
 
 void run_detokenize(const RunOptions& options, Report& report) {
   const Tokenizer tokenizer(options.model);
+  Results results;
   process_records(options.stream, report,
                   [&](Record& record) {
-                    const auto ids_to_text = [&] { return tokenizer.decode(ids_of(record, "tokens"), options.skip_special_tokens); };
-                    record.set("run", "{\"text\": " + json_string(at_record(record, ids_to_text)) + "}");
+                    const bool own = record.has("tokens");
+                    const auto ids_to_text = [&] { return tokenizer.decode(ids_to_decode(record, own), options.skip_special_tokens); };
+                    results.set(record, "{\"text\": " + json_string(at_record(record, ids_to_text)) + "}", !own);
                     return nullptr;
                   },
                   {});
+  results.warn_replaced();
 }
 
 }  // namespace ds

@@ -1,4 +1,5 @@
-// The verbs of ds-run over JSONL: every record passes through with its own results under "run".
+// The verbs of ds-run over JSONL: every record passes through with its own results under "run", which
+// take the place of a field of that name (with a warning).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -29,9 +30,9 @@ struct RunOptions {
   bool hash_model = false;                    // the model's files go into the report's inputs
 };
 
-// A record with `tokens` (ids, used as they are), `prompt` and `completion`, or `text` gets
-// "run": {"logprobs": [...], "greedy": [...], "logprob": sum}; with `rolling` the first token too is scored (after BOS,
-// else EOS), and "token_count", "byte_count" and "word_count" are added. What is longer than the model's positions is
+// A record with `tokens` (ids, used as they are), else `prompt` and `completion` (not with `rolling`), else `text` gets
+// "run": {"logprobs": [...], "greedy": [...], "logprob": sum, "token_count": n}; with `rolling` the first token too is
+// scored (after BOS, else EOS), and of texts "byte_count" and "word_count" are added. What is longer than the model's positions is
 // scored in windows (rolling_windows); a completion is not.
 void run_score(const RunOptions& options, Report& report);
 // `tokens` (or a `prompt` that is an array of ids), `messages`, or `prompt` as text get
@@ -40,8 +41,8 @@ void run_score(const RunOptions& options, Report& report);
 void run_generate(const RunOptions& options, Report& report);
 // `tokens` or `text` get "run": {"embedding": [...]}.
 void run_embed(const RunOptions& options, Report& report);
-// `text`, `messages` or `prompt` to "run": {"tokens": [...]}, and `tokens` to "run": {"text": "..."}. They need the
-// tokenizer only.
+// `text`, `messages` or `prompt` to "run": {"tokens": [...]}, and `tokens`, else those under "run", to
+// "run": {"text": "..."}. They need the tokenizer only.
 void run_tokenize(const RunOptions& options, Report& report);
 void run_detokenize(const RunOptions& options, Report& report);
 

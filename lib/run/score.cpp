@@ -49,6 +49,7 @@ ScoreRequest continuation_request(const Engine& engine, std::string_view context
   check_ids(engine.model.config, request.tokens);
   const auto length = static_cast<int64_t>(request.tokens.size());
   request.first = static_cast<int64_t>(context_tokens);
+  require(length > request.first, "the completion has no tokens to score");
   require(length - request.first <= engine.max_length(), "a completion of ", length - request.first,
           " tokens does not fit the model's ", engine.max_length(), " positions");
   const int64_t surplus = std::max<int64_t>(0, length - (engine.max_length() + 1));

@@ -31,7 +31,8 @@ std::vector<ScoreRequest> rolling_windows(std::span<const int32_t> tokens, int32
 // The tokens of a continuation after a context: trailing white space of the context (as Python's str.rstrip sees it) moves
 // to the continuation; both are encoded together, and the context's tokens are as many as it has alone. An empty context
 // becomes prefix_token(), and the continuation then gets no special tokens; one that begins with that token is not scored
-// there. Of a context that does not fit the last tokens stay; a continuation that does not fit even alone is an Error.
+// there. Of a context that does not fit the last tokens stay; a continuation that does not fit even alone, or of which no
+// token is left to score (an empty one), is an Error, as it is there.
 ScoreRequest continuation_request(const Engine& engine, std::string_view context, std::string_view continuation);
 
 // The words of a text as word perplexity counts them: the pieces that Python's re.split(r"\s+") gives.

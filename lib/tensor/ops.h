@@ -97,17 +97,20 @@ DS_OP(rope, x, (const Tensor& x, const Tensor& positions, const Tensor& cos, con
 // p % kKeyBlock of page page_table[s][p / kKeyBlock]. Keys are stored transposed, k_pages[P, kv_heads, head_dim,
 // kKeyBlock], values as rows, v_pages[P, kv_heads, kKeyBlock, v_head_dim]. Blocks of keys are visited in the order of
 // their absolute position, so prefill, chunks and single steps give the same bits.
-// Pages are f32, or both i8 with scales in f32: of keys k_scales[P, kv_heads, kKeyBlock], or with key_split, where the
-// columns before and from it are rounded each by themselves, [P, kv_heads, 2, kKeyBlock]; of values v_scales[P, kv_heads,
-// kKeyBlock]. A number is integer * scale, rounded to f32: attention has the bits that it has over f32 pages of these.
-constexpr int kKeyBlock = 32;
+// Pages are f32, or both i8 with scales in f32, [P, kv_heads, parts, kKeyBlock]: kScaleColumns columns of a key or value
+// share one. A number is integer * scale, rounded to f32: attention has the bits that it has over f32 pages of these.
+constexpr int kKeyBlock = 32, kScaleColumns = 64;
+// The parts of a vector with a scale each. Those of a key are counted from column 0, and from `split` on anew.
+constexpr int64_t scale_parts(int64_t columns, int64_t split = 0) {
+  return (split + kScaleColumns - 1) / kScaleColumns + (columns - split + kScaleColumns - 1) / kScaleColumns;
+}
 struct AttentionSpec {
   int heads = 0, kv_heads = 0;       // query head h reads kv head h / (heads / kv_heads)
   int head_dim = 0, v_head_dim = 0;
   float scale = 1;                   // of q.k
   int window = 0;                    // 0: all earlier keys; W: the last W, the row itself included
   float softcap = 0;                 // 0: none; c: c * tanh(score / c)
-  int key_split = 0;                 // of i8 pages: see above; 0: a key is rounded as a whole
+  int key_split = 0;                 // of i8 pages: a column at which a part of the key begins
 };
 // Where each row of a batch stands. i32: sequence[T] (an index into page_table), position[T], page_table[S, pages].
 struct Rows {
@@ -118,7 +121,7 @@ struct Rows {
 DS_OP_CPU(assemble_kv, kv_b, (const Tensor& kv_b, const Tensor& k_rope, int heads, const Tensor& k, const Tensor& v), (kv_b, k_rope, heads, k, v))
 // dkv_b and dk_rope are written; dk_rope is the sum over the heads in order.
 DS_OP_CPU(assemble_kv_backward, dk, (const Tensor& dk, const Tensor& dv, int heads, const Tensor& dkv_b, const Tensor& dk_rope), (dk, dv, heads, dkv_b, dk_rope))
-// Writes k[T, kv_heads * head_dim] and v[T, kv_heads * v_head_dim] to the pages of their rows. To i8: a vector x of a head,
+// Writes k[T, kv_heads * head_dim] and v[T, kv_heads * v_head_dim] to the pages of their rows. To i8: a part x of a vector,
 // with a = max |x|, becomes x * (127 / a) to the nearest integer, ties to even, and the scale a / 127. Where a < 2^-100
 // they are zeros; where x holds an infinity or a NaN the scale is NaN.
 DS_OP_CPU(kv_write, k, (const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages, const Tensor& v_pages), (k, v, at, spec, k_pages, v_pages))

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <limits>
 #include <queue>
 
@@ -13,12 +14,9 @@
 namespace ds {
 namespace {
 
-constexpr int join_bits = 16;
+constexpr size_t most_short = 64;  // symbols of a piece that merge_short takes
 
-uint32_t join_hash(char32_t left, char32_t right) {
-  const uint64_t pair = uint64_t{left} << 32 | right;
-  return static_cast<uint32_t>(pair * 0x9e3779b97f4a7c15u >> (64 - join_bits));
-}
+uint64_t join_hash(char32_t left, char32_t right) { return (uint64_t{left} << 32 | right) * 0x9e3779b97f4a7c15u; }
 
 char32_t last_character(std::string_view text) {
   size_t at = text.size() - 1;
@@ -65,8 +63,9 @@ Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std:
   for (size_t i = 0; i < merges.size(); ++i) {
     const uint64_t bit = pair_hash(pair_key(merges[i].left, merges[i].right)) >> maybe_shift_;
     maybe_[bit >> 6] |= uint64_t{1} << (bit & 63);
-    merges_[pair_key(merges[i].left, merges[i].right)] = {ranks.empty() ? static_cast<int32_t>(i) : ranks[i],
-                                                          merges[i].id};
+    const int32_t rank = ranks.empty() ? static_cast<int32_t>(i) : ranks[i];
+    merges_[pair_key(merges[i].left, merges[i].right)] = {rank, merges[i].id};
+    small_ranks_ = small_ranks_ && rank >= 0 && static_cast<uint32_t>(rank) < std::numeric_limits<uint32_t>::max() / most_short;
   }
   for (int byte = 0; byte < 256; ++byte)
     byte_ids_[byte] = id_or_none(
@@ -117,30 +116,40 @@ void Bpe::note_joins(const std::vector<TokenMerge>& merges) {
   if (unk_id_ >= 0) stands_in[static_cast<size_t>(unk_id_)] = true;
   for (const int32_t id : byte_ids_)
     if (options_.byte_fallback && id >= 0) stands_in[static_cast<size_t>(id)] = true;
-  joins_.assign(size_t{1} << join_bits, false);
+  int bits = 12;
+  while (size_t{1} << bits < merges.size() * 8) ++bits;
+  joins_.assign(size_t{1} << bits, false);
+  joins_shift_ = 64 - bits;
   for (const TokenMerge& merge : merges) {
     if (stands_in[static_cast<size_t>(merge.left)] || stands_in[static_cast<size_t>(merge.right)]) return;
     const std::string_view left = texts[static_cast<size_t>(merge.left)],
                            right = texts[static_cast<size_t>(merge.right)];
     size_t at = 0;
     if (left.empty() || right.empty()) return;
-    joins_[join_hash(last_character(left), decode_utf8(right, at))] = true;
+    joins_[join_hash(last_character(left), decode_utf8(right, at)) >> joins_shift_] = true;
   }
   const bool whole = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1) == std::end(byte_ids_);
   may_vanish_ = options_.unk_token.empty() && !(options_.byte_fallback && whole);
   may_cut_ = true;
+  for (char32_t left = 0; left < 128; ++left)
+    for (char32_t right = 0; right < 128; ++right) ascii_cuts_[left * 128 + right] = cuts(left, right);
 }
 
-// The parts of a piece that no merge crosses. An unknown character stays with the one before it, with which it may
-// fuse, and if it may vanish with the one after it, which then has another neighbour.
+// Whether no merge crosses from one character to the next. An unknown character stays with the one before it, with
+// which it may fuse, and if it may vanish with the one after it, which then has another neighbour.
+bool Bpe::cuts(char32_t left, char32_t right) const {
+  return !joins_[join_hash(left, right) >> joins_shift_] && character_id(right) >= 0 &&
+         (!may_vanish_ || character_id(left) >= 0);
+}
+
+// The parts of a piece that no merge crosses.
 void Bpe::cut(std::string_view text, TextRange piece, std::vector<TextRange>& parts) const {
-  const std::string_view inside = text.substr(0, piece.end);
   size_t begin = piece.begin, at = begin;
-  char32_t previous = decode_utf8(inside, at);
+  char32_t previous = next_character(text, at);
   while (at < piece.end) {
     const size_t here = at;
-    const char32_t c = decode_utf8(inside, at);
-    if (!joins_[join_hash(previous, c)] && character_id(c) >= 0 && (!may_vanish_ || character_id(previous) >= 0)) {
+    const char32_t c = next_character(text, at);
+    if ((previous | c) < 128 ? ascii_cuts_[previous * 128 + c] : cuts(previous, c)) {
       parts.push_back({begin, here});
       begin = here;
     }
@@ -177,7 +186,7 @@ void Bpe::encode_part(std::string_view piece, std::vector<int32_t>& ids) const {
     symbols(piece, ids);
   else
     affixed_symbols(piece, ids);
-  if (ids.size() - first <= 48)
+  if (ids.size() - first <= most_short && small_ranks_)
     merge_short(ids, first);
   else
     merge_long(ids, first);
@@ -254,32 +263,42 @@ void Bpe::affixed_symbols(std::string_view piece, std::vector<int32_t>& ids) con
   unknowns.flush();
 }
 
-// Few symbols: look for the lowest rank among all pairs, join the leftmost such pair, again.
+// Few symbols: look for the lowest rank among all pairs, join the leftmost such pair, again. A pair waits at the place of
+// its left symbol as one number, its rank and then the place, so that the least number is the leftmost of equal ranks.
 void Bpe::merge_short(std::vector<int32_t>& ids, size_t first) const {
-  size_t count = ids.size() - first;
+  const size_t count = ids.size() - first;
   if (count < 2) return;
-  int32_t* symbol = ids.data() + first;
-  constexpr Merge none{std::numeric_limits<int32_t>::max(), 0};
-  const auto lookup = [&](size_t i) {
-    const Merge* merge = merge_of(symbol[i], symbol[i + 1]);
-    return merge ? *merge : none;
+  int32_t* const symbol = ids.data() + first;
+  constexpr uint32_t none = std::numeric_limits<uint32_t>::max();
+  std::array<uint32_t, most_short> waiting;
+  std::array<int32_t, most_short> joined;
+  waiting.fill(none);
+  const auto look = [&](size_t at, size_t next) {
+    const Merge* merge = merge_of(symbol[at], symbol[next]);
+    waiting[at] = merge ? static_cast<uint32_t>(merge->rank) * most_short + static_cast<uint32_t>(at) : none;
+    if (merge) joined[at] = merge->id;
   };
-  std::array<Merge, 48> merges;
-  for (size_t i = 0; i + 1 < count; ++i) merges[i] = lookup(i);
-  while (count > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < count; ++i)
-      if (merges[i].rank < merges[best].rank) best = i;
-    if (merges[best].rank == none.rank) break;
-    symbol[best] = merges[best].id;
-    std::copy(symbol + best + 2, symbol + count, symbol + best + 1);
-    std::copy(merges.begin() + static_cast<ptrdiff_t>(best) + 1, merges.begin() + static_cast<ptrdiff_t>(count) - 1,
-              merges.begin() + static_cast<ptrdiff_t>(best));
-    --count;
-    if (best + 1 < count) merges[best] = lookup(best);
-    if (best > 0) merges[best - 1] = lookup(best - 1);
+  for (size_t at = 0; at + 1 < count; ++at) look(at, at + 1);
+  uint64_t alive = ~uint64_t{0} >> (most_short - count);  // a bit for each symbol that is not joined to one before it
+  const size_t scanned = (count + 7) / 8 * 8;
+  while (true) {
+    uint32_t least = none;
+    for (size_t i = 0; i < scanned; ++i) least = std::min(least, waiting[i]);
+    if (least == none) break;
+    const size_t at = least % most_short;
+    uint64_t behind = alive & ~uint64_t{1} << at;  // never empty: the pair has a right symbol
+    const auto right = static_cast<size_t>(std::countr_zero(behind));
+    symbol[at] = joined[at];
+    alive &= ~(uint64_t{1} << right);
+    waiting[right] = waiting[at] = none;
+    behind &= behind - 1;
+    const uint64_t before = alive & ((uint64_t{1} << at) - 1);
+    if (behind) look(at, static_cast<size_t>(std::countr_zero(behind)));
+    if (before) look(static_cast<size_t>(std::bit_width(before)) - 1, at);
   }
-  ids.resize(first + count);
+  size_t kept = 0;
+  for (; alive; alive &= alive - 1) symbol[kept++] = symbol[std::countr_zero(alive)];
+  ids.resize(first + kept);
 }
 
 // Many symbols: a linked list, and a heap of candidate pairs by (rank, position); stale candidates are skipped.

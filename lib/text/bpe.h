@@ -1,6 +1,7 @@
 // Byte-pair encoding of one piece of text: its bytes or characters, joined pair by pair in the order of the merges.
 // Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -66,6 +67,7 @@ class Bpe {
   int32_t character_id(char32_t c) const;
   void list_whole_tokens(const std::string& where);
   void note_joins(const std::vector<TokenMerge>& merges);
+  bool cuts(char32_t left, char32_t right) const;
   void cut(std::string_view text, TextRange piece, std::vector<TextRange>& parts) const;
   void encode_part(std::string_view piece, std::vector<int32_t>& ids) const;
   void symbols(std::string_view piece, std::vector<int32_t>& ids) const;
@@ -88,7 +90,9 @@ class Bpe {
   std::vector<int32_t> basic_ids_;  // of characters below U+10000; -1 where missing
   FlatMap<int32_t> other_ids_;      // of those above
   std::vector<bool> joins_;         // by hash of two characters: some merge may join what ends and begins with them
-  bool may_cut_ = false, may_vanish_ = false;
+  int joins_shift_ = 0;
+  std::array<bool, 128 * 128> ascii_cuts_{};  // cuts() of two characters of ASCII
+  bool small_ranks_ = true, may_cut_ = false, may_vanish_ = false;
   int32_t unk_id_ = -1;
   uint32_t owner_;
 };

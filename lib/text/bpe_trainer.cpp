@@ -13,6 +13,7 @@
 #include "text/normalizer.h"
 #include "text/pretokenize.h"
 #include "text/unicode.h"
+#include "text/pattern.h"
 #include "text/word_counts.h"
 
 namespace ds {
@@ -128,7 +129,8 @@ struct BpeTrainer::Impl {
     for (const size_t end : ends[part]) {
       const std::string_view text = std::string_view(parts[part]).substr(begin, end - begin);
       require(is_valid_utf8(text), "a text to learn from is not valid UTF-8");
-      pretokenizer.split(normalizer.apply(text, scratch), true, pieces);
+      MatchSteps steps(text.size());
+      pretokenizer.split(normalizer.apply(text, steps, scratch), true, steps, pieces);
       for (const auto& [b, e] : pieces.ranges) words.add(pieces.text.substr(b, e - b), 1);
       begin = end;
     }

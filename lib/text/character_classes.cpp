@@ -19,6 +19,7 @@ CharacterClasses::CharacterClasses() {
                                (is_punctuation(k) || is_symbol(k) ? punctuation : 0) | (is_space(c) ? space : 0) |
                                (c == '\r' || c == '\n' ? newline : 0));
       if ((c >= 0x4e00 && c <= 0x9fa5) || (c >= 0x3040 && c <= 0x30ff)) classes[low] |= ideograph;
+      if (is_punctuation8(c)) classes[low] |= bert_mark;
     }
     const auto [entry, is_new] = known.emplace(classes, static_cast<uint16_t>(known.size()));
     if (is_new) pages_.insert(pages_.end(), classes.begin(), classes.end());

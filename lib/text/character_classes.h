@@ -17,6 +17,7 @@ class CharacterClasses {
     space = 16,       // \s
     newline = 32,     // [\r\n], a space too
     ideograph = 64,   // [\u4e00-\u9fa5\u3040-\u30ff], DeepSeek's
+    bert_mark = 128,  // P* of Unicode 8 or punctuation of ASCII, BERT's
   };
   // Made at the first call, in a few milliseconds.
   static const CharacterClasses& table();

@@ -49,7 +49,7 @@ std::string token_text(const Json* token) {
 }
 
 std::string read_text(const fs::path& path) {
-  return read_file(path.string());
+  return read_regular_file(path.string(), kMaxConfigBytes);
 }
 
 // The templates of a model by name; most have one, "default".
@@ -61,7 +61,7 @@ struct Sources {
 // chat_template of a JSON file: a string, or a list of {"name", "template"}.
 void read_json_template(const fs::path& path, Sources& out) {
   if (out.plain || !fs::exists(path)) return;
-  const Json json = parse_json_file(path.string());
+  const Json json = parse_json_file(path.string(), kMaxConfigBytes);
   const Json* const found = json.find("chat_template");
   if (found == nullptr || found->type == Json::Type::null) return;
   out.where = path.string() + ": chat_template";
@@ -173,7 +173,7 @@ ChatContext load_chat_context(const std::string& model) {
   for (const char* const name : {"special_tokens_map.json", "tokenizer_config.json"}) {
     const fs::path path = fs::path(model) / name;
     if (!fs::exists(path)) continue;
-    const Json json = parse_json_file(path.string());
+    const Json json = parse_json_file(path.string(), kMaxConfigBytes);
     const auto read = [&](const char* key, std::string& text) {
       if (const Json* const token = json.find(key)) text = token_text(token);
     };

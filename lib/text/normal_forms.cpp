@@ -104,4 +104,8 @@ std::string_view normalize(std::string_view text, NormalForm form, std::string& 
   return scratch;
 }
 
+bool is_ordered(char32_t c) {
+  return !is_inert9(c) && utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class != 0;
+}
+
 }  // namespace ds

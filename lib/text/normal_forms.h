@@ -11,4 +11,7 @@ enum class NormalForm { nfc, nfd, nfkc, nfkd };
 // `text`.
 std::string_view normalize(std::string_view text, NormalForm form, std::string& scratch);
 
+// Whether the forms order a character among its neighbours (its combining class is not 0).
+bool is_ordered(char32_t c);
+
 }  // namespace ds

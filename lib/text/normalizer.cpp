@@ -1,10 +1,13 @@
 #include "text/normalizer.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <optional>
 
 #include "base/error.h"
 #include "io/json.h"
+#include "text/bert_normalizer.h"
 #include "text/byte_level.h"
 #include "text/charsmap.h"
 #include "text/normal_forms.h"
@@ -13,9 +16,6 @@
 #include "text/unicode_versions.h"
 
 namespace ds {
-
-// What hostile steps may make of a text: real ones stay far below (NFKD makes 11 times the bytes at most).
-constexpr size_t kGrowth = 64, kLargestSmallText = size_t{1} << 20;
 
 struct Normalizer::Step {
   enum class Kind {
@@ -26,20 +26,21 @@ struct Normalizer::Step {
     strip,
     strip_accents,
     nmt,
-    bert_clean,
-    bert_ideographs,
-    bert_accents,
+    bert,
     charsmap,
     byte_level
   } kind;
   NormalForm form = NormalForm::nfc;
   std::string content;             // prepend, replace
-  std::optional<Finder> finder;    // replace
+  std::string literal;             // replace: of this text,
+  std::optional<Finder> finder;    // or of what this finds
   bool left = true, right = true;  // strip
   std::optional<Charsmap> charsmap;
+  std::optional<BertNormalizer> bert;
 
   // The text after the step: `text` itself, or views `scratch`.
-  std::string_view apply(std::string_view text, std::string& scratch, bool& beheaded) const;
+  std::string_view apply(std::string_view text, const GrowthLimit& growth, MatchSteps& steps, std::string& scratch,
+                         bool& beheaded) const;
 };
 
 namespace {
@@ -68,22 +69,6 @@ void nmt(std::string& out, char32_t c) {
   append_utf8(out, space ? U' ' : c);
 }
 
-void bert_clean(std::string& out, char32_t c) {
-  if (c == '\t' || c == '\n' || c == '\r' || c == ' ') {
-    out += ' ';
-  } else if (c >= 0x21 && c < 0x7f) {
-    out += static_cast<char>(c);
-  } else if (c != 0 && c != 0xfffd && !is_other8(c)) {
-    append_utf8(out, is_space(c) ? U' ' : c);
-  }
-}
-
-bool is_bert_ideograph(char32_t c) {
-  return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0xf900 && c <= 0xfaff) ||
-         (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2b81f) || (c >= 0x2b920 && c <= 0x2ceaf) ||
-         (c >= 0x2f800 && c <= 0x2fa1f);
-}
-
 std::string_view strip(std::string_view text, bool left, bool right, bool& beheaded) {
   while (left && !text.empty()) {
     size_t at = 0;
@@ -102,31 +87,85 @@ std::string_view strip(std::string_view text, bool left, bool right, bool& behea
 }
 
 std::string_view replace_all(std::string_view text, const Finder& finder, std::string_view content,
-                             std::string& scratch, bool& beheaded) {
+                             const GrowthLimit& growth, MatchSteps& steps, std::string& scratch, bool& beheaded) {
   std::string mapped;
   const std::string_view prepared = finder.prepare(text, mapped);
   scratch.clear();
   scratch.reserve(text.size() + text.size() / 4);
   size_t done = 0;
-  for_each_match(finder, prepared, [&](size_t begin, size_t end) {
+  for_each_match(finder, prepared, steps, [&](size_t begin, size_t end) {
     beheaded = beheaded || (begin == 0 && end > 0 && content.empty());
     scratch.append(text, done, begin - done).append(content);
+    growth.check(scratch.size());
     done = end;
   });
   scratch.append(text, done);
   return scratch;
 }
 
+std::string_view replace_text(std::string_view text, std::string_view literal, std::string_view content,
+                              const GrowthLimit& growth, std::string& scratch, bool& beheaded) {
+  size_t hit = text.find(literal), done = 0;
+  if (hit == std::string_view::npos) return text;
+  beheaded = beheaded || (hit == 0 && content.empty());
+  scratch.clear();
+  scratch.reserve(text.size() + text.size() / 4);
+  for (; hit != std::string_view::npos; hit = text.find(literal, done)) {
+    scratch.append(text, done, hit - done).append(content);
+    growth.check(scratch.size());
+    done = hit + literal.size();
+  }
+  scratch.append(text, done);
+  return scratch;
+}
+
+// The same for one byte, eight at a time: the space of a SentencePiece tokenizer comes every few bytes.
+std::string_view replace_byte(std::string_view text, char literal, std::string_view content, const GrowthLimit& growth,
+                              std::string& scratch, bool& beheaded) {
+  const auto count = static_cast<size_t>(std::count(text.begin(), text.end(), literal));
+  if (count == 0) return text;
+  beheaded = beheaded || (text[0] == literal && content.empty());
+  constexpr uint64_t ones = 0x0101010101010101u;
+  const uint64_t wanted = ones * static_cast<uint8_t>(literal);
+  const size_t size = text.size() - count + count * content.size();
+  growth.check(size);
+  scratch.resize(size + sizeof(uint64_t));  // eight bytes are always written
+  char* out = scratch.data();
+  for (size_t at = 0; at < text.size();) {
+    size_t before = 0;  // bytes before the next such byte
+    if (text.size() - at >= sizeof(uint64_t)) {
+      uint64_t word;
+      std::memcpy(&word, text.data() + at, sizeof word);
+      std::memcpy(out, &word, sizeof word);
+      word ^= wanted;
+      const uint64_t hit = (word - ones) & ~word & ones << 7;  // the lowest bit set is right
+      before = hit ? static_cast<size_t>(std::countr_zero(hit)) / 8 : sizeof word;
+    } else {
+      for (; at + before < text.size() && text[at + before] != literal; ++before) out[before] = text[at + before];
+    }
+    out += before;
+    at += before;
+    if (before == sizeof(uint64_t) || at == text.size()) continue;
+    out = std::copy(content.begin(), content.end(), out);
+    ++at;
+  }
+  scratch.resize(size);
+  return scratch;
+}
+
 }  // namespace
 
-std::string_view Normalizer::Step::apply(std::string_view text, std::string& scratch, bool& beheaded) const {
+std::string_view Normalizer::Step::apply(std::string_view text, const GrowthLimit& growth, MatchSteps& steps,
+                                              std::string& scratch, bool& beheaded) const {
   switch (kind) {
     case Kind::form:
       return normalize(text, form, scratch);
     case Kind::prepend:
       return scratch = cat(content, text);
     case Kind::replace:
-      return replace_all(text, *finder, content, scratch, beheaded);
+      return finder                ? replace_all(text, *finder, content, growth, steps, scratch, beheaded)
+             : literal.size() == 1 ? replace_byte(text, literal[0], content, growth, scratch, beheaded)
+                                   : replace_text(text, literal, content, growth, scratch, beheaded);
     case Kind::lowercase:
       return map_characters(text, scratch, beheaded, [](std::string& out, char32_t c) {
         if (c < 0x80)
@@ -137,25 +176,14 @@ std::string_view Normalizer::Step::apply(std::string_view text, std::string& scr
     case Kind::strip:
       return strip(text, left, right, beheaded);
     case Kind::strip_accents:
-    case Kind::bert_accents: {
-      if (is_ascii(text)) return text;
-      const auto dropped = kind == Kind::strip_accents ? is_combining9 : is_nonspacing8;
-      return map_characters(text, scratch, beheaded, [&](std::string& out, char32_t c) {
-        if (!dropped(c)) append_utf8(out, c);
-      });
-    }
-    case Kind::nmt:
-      return map_characters(text, scratch, beheaded, nmt);
-    case Kind::bert_clean:
-      return map_characters(text, scratch, beheaded, bert_clean);
-    case Kind::bert_ideographs:
       if (is_ascii(text)) return text;
       return map_characters(text, scratch, beheaded, [](std::string& out, char32_t c) {
-        const bool apart = is_bert_ideograph(c);
-        if (apart) out += ' ';
-        append_utf8(out, c);
-        if (apart) out += ' ';
+        if (!is_combining9(c)) append_utf8(out, c);
       });
+    case Kind::nmt:
+      return map_characters(text, scratch, beheaded, nmt);
+    case Kind::bert:
+      return bert->apply(text, scratch, beheaded);
     case Kind::charsmap:
       return scratch = charsmap->apply(text);
     case Kind::byte_level:
@@ -204,7 +232,7 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
                                                    : NormalForm::nfkd;
   } else if (name == "Prepend") {
     std::string prefix = text("prepend");
-    require(prefix.size() <= kGrowth, where, ": Prepend of a text of ", prefix.size(), " bytes; at most ", kGrowth, " are supported");
+    require(prefix.size() <= GrowthLimit::growth, where, ": Prepend of a text of ", prefix.size(), " bytes; at most ", GrowthLimit::growth, " are supported");
     if (!prefix.empty()) push(Step::Kind::prepend).content = std::move(prefix);
   } else if (name == "Replace") {
     const Json* pattern = member("pattern");
@@ -215,8 +243,11 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
     require(!source.empty(), where, ": Replace with an empty pattern");
     Step& step = push(Step::Kind::replace);
     step.content = text("content");
-    require(step.content.size() <= kGrowth, where, ": Replace by a text of ", step.content.size(), " bytes; at most ", kGrowth, " are supported");
-    step.finder.emplace(literal ? Finder(source) : Finder(Pattern(source, where)));
+    require(step.content.size() <= GrowthLimit::growth, where, ": Replace by a text of ", step.content.size(), " bytes; at most ", GrowthLimit::growth, " are supported");
+    if (literal)
+      step.literal = source;
+    else
+      step.finder.emplace(Pattern(source, where));
   } else if (name == "Lowercase") {
     push(Step::Kind::lowercase);
   } else if (name == "Strip") {
@@ -230,14 +261,12 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
   } else if (name == "ByteLevel") {
     push(Step::Kind::byte_level);
   } else if (name == "BertNormalizer") {
-    const bool lowercase = flag("lowercase", true);
-    if (flag("clean_text", true)) push(Step::Kind::bert_clean);
-    if (flag("handle_chinese_chars", true)) push(Step::Kind::bert_ideographs);
-    if (flag("strip_accents", lowercase)) {
-      push(Step::Kind::form).form = NormalForm::nfd;
-      push(Step::Kind::bert_accents);
-    }
-    if (lowercase) push(Step::Kind::lowercase);
+    BertNormalizerOptions options;
+    options.clean_text = flag("clean_text", true);
+    options.handle_chinese_chars = flag("handle_chinese_chars", true);
+    options.lowercase = flag("lowercase", true);
+    options.strip_accents = flag("strip_accents", options.lowercase);
+    push(Step::Kind::bert).bert.emplace(options);
   } else if (name == "Precompiled") {
     push(Step::Kind::charsmap).charsmap.emplace(decode_base64(text("precompiled_charsmap"), where), where);
   } else {
@@ -245,20 +274,21 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
   }
 }
 
-std::string_view Normalizer::apply(std::string_view text, std::string& scratch, bool* beheaded) const {
-  const size_t limit = std::max(text.size(), kLargestSmallText) * kGrowth;
+std::string_view Normalizer::apply(std::string_view text, MatchSteps& steps, std::string& scratch,
+                                   bool* beheaded) const {
+  const GrowthLimit growth(text.size(), "normalizer");
   bool gone = false, in_scratch = false, changed = false;
   std::string other;  // a step reads the one and writes the other
   for (const auto& step : steps_) {
     if (text.empty()) break;
     std::string& target = in_scratch ? other : scratch;
-    const std::string_view result = step->apply(text, target, gone);
+    const std::string_view result = step->apply(text, growth, steps, target, gone);
     if (result.data() == target.data()) {
       in_scratch = !in_scratch;
       changed = true;
     }
     text = result;
-    require(text.size() <= limit, "the tokenizer's normalizer makes more than ", kGrowth, " bytes of each byte of a text");
+    growth.check(text.size());
   }
   if (changed && !in_scratch) text = scratch.assign(text);
   if (beheaded) *beheaded = gone;

@@ -8,6 +8,7 @@
 namespace ds {
 
 struct Json;
+struct MatchSteps;
 
 // Supported: null, BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, Replace (String or
 // Regex), Sequence, Strip, StripAccents. Others are an Error that names them. Immutable; all threads may use it at once.
@@ -20,8 +21,8 @@ class Normalizer {
 
   bool empty() const { return steps_.empty(); }
   // `text` is valid UTF-8. The result is `text` itself or views `scratch`. `beheaded`, if given, tells whether the character
-  // that the text began with is gone.
-  std::string_view apply(std::string_view text, std::string& scratch, bool* beheaded = nullptr) const;
+  // that the text began with is gone. Patterns take `steps`.
+  std::string_view apply(std::string_view text, MatchSteps& steps, std::string& scratch, bool* beheaded = nullptr) const;
 
  private:
   struct Step;

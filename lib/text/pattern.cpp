@@ -4,6 +4,7 @@
 #include <pcre2.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "text/pattern_translate.h"
@@ -12,20 +13,26 @@ namespace ds {
 namespace {
 
 constexpr uint32_t match_limit = 10'000'000;
-constexpr uint64_t step_limit = 10'000'000;  // half a second
 constexpr uint32_t heap_limit_kib = 64 << 10;
 constexpr size_t jit_stack_bytes = size_t{4} << 20;
 // Compiled code does not count its steps well, and PCRE2's limit is one for each place where a match may begin. So
-// compiled code runs the patterns that cannot backtrack far, on a window if their steps grow with a power of its
-// length; the interpreter, which stops at a number of steps in all, runs the others, and where a match reaches the
-// window's end.
-constexpr size_t window_bytes = 20000;
+// compiled code runs only the patterns that cannot backtrack far, on a window of the text: from one place it takes about
+// window^repeats / repeats! steps, at most 2000. The interpreter, which counts its steps over the whole text, runs the
+// other patterns, and the match that reaches the window's end.
 constexpr int compiled_repeats = 2;
+constexpr size_t window_bytes[compiled_repeats + 1] = {std::numeric_limits<size_t>::max(), 1000, 64};
+constexpr uint64_t bytes_of_step = 8;  // that a repeat may pass in the time of a step
 
 std::string message_of(int code) {
   PCRE2_UCHAR buffer[256];
   pcre2_get_error_message(code, buffer, sizeof buffer);
   return reinterpret_cast<const char*>(buffer);
+}
+
+std::string shortened(const std::string& pattern) {
+  size_t size = std::min<size_t>(pattern.size(), 100);
+  while (size < pattern.size() && (static_cast<uint8_t>(pattern[size]) & 0xc0) == 0x80) --size;
+  return pattern.substr(0, size) + (size < pattern.size() ? "..." : "");
 }
 
 // What one thread needs to match: created at its first match.
@@ -53,7 +60,7 @@ struct Pattern::Impl {
   pcre2_code *code = nullptr, *counted = nullptr;  // without and with a callout at every step
   bool jit = false;
   int repeats = 0;
-  std::string where;
+  std::string where, pattern;
   ~Impl() {
     pcre2_code_free(code);
     pcre2_code_free(counted);
@@ -62,14 +69,26 @@ struct Pattern::Impl {
 
 namespace {
 
-int count_step(pcre2_callout_block*, void* steps) {
-  return ++*static_cast<uint64_t*>(steps) > step_limit ? PCRE2_ERROR_MATCHLIMIT : 0;
+struct StepCounter {
+  uint64_t& left;
+  size_t at;
+};
+
+int count_step(pcre2_callout_block* block, void* data) {
+  auto& counter = *static_cast<StepCounter*>(data);
+  const size_t at = block->current_position, passed = at > counter.at ? at - counter.at : counter.at - at;
+  const uint64_t taken = 1 + passed / bytes_of_step;
+  counter.at = at;
+  if (taken > counter.left) return PCRE2_ERROR_MATCHLIMIT;
+  counter.left -= taken;
+  return 0;
 }
 
 }  // namespace
 
 Pattern::Pattern(std::string_view pattern, std::string_view where) : impl_(new Impl) {
   impl_->where = where;
+  impl_->pattern = pattern;
   require(pattern.size() < 65536, where, ": a pattern of ", pattern.size(), " bytes is too long");
   const TranslatedPattern translated = translate_pattern(pattern, where);
   impl_->repeats = translated.repeats;
@@ -96,31 +115,35 @@ Pattern::~Pattern() = default;
 Pattern::Pattern(Pattern&&) noexcept = default;
 Pattern& Pattern::operator=(Pattern&&) noexcept = default;
 
-bool Pattern::find(std::string_view text, size_t from, size_t& begin, size_t& end) const {
+bool Pattern::find(std::string_view text, size_t from, MatchSteps& steps, size_t& begin, size_t& end) const {
   static thread_local Workspace workspace;
   const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  const PCRE2_SIZE* const range = pcre2_get_ovector_pointer(workspace.data);
   int result = PCRE2_ERROR_PARTIAL;
+  size_t place = from;
   for (bool again = impl_->jit; again;) {
     size_t window = text.size();
-    if (impl_->repeats > 1 && window - from > window_bytes) {
-      window = from + window_bytes;
+    if (const size_t most = window_bytes[impl_->repeats]; window - place > most) {
+      window = place + most;
       while ((static_cast<uint8_t>(text[window]) & 0xc0) == 0x80) --window;
     }
     const uint32_t options = PCRE2_NO_UTF_CHECK | (window < text.size() ? PCRE2_PARTIAL_HARD : 0);
-    result = pcre2_jit_match(impl_->code, subject, window, from, options, workspace.data, workspace.context);
+    result = pcre2_jit_match(impl_->code, subject, window, place, options, workspace.data, workspace.context);
+    if (result == PCRE2_ERROR_PARTIAL) place = range[0];
     again = result == PCRE2_ERROR_NOMATCH && window < text.size();  // then no match begins in the window
-    if (again) from = window;
+    if (again) place = window;
   }
   if (result == PCRE2_ERROR_PARTIAL) {
-    uint64_t steps = 0;
-    pcre2_set_callout(workspace.context, count_step, &steps);
-    result = pcre2_match(impl_->counted, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, workspace.data,
+    StepCounter counter{steps.left, place};
+    pcre2_set_callout(workspace.context, count_step, &counter);
+    result = pcre2_match(impl_->counted, subject, text.size(), place, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, workspace.data,
                          workspace.context);
     pcre2_set_callout(workspace.context, nullptr, nullptr);
   }
   if (result == PCRE2_ERROR_NOMATCH) return false;
+  require(result != PCRE2_ERROR_MATCHLIMIT, impl_->where, ": the pattern ", shortened(impl_->pattern),
+          " takes too many steps in a text of ", text.size(), " bytes");
   require(result >= 0, impl_->where, ": matching the pattern failed: ", message_of(result));
-  const PCRE2_SIZE* range = pcre2_get_ovector_pointer(workspace.data);
   begin = range[0];
   end = range[1];
   require(begin <= end && end <= text.size() && from <= begin, impl_->where, ": the pattern matches outside its place");

@@ -1,13 +1,22 @@
-// A regular expression of a tokenizer.json, matched by PCRE2 within a limit of steps. The files are written for Oniguruma;
+// A regular expression of a tokenizer.json, matched by PCRE2 within a number of steps. The files are written for Oniguruma;
 // text/pattern_translate.h says what differs. Characters have the categories of Unicode 14: see as_unicode14 in
 // text/unicode_versions.h.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 
 namespace ds {
+
+// The steps that matching the patterns of a tokenizer may take in one text: the length pays for them, and a constant, so
+// that a pattern that backtracks without end costs about a second. The usual patterns take a tenth at most.
+struct MatchSteps {
+  static constexpr uint64_t of_byte = 50;
+  explicit MatchSteps(size_t text_bytes) : left(10'000'000 + of_byte * text_bytes) {}
+  uint64_t left;
+};
 
 // Immutable; find() may run on all threads at once.
 class Pattern {
@@ -18,9 +27,9 @@ class Pattern {
   Pattern(Pattern&&) noexcept;
   Pattern& operator=(Pattern&&) noexcept;
 
-  // The first match that begins at or after `from`; false where there is none. `text` is valid UTF-8. A text that
-  // takes more than the limit of steps at one position is an Error.
-  bool find(std::string_view text, size_t from, size_t& begin, size_t& end) const;
+  // The first match that begins at or after `from`; false where there is none. `text` is valid UTF-8. Takes
+  // its steps from `steps`; an Error that names the pattern where none are left.
+  bool find(std::string_view text, size_t from, MatchSteps& steps, size_t& begin, size_t& end) const;
 
  private:
   struct Impl;

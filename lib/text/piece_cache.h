@@ -91,51 +91,70 @@ static_assert(sizeof(PieceCache::Entry) == 64);
 template <class Encode>
 void encode_pieces(uint32_t owner, std::string_view text, const std::vector<TextRange>& pieces,
                    std::vector<int32_t>& ids, const Encode& encode) {
+  constexpr size_t block = 16;  // pieces whose places in the cache are fetched ahead
   PieceCache& cache = PieceCache::of_thread();
+  PieceCache::Key keys[block];
+  PieceCache::Entry* entries[block];
   std::vector<int32_t> fresh;
   size_t count = ids.size();
   const auto make_room = [&](size_t wanted) {
     if (ids.size() - count < wanted) ids.resize(std::max(count + wanted, ids.size() + ids.size() / 2 + 64));
   };
-  for (const TextRange& range : pieces) {
-    const std::string_view piece = text.substr(range.begin, range.end - range.begin);
-    PieceCache::Key key;
-    PieceCache::Entry* entry = nullptr;
-    PieceCache::LongEntry* long_entry = nullptr;
-    if (piece.size() <= PieceCache::max_bytes) {
-      key = PieceCache::key_of(piece.data(), piece.size(), text.size() - range.begin, owner);
-      entry = &cache.slot(key);
-      if (entry->key == key) {
-        make_room(PieceCache::max_ids);
-        std::memcpy(ids.data() + count, entry->ids, sizeof entry->ids);
-        count += entry->count;
-        continue;
-      }
-    } else if (piece.size() <= PieceCache::max_long_bytes) {
-      long_entry = &cache.slot(piece);
-      if (long_entry->holds(piece, owner)) {
-        make_room(long_entry->count);
-        std::copy_n(long_entry->ids, long_entry->count, ids.begin() + static_cast<ptrdiff_t>(count));
-        count += long_entry->count;
-        continue;
-      }
-    }
+  const auto encode_fresh = [&](std::string_view piece) {
     fresh.clear();
     encode(piece, fresh);
     make_room(fresh.size());
     std::copy(fresh.begin(), fresh.end(), ids.begin() + static_cast<ptrdiff_t>(count));
     count += fresh.size();
-    if (long_entry && fresh.size() <= PieceCache::max_long_ids) {
-      long_entry->owner = owner;
-      long_entry->size = static_cast<uint16_t>(piece.size());
-      long_entry->count = static_cast<uint16_t>(fresh.size());
-      std::copy(piece.begin(), piece.end(), long_entry->bytes);
-      std::copy(fresh.begin(), fresh.end(), long_entry->ids);
+  };
+  const auto encode_long = [&](std::string_view piece) {
+    if (piece.size() > PieceCache::max_long_bytes) return encode_fresh(piece);
+    PieceCache::LongEntry& entry = cache.slot(piece);
+    if (entry.holds(piece, owner)) {
+      make_room(entry.count);
+      std::copy_n(entry.ids, entry.count, ids.begin() + static_cast<ptrdiff_t>(count));
+      count += entry.count;
+      return;
     }
-    if (!entry || fresh.size() > PieceCache::max_ids) continue;
-    entry->key = key;
-    entry->count = static_cast<uint32_t>(fresh.size());
-    std::copy(fresh.begin(), fresh.end(), entry->ids);
+    encode_fresh(piece);
+    if (fresh.size() > PieceCache::max_long_ids) return;
+    entry.owner = owner;
+    entry.size = static_cast<uint16_t>(piece.size());
+    entry.count = static_cast<uint16_t>(fresh.size());
+    std::copy(piece.begin(), piece.end(), entry.bytes);
+    std::copy(fresh.begin(), fresh.end(), entry.ids);
+  };
+  for (size_t first = 0; first < pieces.size(); first += block) {
+    const size_t here = std::min(block, pieces.size() - first);
+    for (size_t i = 0; i < here; ++i) {
+      const TextRange& range = pieces[first + i];
+      const size_t size = range.end - range.begin;
+      entries[i] = nullptr;
+      if (size > PieceCache::max_bytes) continue;
+      keys[i] = PieceCache::key_of(text.data() + range.begin, size, text.size() - range.begin, owner);
+      entries[i] = &cache.slot(keys[i]);
+      __builtin_prefetch(entries[i]);
+    }
+    for (size_t i = 0; i < here; ++i) {
+      const TextRange& range = pieces[first + i];
+      const std::string_view piece = text.substr(range.begin, range.end - range.begin);
+      PieceCache::Entry* entry = entries[i];
+      if (!entry) {
+        encode_long(piece);
+        continue;
+      }
+      if (entry->key == keys[i]) {
+        make_room(PieceCache::max_ids);
+        std::memcpy(ids.data() + count, entry->ids, sizeof entry->ids);
+        count += entry->count;
+        continue;
+      }
+      encode_fresh(piece);
+      if (fresh.size() > PieceCache::max_ids) continue;
+      entry->key = keys[i];
+      entry->count = static_cast<uint32_t>(fresh.size());
+      std::copy(fresh.begin(), fresh.end(), entry->ids);
+    }
   }
   ids.resize(count);
 }

@@ -48,7 +48,7 @@ struct Pretokenizer::Step {
 
   bool adds_text() const { return !space.empty() || prefix != Prefix::none; }
   void rewrite(bool at_start, Pieces& pieces) const;
-  void cut(Pieces& pieces) const;
+  void cut(MatchSteps& steps, Pieces& pieces) const;
 };
 
 void Pretokenizer::Step::rewrite(bool at_start, Pieces& pieces) const {
@@ -73,7 +73,7 @@ void Pretokenizer::Step::rewrite(bool at_start, Pieces& pieces) const {
   pieces.text = pieces.owned;
 }
 
-void Pretokenizer::Step::cut(Pieces& pieces) const {
+void Pretokenizer::Step::cut(MatchSteps& steps, Pieces& pieces) const {
   if (scanner || length) {
     std::vector<TextRange> out;
     for (const TextRange& range : pieces.ranges) {
@@ -90,7 +90,7 @@ void Pretokenizer::Step::cut(Pieces& pieces) const {
     }
     pieces.ranges.swap(out);
   } else if (split) {
-    apply_split(*split, pieces.text, pieces.ranges);
+    apply_split(*split, pieces.text, steps, pieces.ranges);
   }
   if (!byte_alphabet) return;
   std::string text;
@@ -152,7 +152,6 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
   const auto cut_at = [&](Finder finder, SplitBehavior behavior, bool invert = false) {
     step->split = Split{std::move(finder), behavior, invert};
   };
-  const auto is_bert_space = [](char32_t c) { return is_space(c); };
   if (name == "ByteLevel") {
     if (flag("add_prefix_space", true)) {
       step->prefix = Step::Prefix::always;
@@ -176,13 +175,10 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
            flag("individual_digits", false) ? SplitBehavior::isolated : SplitBehavior::contiguous);
   } else if (name == "Punctuation") {
     cut_at(Finder(is_punctuation8), parse_split_behavior(text("behavior", "Isolated"), where));
-  } else if (name == "WhitespaceSplit" || name == "BertPreTokenizer") {
-    cut_at(Finder(+is_bert_space), SplitBehavior::removed);
-    if (name == "BertPreTokenizer") {
-      steps_.push_back(std::move(step));
-      step = std::make_unique<Step>();
-      cut_at(Finder(is_punctuation8), SplitBehavior::isolated);
-    }
+  } else if (name == "WhitespaceSplit") {
+    cut_at(Finder(is_space), SplitBehavior::removed);
+  } else if (name == "BertPreTokenizer") {
+    step->scanner = scan_bert;
   } else if (name == "Whitespace") {
     step->scanner = scan_words;
   } else if (name == "CharDelimiterSplit") {
@@ -209,7 +205,7 @@ void Pretokenizer::add(const Json& json, const std::string& where, int depth) {
   steps_.push_back(std::move(step));
 }
 
-void Pretokenizer::split(std::string_view text, bool at_start, Pieces& out) const {
+void Pretokenizer::split(std::string_view text, bool at_start, MatchSteps& steps, Pieces& out) const {
   out.text = text;
   out.ranges.clear();
   if (text.empty()) return;
@@ -218,7 +214,7 @@ void Pretokenizer::split(std::string_view text, bool at_start, Pieces& out) cons
     if (out.ranges.empty()) return;
     at_start = at_start && out.ranges[0].begin == 0;
     if (step->adds_text()) step->rewrite(at_start, out);
-    step->cut(out);
+    step->cut(steps, out);
   }
 }
 

@@ -10,6 +10,7 @@
 namespace ds {
 
 struct Json;
+struct MatchSteps;
 
 // A text and the cuts in it. The pieces cover the text except for what a step removed.
 struct Pieces {
@@ -29,7 +30,8 @@ class Pretokenizer {
   Pretokenizer(Pretokenizer&&) noexcept;
 
   // Cuts one segment (valid UTF-8). `at_start`: it begins the whole input, which Metaspace's "first" asks for.
-  void split(std::string_view text, bool at_start, Pieces& out) const;
+  // Patterns take `steps`.
+  void split(std::string_view text, bool at_start, MatchSteps& steps, Pieces& out) const;
   // Whether a piece's bytes stand for themselves (ByteLevel with keep_bytes), rather than its characters.
   bool byte_level() const { return byte_level_; }
 

@@ -172,6 +172,24 @@ void scan_llama3(std::string_view text, TextRange range, std::vector<TextRange>&
   }
 }
 
+}  // namespace
+
+void scan_bert(std::string_view text, TextRange range, std::vector<TextRange>& pieces) {
+  const Cursor c{Classes::table(), text.data() + range.begin, text.data() + range.end};
+  constexpr uint8_t apart = Classes::space | Classes::bert_mark;
+  for (const char* p = c.at; p < c.end;) {
+    const char* const from = p;
+    size_t length;
+    const uint8_t kind = c.look(p, length);
+    p += length;
+    if (kind & Classes::space) continue;
+    if (!(kind & apart)) p = c.run_without(p, apart);
+    pieces.push_back({static_cast<size_t>(from - text.data()), static_cast<size_t>(p - text.data())});
+  }
+}
+
+namespace {
+
 bool ascii_letter(char c) { return static_cast<uint8_t>((c | 32) - 'a') < 26; }
 
 // Where a match of DeepSeek's third pattern that begins at c.at ends; null where none does.

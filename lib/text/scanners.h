@@ -32,5 +32,7 @@ bool same_pattern(std::string_view one, std::string_view two);
 Scanner scanner_of(std::string_view pattern);
 // The scanner of the three Splits in a row.
 void scan_deepseek3(std::string_view text, TextRange range, std::vector<TextRange>& pieces);
+// BERT's words and punctuation characters; these pieces do not cover the white space.
+void scan_bert(std::string_view text, TextRange range, std::vector<TextRange>& pieces);
 
 }  // namespace ds

@@ -56,9 +56,9 @@ void append_merged(const std::vector<Part>& parts, SplitBehavior behavior, std::
 }
 
 template <class Visit>
-void visit_matches(const Finder& finder, std::string_view text, Visit&& visit) {
+void visit_matches(const Finder& finder, std::string_view text, MatchSteps& steps, Visit&& visit) {
   size_t from = 0, begin, end, last_end = std::string_view::npos;
-  while (from <= text.size() && finder.find(text, from, begin, end)) {
+  while (from <= text.size() && finder.find(text, from, steps, begin, end)) {
     const bool empty = begin == end;
     if (!empty || begin != last_end) {
       visit(begin, end);
@@ -86,8 +86,8 @@ std::string_view Finder::prepare(std::string_view text, std::string& scratch) co
   return pattern_ ? as_unicode14(text, scratch) : text;
 }
 
-bool Finder::find(std::string_view text, size_t from, size_t& begin, size_t& end) const {
-  if (pattern_) return pattern_->find(text, from, begin, end);
+bool Finder::find(std::string_view text, size_t from, MatchSteps& steps, size_t& begin, size_t& end) const {
+  if (pattern_) return pattern_->find(text, from, steps, begin, end);
   if (!character_) {
     begin = text.find(literal_, from);
     end = begin + literal_.size();
@@ -100,11 +100,16 @@ bool Finder::find(std::string_view text, size_t from, size_t& begin, size_t& end
   return false;
 }
 
-void for_each_match(const Finder& finder, std::string_view prepared, const std::function<void(size_t, size_t)>& visit) {
-  visit_matches(finder, prepared, visit);
+void GrowthLimit::check(size_t bytes) const {
+  require(bytes <= limit, "the tokenizer's ", part, " makes more than ", growth, " bytes of each byte of a text");
 }
 
-void apply_split(const Split& split, std::string_view text, std::vector<TextRange>& ranges) {
+void for_each_match(const Finder& finder, std::string_view prepared, MatchSteps& steps,
+                    const std::function<void(size_t, size_t)>& visit) {
+  visit_matches(finder, prepared, steps, visit);
+}
+
+void apply_split(const Split& split, std::string_view text, MatchSteps& steps, std::vector<TextRange>& ranges) {
   std::string scratch;
   text = split.finder.prepare(text, scratch);
   std::vector<TextRange> out;
@@ -112,7 +117,8 @@ void apply_split(const Split& split, std::string_view text, std::vector<TextRang
   for (const TextRange& range : ranges) {
     parts.clear();
     size_t done = range.begin;
-    visit_matches(split.finder, text.substr(range.begin, range.end - range.begin), [&](size_t begin, size_t end) {
+    const std::string_view piece = text.substr(range.begin, range.end - range.begin);
+    visit_matches(split.finder, piece, steps, [&](size_t begin, size_t end) {
       begin += range.begin, end += range.begin;
       if (done < begin) parts.push_back({done, begin, split.invert});
       parts.push_back({begin, end, !split.invert});

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "io/json.h"
+#include "text/bpe.h"
 #include "text/byte_level.h"
 #include "text/splits.h"
 #include "text/unicode.h"
@@ -20,19 +21,25 @@ struct TokenDecoder::Step {
   bool cleanup = false;          // word_piece: no spaces before punctuation
   int64_t start = 0, stop = 0;   // strip: at most so many at each end
   bool prefix = false;           // metaspace: the first token's are dropped
+  bool joined = false;           // a step before this one made one text of all tokens
 
-  void apply(std::vector<std::string>& tokens) const;
-  void replace(std::string& token) const;
+  void apply(std::vector<std::string>& tokens, bool continues, const GrowthLimit& growth, MatchSteps& steps) const;
+  void replace(std::string& token, const GrowthLimit& growth, MatchSteps& steps) const;
   void join_word(std::string& token, bool first) const;
+  void strip(std::string& token, bool at_start) const;
+  // What one text of all tokens has instead of `from`, of the kinds that replace.
+  std::string_view joined_to() const { return kind == Kind::replace ? to : kind == Kind::metaspace && !prefix ? " " : ""; }
 };
 
 namespace {
 
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
+void replace_all(std::string& text, std::string_view from, std::string_view to, const GrowthLimit* growth = nullptr) {
   std::string out;
   size_t at = 0;
-  for (size_t hit; (hit = text.find(from, at)) != std::string::npos; at = hit + from.size())
+  for (size_t hit; (hit = text.find(from, at)) != std::string::npos; at = hit + from.size()) {
     out.append(text, at, hit - at).append(to);
+    if (growth) growth->check(out.size());
+  }
   if (at) text = out.append(text, at);
 }
 
@@ -93,20 +100,19 @@ std::string concatenate(const std::vector<std::string>& tokens) {
   return out;
 }
 
-void strip(std::string& token, const std::string& character, int64_t start, int64_t stop) {
-  for (; start > 0 && token.starts_with(character); --start) token.erase(0, character.size());
-  for (; stop > 0 && token.ends_with(character); --stop) token.resize(token.size() - character.size());
-}
-
 }  // namespace
 
-void TokenDecoder::Step::replace(std::string& token) const {
-  if (!finder) return replace_all(token, from, to);
+void TokenDecoder::Step::replace(std::string& token, const GrowthLimit& growth, MatchSteps& steps) const {
+  if (!finder) {
+    replace_all(token, from, to, &growth);
+    return;
+  }
   std::string scratch, out;
   const std::string_view text = finder->prepare(token, scratch);
   size_t done = 0;
-  for_each_match(*finder, text, [&](size_t begin, size_t end) {
+  for_each_match(*finder, text, steps, [&](size_t begin, size_t end) {
     out.append(token, done, begin - done).append(to);
+    growth.check(out.size());
     done = end;
   });
   token = out.append(token, done);
@@ -126,7 +132,18 @@ void TokenDecoder::Step::join_word(std::string& token, bool first) const {
   for (const auto& [loose, tight] : tidied) replace_all(token, loose, tight);
 }
 
-void TokenDecoder::Step::apply(std::vector<std::string>& tokens) const {
+void TokenDecoder::Step::strip(std::string& token, bool at_start) const {
+  size_t begin = 0, end = token.size();
+  const std::string_view text = token;
+  for (int64_t left = at_start ? start : 0; left > 0 && text.substr(begin).starts_with(from); --left) begin += from.size();
+  for (int64_t left = stop; left > 0 && text.substr(begin, end - begin).ends_with(from); --left) end -= from.size();
+  token.resize(end);
+  token.erase(0, begin);
+}
+
+void TokenDecoder::Step::apply(std::vector<std::string>& tokens, bool continues, const GrowthLimit& growth,
+                               MatchSteps& steps) const {
+  const bool begins = !continues || joined;  // the first token begins a text, or is one, of which the beginning is gone
   switch (kind) {
     case Kind::byte_level: {
       std::string bytes;
@@ -135,25 +152,30 @@ void TokenDecoder::Step::apply(std::vector<std::string>& tokens) const {
       break;
     }
     case Kind::byte_fallback:
-      tokens = join_byte_tokens(tokens);
+      if (!(continues && joined)) tokens = join_byte_tokens(tokens);
       break;
     case Kind::fuse:
       tokens.assign(1, concatenate(tokens));
       break;
-    case Kind::replace:
-      for (std::string& token : tokens) replace(token);
+    case Kind::replace: {
+      size_t bytes = 0;
+      for (std::string& token : tokens) {
+        replace(token, growth, steps);
+        growth.check(bytes += token.size());
+      }
       break;
+    }
     case Kind::strip:
-      for (std::string& token : tokens) strip(token, from, start, stop);
+      for (std::string& token : tokens) strip(token, !(continues && joined));
       break;
     case Kind::word_piece:
-      for (size_t i = 0; i < tokens.size(); ++i) join_word(tokens[i], i == 0);
+      for (size_t i = 0; i < tokens.size(); ++i) join_word(tokens[i], begins && i == 0);
       break;
     case Kind::bpe:
       for (size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], from, i + 1 == tokens.size() ? "" : " ");
       break;
     case Kind::metaspace:
-      for (size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], from, i == 0 && prefix ? "" : " ");
+      for (size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], from, begins && i == 0 && prefix ? "" : " ");
       break;
   }
 }
@@ -196,6 +218,8 @@ void TokenDecoder::add(const Json& json, const std::string& where, int depth) {
     step->from = (text ? text : regex)->as_string(where + ": pattern");
     if (!text) step->finder.emplace(Pattern(step->from, where));
     step->to = content->as_string(where + ": content");
+    require(step->to.size() <= GrowthLimit::growth, where, ": Replace by a text of ", step->to.size(),
+            " bytes; at most ", GrowthLimit::growth, " are supported");
   } else if (name == "WordPiece") {
     const Json *prefix = field("prefix"), *cleanup = field("cleanup");
     step->kind = Step::Kind::word_piece;
@@ -225,24 +249,32 @@ void TokenDecoder::add(const Json& json, const std::string& where, int depth) {
   const bool needs_text = step->kind == Step::Kind::replace || step->kind == Step::Kind::strip ||
                           step->kind == Step::Kind::metaspace || step->kind == Step::Kind::bpe;
   require(!needs_text || !step->from.empty(), where, ": ", name, " of an empty text");
+  step->joined = !steps_.empty() && (steps_.back()->joined || steps_.back()->kind == Step::Kind::fuse ||
+                                     steps_.back()->kind == Step::Kind::byte_level);
   steps_.push_back(std::move(step));
 }
 
-std::string TokenDecoder::decode(std::vector<std::string> tokens) const {
+std::string TokenDecoder::decode(std::vector<std::string> tokens, bool continues) const {
   if (!present_) {
     std::string out;
-    for (size_t i = 0; i < tokens.size(); ++i) (out += i ? " " : "") += tokens[i];
+    for (size_t i = 0; i < tokens.size(); ++i) (out += i || continues ? " " : "") += tokens[i];
     return out;
   }
-  for (const auto& step : steps_) step->apply(tokens);
+  size_t bytes = 0;
+  for (const std::string& token : tokens) bytes += token.size();
+  const GrowthLimit growth(bytes, "decoder");
+  MatchSteps steps(bytes);
+  for (const auto& step : steps_) step->apply(tokens, continues, growth, steps);
   return concatenate(tokens);
 }
 
 std::string TokenDecoder::bytes(const std::string& token) const {
   std::string out = token;
+  const GrowthLimit growth(token.size(), "decoder");
+  MatchSteps steps(token.size());
   for (const auto& step : steps_) {
     if (step->kind == Step::Kind::byte_level) return byte_level_bytes(out);
-    if (step->kind == Step::Kind::replace) step->replace(out);
+    if (step->kind == Step::Kind::replace) step->replace(out, growth, steps);
     if (step->kind == Step::Kind::word_piece) step->join_word(out, false);
     if (step->kind == Step::Kind::bpe) replace_all(out, step->from, " ");
     if (step->kind == Step::Kind::metaspace) replace_all(out, step->from, " ");
@@ -250,6 +282,135 @@ std::string TokenDecoder::bytes(const std::string& token) const {
       if (const int byte = fallback_byte(out); byte >= 0) return std::string(1, static_cast<char>(byte));
   }
   return out;
+}
+
+namespace {
+
+bool continues_character(char c) { return (static_cast<uint8_t>(c) & 0xc0) == 0x80; }
+
+// Cuts off and returns what comes before a character whose last bytes are still missing.
+std::string take_characters(std::string& bytes) {
+  size_t lead = bytes.size();
+  while (lead > 0 && bytes.size() - lead < 3 && continues_character(bytes[lead - 1])) --lead;
+  size_t end = bytes.size();
+  if (lead > 0) {
+    // A valid beginning stays valid whatever is added: it is what decode_utf8 takes as one part, to the end.
+    size_t at = --lead;
+    if (static_cast<uint8_t>(bytes[lead]) >= 0xc2 && bytes.size() - lead < utf8_length(bytes[lead])) {
+      decode_utf8(bytes, at);
+      if (at == bytes.size()) end = lead;
+    }
+  }
+  std::string out = bytes.substr(0, end);
+  bytes.erase(0, end);
+  return out;
+}
+
+// Cuts off and returns what no later text can make a part of `wanted`, with `to` for each one in it.
+std::string take_replaced(std::string& text, std::string_view wanted, std::string_view to) {
+  std::string out;
+  size_t at = 0;
+  for (size_t hit; (hit = text.find(wanted, at)) != std::string::npos; at = hit + wanted.size())
+    out.append(text, at, hit - at).append(to);
+  size_t kept = std::min(wanted.size() - 1, text.size() - at);
+  while (kept > 0 && !text.ends_with(wanted.substr(0, kept))) --kept;
+  out.append(text, at, text.size() - kept - at);
+  text.erase(0, text.size() - kept);
+  return out;
+}
+
+}  // namespace
+
+TokenDecoder::Stream::Stream(const TokenDecoder& decoder)
+    : decoder_(decoder), held_(decoder.steps_.size()), waits_(decoder.steps_.size()), steps_(0) {}
+
+std::string TokenDecoder::Stream::add(std::string token) {
+  received_ += token.size();
+  steps_.left += MatchSteps::of_byte * token.size();
+  if (decoder_.present_)
+    push(0, std::move(token));
+  else
+    make(" " + token);
+  return std::exchange(out_, {});
+}
+
+std::string TokenDecoder::Stream::finish() {
+  for (size_t step = 0; step < decoder_.steps_.size(); ++step) flush(step);
+  return std::exchange(out_, {});
+}
+
+void TokenDecoder::Stream::make(std::string_view text) {
+  GrowthLimit(received_, "decoder").check(made_ += text.size());
+  out_ += text;
+}
+
+void TokenDecoder::Stream::push(size_t at, std::string token) {
+  if (at == decoder_.steps_.size()) return make(token);
+  const Step& step = *decoder_.steps_[at];
+  std::string& held = held_[at];
+  using Kind = Step::Kind;
+  const bool replaces = (step.kind == Kind::replace && !step.finder) || step.kind == Kind::metaspace || step.kind == Kind::bpe;
+  if (step.joined) {
+    if (step.kind == Kind::fuse || step.kind == Kind::byte_fallback || (step.kind == Kind::strip && step.stop <= 0) ||
+        (step.kind == Kind::word_piece && !step.cleanup))
+      return push(at + 1, std::move(token));
+    held += token;  // other kinds need the whole text
+    GrowthLimit(received_, "decoder").check(held.size());
+    if (replaces) push(at + 1, take_replaced(held, step.from, step.joined_to()));
+    return;
+  }
+  switch (step.kind) {
+    case Kind::byte_level:
+      held += byte_level_bytes(token);
+      return push(at + 1, replace_invalid_utf8(take_characters(held)));
+    case Kind::byte_fallback:
+      if (const int byte = fallback_byte(token); byte >= 0) {
+        held += static_cast<char>(byte);
+        return;
+      }
+      flush(at);
+      break;
+    case Kind::bpe:
+      token.swap(held);
+      if (!waits_[at]) {
+        waits_[at] = true;
+        return;
+      }
+      replace_all(token, step.from, " ");
+      break;
+    case Kind::replace:
+      step.replace(token, GrowthLimit(received_, "decoder"), steps_);
+      break;
+    case Kind::strip:
+      step.strip(token, true);
+      break;
+    case Kind::word_piece:
+      step.join_word(token, false);
+      break;
+    case Kind::metaspace:
+      replace_all(token, step.from, " ");
+      break;
+    case Kind::fuse:
+      break;
+  }
+  push(at + 1, std::move(token));
+}
+
+void TokenDecoder::Stream::flush(size_t at) {
+  const Step& step = *decoder_.steps_[at];
+  std::vector<std::string> rest;
+  std::string held = std::exchange(held_[at], {});
+  if (step.kind == Step::Kind::byte_fallback && !step.joined) {
+    std::vector<std::string> bytes;
+    for (const char c : held) bytes.push_back(byte_token(static_cast<uint8_t>(c)));
+    rest = join_byte_tokens(bytes);
+  } else if (step.kind == Step::Kind::byte_level && !step.joined) {
+    rest.push_back(replace_invalid_utf8(held));
+  } else if (step.joined || waits_[at]) {
+    rest.push_back(std::move(held));
+    step.apply(rest, true, GrowthLimit(received_, "decoder"), steps_);
+  }
+  for (std::string& token : rest) push(at + 1, std::move(token));
 }
 
 }  // namespace ds

@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "io/gguf.h"
+#include "io/input.h"
 #include "io/json.h"
+#include "text/pattern.h"
 #include "text/tokenizer_parts.h"
 #include "text/unicode.h"
 
@@ -37,7 +39,8 @@ struct Tokenizer::Impl {
   // The added tokens looked for in normalised text are normalised themselves, and decode so.
   std::string found_as(const AddedToken& token) const {
     std::string scratch;
-    return std::string(token.normalized ? parts.normalizer.apply(token.content, scratch) : token.content);
+    MatchSteps steps(token.content.size());
+    return std::string(token.normalized ? parts.normalizer.apply(token.content, steps, scratch) : token.content);
   }
 
   std::vector<AddedToken> select(bool normalized_ones) const {
@@ -77,7 +80,7 @@ struct Tokenizer::Impl {
   }
 
   void read_config(const std::string& file) {
-    const Json config = parse_json_file(file);
+    const Json config = parse_json_file(file, kMaxConfigBytes);
     const auto named = [&](std::string_view key) -> std::optional<int32_t> {
       const Json* token = config.find(key);
       if (token && token->type == Json::Type::object) token = token->find("content");
@@ -102,9 +105,20 @@ struct Tokenizer::Impl {
     return at;
   }
 
+  std::vector<std::string> texts(std::span<const int32_t> ids, bool skip_special_tokens) const {
+    std::vector<std::string> out;
+    out.reserve(ids.size());
+    for (const int32_t id : ids) {
+      const size_t at = checked(id);
+      if (!skip_special_tokens || kinds[at] != special_added) out.push_back(strings[at]);
+    }
+    return out;
+  }
+
   // Ids of a stretch without added tokens, normalized already.
-  void encode_stretch(std::string_view text, bool at_start, Pieces& pieces, std::vector<int32_t>& ids) const {
-    parts.pretokenizer.split(text, at_start, pieces);
+  void encode_stretch(std::string_view text, bool at_start, MatchSteps& steps, Pieces& pieces,
+                      std::vector<int32_t>& ids) const {
+    parts.pretokenizer.split(text, at_start, steps, pieces);
     std::visit([&](const auto& m) { m.encode(pieces.text, pieces.ranges, ids); }, parts.model);
   }
 };
@@ -115,7 +129,7 @@ Tokenizer::Tokenizer(const std::string& path) {
     return;
   }
   const auto [file, config] = find_files(path);
-  impl_ = std::make_unique<Impl>(read_tokenizer_json(parse_json_file(file), file), file);
+  impl_ = std::make_unique<Impl>(read_tokenizer_json(file == path ? parse_json_file(file) : parse_json_file(file, kMaxTokenizerBytes), file), file);
   if (!config.empty()) impl_->read_config(config);
 }
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -132,6 +146,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
   ids.reserve(text.size() / 4 + 8);
   if (add_special_tokens) ids = impl.parts.special.before;
   Pieces pieces;
+  MatchSteps steps(text.size());
   std::string scratch;
   std::vector<AddedTokens::Part> outer, inner;
   impl.raw.split(text, outer);
@@ -142,7 +157,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
     }
     bool beheaded = false;
     const std::string_view segment =
-        impl.parts.normalizer.apply(text.substr(part.begin, part.end - part.begin), scratch, &beheaded);
+        impl.parts.normalizer.apply(text.substr(part.begin, part.end - part.begin), steps, scratch, &beheaded);
     inner.clear();
     impl.normalized.split(segment, inner);
     for (const AddedTokens::Part& cut : inner) {
@@ -150,7 +165,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
         ids.push_back(cut.id);
       else
         impl.encode_stretch(segment.substr(cut.begin, cut.end - cut.begin),
-                            part.begin == 0 && cut.begin == 0 && !beheaded, pieces, ids);
+                            part.begin == 0 && cut.begin == 0 && !beheaded, steps, pieces, ids);
     }
   }
   if (add_special_tokens) ids.insert(ids.end(), impl.parts.special.after.begin(), impl.parts.special.after.end());
@@ -158,14 +173,31 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
-  std::vector<std::string> tokens;
-  tokens.reserve(ids.size());
-  for (const int32_t id : ids) {
-    const size_t at = impl_->checked(id);
-    if (!skip_special_tokens || impl_->kinds[at] != Impl::special_added) tokens.push_back(impl_->strings[at]);
-  }
-  return impl_->parts.decoder.decode(std::move(tokens));
+  return impl_->parts.decoder.decode(impl_->texts(ids, skip_special_tokens));
 }
+
+std::string Tokenizer::decode_continuation(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  return impl_->parts.decoder.decode(impl_->texts(ids, skip_special_tokens), true);
+}
+
+struct StreamDecoder::Impl {
+  const Tokenizer::Impl& tokenizer;
+  bool skip_special_tokens;
+  TokenDecoder::Stream stream;
+};
+
+StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens)
+    : impl_(new Impl{*tokenizer.impl_, skip_special_tokens, TokenDecoder::Stream(tokenizer.impl_->parts.decoder)}) {}
+StreamDecoder::~StreamDecoder() = default;
+StreamDecoder::StreamDecoder(StreamDecoder&&) noexcept = default;
+
+std::string StreamDecoder::add(int32_t id) {
+  const size_t at = impl_->tokenizer.checked(id);
+  if (impl_->skip_special_tokens && impl_->tokenizer.kinds[at] == Tokenizer::Impl::special_added) return "";
+  return impl_->stream.add(impl_->tokenizer.strings[at]);
+}
+
+std::string StreamDecoder::finish() { return impl_->stream.finish(); }
 
 std::string Tokenizer::token_bytes(int32_t id) const {
   const size_t at = impl_->checked(id);

@@ -29,6 +29,9 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens = true) const;
   // The text of ids; invalid UTF-8 becomes U+FFFD. Unknown ids are an Error.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
+  // The text that ids add to a text that ends before them: as decode, but nothing is done that is only done to the
+  // beginning of a text. The first space of an answer is kept, where decode drops it (Llama 2, Metaspace).
+  std::string decode_continuation(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
   // The bytes of one token, which may be a part of a character.
   std::string token_bytes(int32_t id) const;
 
@@ -38,8 +41,25 @@ class Tokenizer {
   std::optional<int32_t> bos_id() const, eos_id() const, pad_id() const;
 
  private:
+  friend class StreamDecoder;
   struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// decode_continuation id by id: the texts in a row are that of all ids. Each text is of whole characters, and comes as
+// soon as no later id can change it; constant time an id. One thread at a time; the tokenizer must live as long.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens = true);
+  ~StreamDecoder();
+  StreamDecoder(StreamDecoder&&) noexcept;
+
+  std::string add(int32_t id);  // unknown ids are an Error
+  std::string finish();         // what was still open; nothing is added after it
+
+ private:
+  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -12,6 +12,17 @@ constexpr char32_t replacement_character = 0xFFFD;
 // (surrogates and overlong forms too) give U+FFFD, one for each maximal part as the Unicode Standard recommends
 // (chapter 3.9, as decoders on the web do).
 char32_t decode_utf8(std::string_view text, size_t& position);
+// The character at text[position] of valid UTF-8, and moves position past it: nothing is checked.
+inline char32_t next_character(std::string_view text, size_t& position) {
+  const auto byte = [&](size_t at) { return static_cast<char32_t>(static_cast<unsigned char>(text[at])); };
+  const auto more = [&] { return byte(position++) & 0x3f; };
+  char32_t c = byte(position++);
+  if (c < 0x80) return c;
+  if (c < 0xe0) return (c & 0x1f) << 6 | more();
+  c = c < 0xf0 ? c & 0x0f : (c & 0x07) << 6 | more();
+  c = c << 6 | more();
+  return c << 6 | more();
+}
 // Appends a character as UTF-8; what is no character (a surrogate, above 10FFFF) as U+FFFD.
 void append_utf8(std::string& out, char32_t character);
 bool is_valid_utf8(std::string_view text);

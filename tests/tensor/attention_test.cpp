@@ -44,8 +44,8 @@ struct Batch {
       fill(k_pages, NAN);
       fill(v_pages, NAN);
     } else {
-      add_scales(k_pages, s.key_split > 0 ? 2 : 1);
-      add_scales(v_pages, 1);
+      add_scales(k_pages, scale_parts(s.head_dim, s.key_split));
+      add_scales(v_pages, scale_parts(s.v_head_dim));
     }
   }
   void add_scales(Tensor& of, int64_t parts) {
@@ -300,10 +300,11 @@ TEST(Attention, refuses_rows_without_pages) {
 Tensor widened(Arena& arena, const Tensor& pages, bool rows, int64_t split) {
   const Tensor wide = arena.make(DType::f32, {pages.shape[0], pages.shape[1], pages.shape[2], pages.shape[3]});
   const auto* scales = static_cast<const float*>(pages.scales);
-  const int64_t cols = pages.shape[3], parts = split > 0 ? 2 : 1;
+  const int64_t cols = pages.shape[3], parts = rows ? (cols + 63) / 64 : (split + 63) / 64 + (pages.shape[2] - split + 63) / 64;
   for (int64_t i = 0; i < wide.elements(); ++i) {
     const int64_t entry = i / (pages.shape[2] * cols), row = i / cols % pages.shape[2], col = i % cols;
-    const float scale = rows ? scales[entry * kKeyBlock + row] : scales[(entry * parts + (split > 0 && row >= split)) * kKeyBlock + col];
+    const int64_t column = rows ? col : row, part = column < split ? column / 64 : (split + 63) / 64 + (column - split) / 64;
+    const float scale = scales[(entry * parts + part) * kKeyBlock + (rows ? row : col)];
     wide.f32()[i] = static_cast<float>(pages.as<int8_t>()[i]) * scale;
   }
   return wide;
@@ -391,10 +392,11 @@ INSTANTIATE_TEST_SUITE_P(Shapes, RoundedAttention,
                          testing::Values(Case{spec_of(2, 2, 8, 8), {5, 1, 40}}, Case{spec_of(4, 2, 12, 20), {133, 7}},
                                          Case{spec_of(6, 1, 5, 3), {37}}, Case{spec_of(2, 1, 7, 18, 33), {68, 3}},
                                          Case{spec_of(1, 1, 64, 64, 300), {1200}}, Case{spec_of(4, 2, 4, 6, 5, 1.5f), {39}},
-                                         Case{spec_of(2, 2, 64, 64), {1100}}, Case{split_spec(16, 72, 64, 64), {150, 3}}));
+                                         Case{spec_of(2, 2, 64, 64), {1100}}, Case{split_spec(16, 72, 64, 64), {150, 3}},
+                                         Case{spec_of(2, 1, 65, 130), {70}}, Case{split_spec(4, 230, 150, 150), {100}}));
 
 TEST(RoundedAttention, same_bytes) {
-  for (const AttentionSpec& spec : {spec_of(4, 2, 24, 40), spec_of(3, 3, 16, 13, 20), split_spec(8, 40, 33, 33)}) {
+  for (const AttentionSpec& spec : {spec_of(4, 2, 24, 40), spec_of(3, 3, 16, 13, 20), split_spec(8, 140, 99, 99)}) {
     std::vector<std::unique_ptr<Batch>> alive;
     expect_same_bytes([&](Arena&) {
       alive.push_back(std::make_unique<Batch>(spec, std::vector<int>{130, 1, 31, 64}, DType::i8));

@@ -1,6 +1,7 @@
 // The linear operations: weight formats, experts, strided operands and refused shapes.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "base/parallel.h"
@@ -16,12 +17,51 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 // The weight as f32 rows.
 Tensor dequantized(Arena& arena, const Tensor& w) {
-  const Tensor out = w.rank == 3 ? arena.make(DType::f32, {w.shape[0], w.shape[1], w.shape[2]})
-                                 : arena.make(DType::f32, {w.shape[0], w.shape[1]});
-  const int64_t experts = w.rank == 3 ? w.shape[0] : 1, n = w.shape[w.rank - 2], k = w.cols();
-  for (int64_t e = 0; e < experts; ++e)
-    for (int64_t i = 0; i < n; ++i) cpu::dequantize_row(w.rank == 3 ? item(w, e) : w, i, out.f32() + (e * n + i) * k);
+  const Tensor out = arena.make(DType::f32, {w.shape[0], w.shape[1]});
+  for (int64_t i = 0; i < w.shape[0]; ++i) cpu::dequantize_row(w, i, out.f32() + i * w.cols());
   return out;
+}
+
+// A row's sum as gemm.h has it: 16 lanes, then lanes l and l + 8, l + 4, l + 2, l + 1.
+float lane_sum(const float* x, int64_t count) {
+  float lanes[16] = {};
+  for (int64_t i = 0; i < count; ++i) lanes[i % 16] += x[i];
+  for (int step = 8; step > 0; step /= 2)
+    for (int l = 0; l < step; ++l) lanes[l] += lanes[l + step];
+  return lanes[0];
+}
+
+// One number of a product with a quantized weight, as gemm.h defines it.
+float quantized_dot(const float* x, const Tensor& w, int64_t n, float total, bool accumulate) {
+  Tensor plain = w;  // its values alone
+  const std::vector<float> ones(static_cast<size_t>(cpu::panel_rows(w.rows()) * cpu::groups_of(w)), 1.0f);
+  plain.scales = ones.data(), plain.scale_dtype = DType::f32, plain.zeros = nullptr, plain.mins = nullptr;
+  std::vector<float> values(static_cast<size_t>(w.cols()));
+  cpu::dequantize_row(plain, n, values.data());
+  const float middle = w.dtype == DType::q4 ? 8 : 0;
+  for (int64_t k = 0; k < w.cols();) {
+    const int64_t group = k / w.group_size, begin = k;
+    const int64_t end = std::min({w.cols(), (group + 1) * w.group_size, (k / cpu::kKBlock + 1) * cpu::kKBlock});
+    const int64_t at = (n / 16 * cpu::groups_of(w) + group) * 16 + n % 16;
+    const float scale = w.scale_dtype == DType::f16 ? f16_to_f32(static_cast<const uint16_t*>(w.scales)[at])
+                                                    : static_cast<const float*>(w.scales)[at];
+    float chain = 0;
+    for (; k < end; ++k) chain = std::fma(x[k], values[static_cast<size_t>(k)] - middle, chain);
+    total = accumulate || begin > 0 ? std::fma(chain, scale, total) : chain * scale;
+    if (w.mins) total = std::fma(lane_sum(x + begin, end - begin), std::fma(middle, scale, -w.mins[at]), total);
+    if (w.zeros) total = std::fma(lane_sum(x + begin, end - begin), (middle - static_cast<const uint8_t*>(w.zeros)[at]) * scale, total);
+  }
+  return total;
+}
+
+// What a product is to be, bit for bit: of a 16-bit weight that with its values in f32, of a quantized one its definition.
+void reference(Arena& arena, const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate) {
+  if (!cpu::quantized(w.dtype)) return linear(x, dequantized(arena, w), y, accumulate);
+  for (int64_t m = 0; m < x.rows(); ++m)
+    for (int64_t n = 0; n < w.rows(); ++n) {
+      float& to = y.f32()[m * y.row_stride + n];
+      to = quantized_dot(x.f32() + m * x.row_stride, w, n, to, accumulate);
+    }
 }
 
 struct Format {
@@ -37,8 +77,8 @@ Tensor random_weight(Arena& arena, const Format& f, int64_t experts, int64_t n, 
 
 class WeightFormat : public testing::TestWithParam<Format> {};
 
-// A product with a 16-, 8- or 4-bit weight is, bit for bit, the product with its values in f32; panels are rows.
-TEST_P(WeightFormat, ProductIsThatOfTheDequantizedWeight) {
+// Bit for bit, for panels and rows, at any width.
+TEST_P(WeightFormat, ProductIsTheDefinition) {
   for (const char* const width : {"", "avx2"}) {
 #if defined(__x86_64__)
     cpu::set_simd(width);
@@ -47,11 +87,10 @@ TEST_P(WeightFormat, ProductIsThatOfTheDequantizedWeight) {
       for (const auto& [n, k] : {std::pair<int64_t, int64_t>{16, 32}, {37, 290}, {81, 640}, {5, 3}, {100, 93}}) {
         Arena arena;
         const Tensor w = random_weight(arena, GetParam(), 0, n, k, 9);
-        const Tensor plain = dequantized(arena, w);
         auto x = random_values(m * k, 1), y = random_values(m * n, 2), expected = y;
         const Tensor tx = make_tensor(x.data(), DType::f32, {m, k});
         linear(tx, w, make_tensor(y.data(), DType::f32, {m, n}), m % 2);
-        linear(tx, plain, make_tensor(expected.data(), DType::f32, {m, n}), m % 2);
+        reference(arena, tx, w, make_tensor(expected.data(), DType::f32, {m, n}), m % 2);
         EXPECT_TRUE(same_bits(y, expected)) << m << "x" << n << "x" << k << " " << width;
       }
     }
@@ -67,9 +106,9 @@ TEST_P(WeightFormat, ARowIsTheSameInAnyBatch) {
     cpu::set_simd(width);
 #endif
     Arena arena;
-    const Tensor w = random_weight(arena, GetParam(), 0, n, k, 9), plain = dequantized(arena, w);
+    const Tensor w = random_weight(arena, GetParam(), 0, n, k, 9);
     auto x = random_values(most * k, 1), y = random_values(most * n, 2), expected = y;
-    linear(view(x, most, k), plain, view(expected, most, n));
+    reference(arena, view(x, most, k), w, view(expected, most, n), false);
     for (int64_t m = 1; m <= most; ++m) {
       set_threads(m % 2 ? 3 : 1);
       const int64_t first = (most - m) / 2;
@@ -95,10 +134,26 @@ TEST_P(WeightFormat, ExpertsAreProductsOfTheirRows) {
   for (int64_t e = 0; e < experts; ++e)
     linear(rows(tx, offsets[e], offsets[e + 1] - offsets[e]), item(w, e), rows(te, offsets[e], offsets[e + 1] - offsets[e]));
   EXPECT_TRUE(same_bits(y, expected));
-  const Tensor plain = dequantized(arena, w);
-  std::fill(expected.begin(), expected.end(), 0.0f);
-  grouped_linear(tx, make_tensor(offsets.data(), DType::i32, {experts + 1}), plain, te);
-  EXPECT_TRUE(same_bits(y, expected));
+}
+
+// And it is near the product with the numbers that the weight stands for.
+TEST_P(WeightFormat, ProductIsNearThatOfTheWeight) {
+  const int64_t m = 5, n = 37, k = 1000;
+  Arena arena;
+  const Tensor w = random_weight(arena, GetParam(), 0, n, k, 9), plain = dequantized(arena, w);
+  auto x = random_values(m * k, 1);
+  std::vector<float> y(static_cast<size_t>(m * n));
+  for (float& one : x) one += 1;  // so that offsets matter
+  linear(view(x, m, k), w, view(y, m, n));
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      double exact = 0, size = 0;
+      for (int64_t q = 0; q < k; ++q) {
+        const double product = static_cast<double>(x[i * k + q]) * plain.f32()[j * k + q];
+        exact += product, size += std::fabs(product);
+      }
+      EXPECT_NEAR(y[i * n + j], exact, 1e-6 * size) << i << ", " << j;
+    }
 }
 
 Format quantized(DType dtype, int64_t group, DType scales, bool zeros, bool mins) {

@@ -48,7 +48,7 @@ static void declare_score(Options o, RunOptions& r) {
   declare_records(o, r, "a model folder or a .gguf file");
   o.option("--text-field", r.text_field, "the field with the text", "NAME");
   o.option("--prompt-field", r.prompt_field, "the field with the prompt", "NAME");
-  o.option("--completion-field", r.completion_field, "the field with the completion that is scored", "NAME");
+  o.option("--completion-field", r.completion_field, "the field with the completion that is scored, whatever text stands beside it", "NAME");
   o.flag("--rolling", r.rolling, "score the first token too, after BOS (else EOS), and count bytes and words for perplexities");
   declare_engine(o, r);
 }

@@ -23,7 +23,7 @@ struct AttentionPages {
   const int32_t* table;  // [sequences, table_cols]
   size_t table_cols;
   bool rounded;          // pages are i8 with scales, else f32
-  size_t key_parts;      // that have a scale each: 1 or 2, with columns [0, key_split) and [key_split, head_dim)
+  size_t key_parts, value_parts;  // that have a scale each
   void* k_pages;
   void* v_pages;
   float* k_scales;
@@ -34,17 +34,24 @@ struct AttentionPages {
     return static_cast<size_t>(table[static_cast<size_t>(seq) * table_cols + block]) * kv_heads + kv_head;
   }
   // Keys [head_dim][kKeyBlock] and values [kKeyBlock][v_head_dim] as T, float or int8_t; scales [key_parts][kKeyBlock] and
-  // [kKeyBlock].
+  // [value_parts][kKeyBlock].
   template <class T>
   T* keys(size_t entry) const { return static_cast<T*>(k_pages) + entry * head_dim * kKeyBlock; }
   template <class T>
   T* values(size_t entry) const { return static_cast<T*>(v_pages) + entry * v_head_dim * kKeyBlock; }
   float* key_scales(size_t entry) const { return k_scales + entry * key_parts * kKeyBlock; }
-  float* value_scales(size_t entry) const { return v_scales + entry * kKeyBlock; }
-  // The first column of a part of a key, and the one behind the last: part_begin(p) and part_begin(p + 1).
-  size_t part_begin(size_t part) const {
-    return part == 0 ? 0 : part == key_parts ? head_dim : static_cast<size_t>(spec.key_split);
+  float* value_scales(size_t entry) const { return v_scales + entry * value_parts * kKeyBlock; }
+  // The columns [begin, end) of a part of a key and of a value.
+  struct Part {
+    size_t begin, end;
+  };
+  Part key_part(size_t part) const {
+    const size_t split = static_cast<size_t>(spec.key_split), before = (split + kScaleColumns - 1) / kScaleColumns;
+    if (part < before) return {part * kScaleColumns, std::min((part + 1) * kScaleColumns, split)};
+    const size_t begin = split + (part - before) * kScaleColumns;
+    return {begin, std::min(begin + kScaleColumns, head_dim)};
   }
+  Part value_part(size_t part) const { return {part * kScaleColumns, std::min((part + 1) * kScaleColumns, v_head_dim)}; }
   // The first key that a row at position p sees.
   size_t first_key(size_t p) const {
     const size_t window = static_cast<size_t>(spec.window);

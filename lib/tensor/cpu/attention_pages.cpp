@@ -50,7 +50,8 @@ AttentionPages attention_pages(const char* op, const Tensor& k_pages, const Tens
   require(k_pages.dtype == DType::f32 || (k_pages.dtype == DType::i8 && has_scales(k_pages) && has_scales(v_pages)), op,
           ": pages are f32, or i8 with scales in f32, not ", describe(k_pages));
   a.rounded = k_pages.dtype == DType::i8;
-  a.key_parts = a.rounded && spec.key_split > 0 ? 2 : 1;
+  a.key_parts = static_cast<size_t>(scale_parts(spec.head_dim, spec.key_split));
+  a.value_parts = static_cast<size_t>(scale_parts(spec.v_head_dim));
   a.k_pages = k_pages.data;
   a.v_pages = v_pages.data;
   a.k_scales = static_cast<float*>(const_cast<void*>(k_pages.scales));
@@ -76,7 +77,7 @@ std::vector<Run> sequence_runs(const AttentionPages& pages, size_t longest) {
 }
 
 // x[n] as integers, `step` apart, and their scale.
-static void round_vector(const float* x, size_t n, int8_t* to, size_t step, float& scale) {
+static void round_part(const float* x, size_t n, int8_t* to, size_t step, float& scale) {
   // As integers the sizes of floats have the same order, infinities and NaN above them.
   uint32_t most = 0;
   for (size_t i = 0; i < n; ++i) most = std::max(most, std::bit_cast<uint32_t>(x[i]) & 0x7fffffff);
@@ -91,11 +92,15 @@ static void round_vector(const float* x, size_t n, int8_t* to, size_t step, floa
 // One row's key and value of a kv head, to its block's slot.
 static void write_rounded(const AttentionPages& a, size_t entry, size_t slot, const float* key, const float* value) {
   for (size_t part = 0; part < a.key_parts; ++part) {
-    const size_t begin = a.part_begin(part);
-    round_vector(key + begin, a.part_begin(part + 1) - begin, a.keys<int8_t>(entry) + begin * kKeyBlock + slot, kKeyBlock,
-                 a.key_scales(entry)[part * kKeyBlock + slot]);
+    const auto [begin, end] = a.key_part(part);
+    round_part(key + begin, end - begin, a.keys<int8_t>(entry) + begin * kKeyBlock + slot, kKeyBlock,
+               a.key_scales(entry)[part * kKeyBlock + slot]);
   }
-  round_vector(value, a.v_head_dim, a.values<int8_t>(entry) + slot * a.v_head_dim, 1, a.value_scales(entry)[slot]);
+  for (size_t part = 0; part < a.value_parts; ++part) {
+    const auto [begin, end] = a.value_part(part);
+    round_part(value + begin, end - begin, a.values<int8_t>(entry) + slot * a.v_head_dim + begin, 1,
+               a.value_scales(entry)[part * kKeyBlock + slot]);
+  }
 }
 
 void kv_write(const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages,

@@ -32,8 +32,8 @@ HWY_INLINE void widen_keys(const AttentionPages& a, size_t entry, size_t next, f
       scale[j] = load(scales + j * kLanes);
       fetch(a.key_scales(next) + part * kKeyBlock + j * kLanes);
     }
-    for (size_t k = a.part_begin(part), end = a.part_begin(part + 1); k < end; ++k) {
-      const size_t row = k * kKeyBlock;
+    const auto [begin, end] = a.key_part(part);
+    for (size_t row = begin * kKeyBlock; row < end * kKeyBlock; row += kKeyBlock) {
       fetch(later + row);
       HWY_UNROLL(16) for (size_t j = 0; j < kBlockVectors; ++j)
         store(load_i8(from + row + j * kLanes) * scale[j], to + row + j * kLanes);
@@ -44,15 +44,15 @@ HWY_INLINE void widen_values(const AttentionPages& a, size_t entry, size_t next,
   const int8_t* from = a.values<int8_t>(entry);
   const int8_t* later = a.values<int8_t>(next);
   const float* const scales = a.value_scales(entry);
-  for (size_t j = 0; j < kBlockVectors; ++j) fetch(a.value_scales(next) + j * kLanes);
+  for (size_t i = 0; i < a.value_parts * kKeyBlock; i += kLanes) fetch(a.value_scales(next) + i);
   for (size_t key = 0; key < kKeyBlock; ++key, from += a.v_head_dim, later += a.v_head_dim, to += a.v_head_dim) {
-    const F32x16 scale = scales[key];
-    size_t i = 0;
-    for (; i + kLanes <= a.v_head_dim; i += kLanes) {
+    for (size_t part = 0; part < a.value_parts; ++part) {
+      const float scale = scales[part * kKeyBlock + key];
+      auto [i, end] = a.value_part(part);
       fetch(later + i);
-      store(load_i8(from + i) * scale, to + i);
+      for (; i + kLanes <= end; i += kLanes) store(load_i8(from + i) * scale, to + i);
+      for (; i < end; ++i) to[i] = static_cast<float>(from[i]) * scale;
     }
-    for (; i < a.v_head_dim; ++i) to[i] = static_cast<float>(from[i]) * scales[key];
   }
 }
 

@@ -13,6 +13,7 @@
 #include "base/parallel.h"
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/gemm_block.h"
+#include "tensor/cpu/simd.h"
 
 #ifndef DS_TENSOR_CPU_GEMM_PART_
 #define DS_TENSOR_CPU_GEMM_PART_
@@ -74,8 +75,16 @@ template <class Source>
 using BlockFn = void (*)(int64_t kc, const Rows&, const Source&, float* c, int64_t c_row, bool add);
 template <int MR, int NP, class Source>
 void run_block(int64_t kc, const Rows& rows, const Source& b, float* c, int64_t c_row, bool add) {
-  if (rows.step == 1) return block<MR, NP>(kc, rows.a, rows.row, 1, b, c, c_row, add);
-  block<MR, NP>(kc, rows.a, rows.row, rows.step, b, c, c_row, add);
+  Source from = b;
+  if constexpr (Source::kGroups) {
+    for (int64_t k = 0, end; k < kc; k = end, add = true) {
+      end = from.enter(k, kc);
+      block<MR, NP>(k, end, rows.a + k, rows.row, 1, from, c, c_row, add);
+    }
+  } else {
+    if (rows.step == 1) return block<MR, NP>(0, kc, rows.a, rows.row, 1, from, c, c_row, add);
+    block<MR, NP>(0, kc, rows.a, rows.row, rows.step, from, c, c_row, add);
+  }
 }
 
 // The block for 1 .. MR rows and exactly NP panels.
@@ -92,18 +101,57 @@ void write_block(BlockFn<Source> fn, int64_t mr, int64_t kc, const Rows& rows, c
                  int64_t columns, int64_t lanes, bool add) {
   if (columns >= lanes) return fn(kc, rows, b, c, c_row, add);
   alignas(64) float edge[kRows * kWidePanels * kPanel];
-  fn(kc, rows, b, edge, lanes, false);
-  for (int64_t i = 0; i < mr; ++i)
-    for (int64_t j = 0; j < columns; ++j) c[i * c_row + j] = add ? c[i * c_row + j] + edge[i * lanes + j] : edge[i * lanes + j];
+  for (int64_t i = 0; add && i < mr; ++i) {
+    std::copy_n(c + i * c_row, columns, edge + i * lanes);
+    std::fill(edge + i * lanes + columns, edge + (i + 1) * lanes, 0.0f);
+  }
+  fn(kc, rows, b, edge, lanes, add);
+  for (int64_t i = 0; i < mr; ++i) std::copy_n(edge + i * lanes, columns, c + i * c_row);
+}
+
+// Sums of the rows of a over each group's part of each block of k, which an offset of a weight is multiplied with.
+struct RowSums {
+  const float* sums = nullptr;
+  int64_t block = 0, row = 0;  // numbers a block has, and a row
+};
+int64_t sums_in_block(const Tensor& w) { return kKBlock / std::min<int64_t>(w.group_size, kKBlock) + 2; }
+size_t count_row_sums(const Part& part) {
+  const Product& p = *part.product;
+  if (!p.b.zeros && !p.b.mins) return 0;
+  return static_cast<size_t>((part.m1 - part.m0) * sums_in_block(p.b) * ((p.k + kKBlock - 1) / kKBlock));
+}
+RowSums row_sums(const Part& part, float* out) {
+  const Product& p = *part.product;
+  if (count_row_sums(part) == 0) return {};
+  const int64_t group = p.b.group_size;
+  RowSums r{out, sums_in_block(p.b), 0};
+  r.row = r.block * ((p.k + kKBlock - 1) / kKBlock);
+  for (int64_t m = part.m0; m < part.m1; ++m, out += r.row) {
+    const float* const a = p.a + m * p.a_row;
+    for (int64_t k = 0; k < p.k;) {
+      const int64_t block = k / kKBlock, first = block * kKBlock;
+      const int64_t end = std::min({p.k, first + kKBlock, (k / group + 1) * group});
+      F32x16 sum = 0.0f;
+      const int64_t at = block * r.block + k / group - first / group;
+      for (; k < end; k += kPanel) sum += load(a + k, static_cast<size_t>(end - k));
+      out[at] = reduce_add(sum);
+      k = end;
+    }
+  }
+  return r;
+}
+template <class Source>
+void set_sums(Source& b, const RowSums& sums, int64_t row) {
+  if (!sums.sums) return;
+  b.sums = sums.sums + row * sums.row + b.k0 / kKBlock * sums.block;
+  b.sums_row = sums.row;
 }
 
 // Copies the block of a at k0 register block by register block, so that it lies in few lines and pages.
-Rows pack_a(const Part& part, int64_t mr, int64_t k0, int64_t kc) {
+Rows pack_a(const Part& part, int64_t mr, int64_t k0, int64_t kc, float* out) {
   const Product& p = *part.product;
   const bool by_rows = p.a_step == 1;
   const int64_t row = by_rows ? kKBlock + 16 : 1, step = by_rows ? 1 : mr;
-  const int64_t tiles = (part.m1 - part.m0 + mr - 1) / mr;
-  float* const out = part_memory(static_cast<size_t>(tiles * mr * (kKBlock + 16)));
   const int64_t tile_size = mr * (kKBlock + 16);
   if (by_rows) {
     for (int64_t m = part.m0; m < part.m1; ++m)
@@ -173,13 +221,14 @@ void sweep(const Part& part, const Tiling& t, int64_t panel, int64_t np, int64_t
     const bool whole = tile + 1 < t.tiles;
     write_block(whole ? full : rest, whole ? t.mr : t.last, kc, a, b, c, p.c_row, p.n - panel * kPanel, np * kPanel,
                 p.accumulate || k0 > 0);
+    if constexpr (Source::kGroups) b.sums += t.mr * b.sums_row;
   }
 }
 
 // The panels of b from `panel` on times the rows, a block of k: b is widened or transposed for all rows unless the register
 // block can read it where it is.
 void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t k0, Rows a, int64_t a_tile,
-                     const Ahead& next) {
+                     const RowSums& sums, const Ahead& next) {
   const Product& p = *part.product;
   const int64_t np = std::min<int64_t>(kPanels, part.p1 - panel), kc = std::min(kKBlock, p.k - k0);
   const int64_t at = (panel * p.k + k0) * kPanel, each = p.k * kPanel;
@@ -194,7 +243,15 @@ void multiply_panels(const Part& part, const Tiling& t, int64_t panel, int64_t k
     return run(FromSteps{p.b.f32() + k0 * p.b.row_stride + panel * kPanel, p.b.row_stride});
   alignas(64) float buffer[kPanels * kKBlock * kPanel];
   for (int64_t i = 0; i < np; ++i) load_block(p, panel + i, k0, kc, buffer + i * kKBlock * kPanel);
-  run(FromF32{buffer, kKBlock * kPanel});
+  const FromF32 widened{buffer, kKBlock * kPanel};
+  if (!quantized(p.b.dtype)) return run(widened);
+  alignas(64) float numbers[2 * (kKBlock / 4 + 2) * kPanels * kPanel];
+  const auto run_values = [&](auto count) {
+    FromValues<count * kParts> values(widened, Groups(p.b, panel, k0), kc, numbers);
+    set_sums(values, sums, 0);
+    run(values);
+  };
+  np == 1 ? run_values(std::integral_constant<int, 1>()) : run_values(std::integral_constant<int, kPanels>());
 }
 
 // More rows than one register block has: a block of a is rearranged for all panels where that pays.
@@ -202,9 +259,12 @@ void compute_many(const Part& part, const Part* following) {
   const Product& p = *part.product;
   const Tiling t = tiling(part.m1 - part.m0);
   const bool packed_a = part.p1 - part.p0 >= 6 * kPanels && t.tiles > 1 && p.k > 32;
+  const auto packed = static_cast<size_t>(packed_a ? t.tiles * t.mr * (kKBlock + 16) : 0);
+  float* const memory = part_memory(packed + count_row_sums(part));
+  const RowSums sums = row_sums(part, memory + packed);
   for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
     const int64_t kc = std::min(kKBlock, p.k - k0);
-    const Rows a = packed_a ? pack_a(part, t.mr, k0, kc) : Rows{p.a + part.m0 * p.a_row + k0 * p.a_step, p.a_row, p.a_step};
+    const Rows a = packed_a ? pack_a(part, t.mr, k0, kc, memory) : Rows{p.a + part.m0 * p.a_row + k0 * p.a_step, p.a_row, p.a_step};
     const int64_t a_tile = t.mr * (packed_a ? kKBlock + 16 : p.a_row);
     for (int64_t panel = part.p0; panel < part.p1; panel += kPanels) {
       Ahead next;
@@ -212,18 +272,19 @@ void compute_many(const Part& part, const Part* following) {
         next = share_of(part, panel, k0, kc, following);
       else
         next = panel + kPanels < part.p1 ? ahead_of(part, panel + kPanels, k0) : ahead_of(part, part.p0, k0 + kKBlock);
-      multiply_panels(part, t, panel, k0, a, a_tile, next);
+      multiply_panels(part, t, panel, k0, a, a_tile, sums, next);
     }
   }
 }
 
 template <int NP, class Source>
-void few_rows_of(const Part& part, const Rows& a, int64_t panel, int64_t k0, const Source& b) {
+void few_rows_of(const Part& part, const Rows& a, const RowSums& sums, int64_t panel, int64_t k0, Source b) {
   const Product& p = *part.product;
   constexpr int most = kFewRowsOf<Source>;
   const int64_t rows = part.m1 - part.m0, tiles = (rows + most - 1) / most;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t m = tile * rows / tiles, count = (tile + 1) * rows / tiles - m;
+    if constexpr (Source::kGroups) set_sums(b, sums, m);
     write_block(block_for<most, NP, Source>(count), count, std::min(kKBlock, p.k - k0), {a.a + m * a.row, a.row, a.step}, b,
                 p.c + (part.m0 + m) * p.c_row + panel * kPanel, p.c_row, p.n - panel * kPanel, NP * kPanel,
                 p.accumulate || k0 > 0);
@@ -232,16 +293,16 @@ void few_rows_of(const Part& part, const Rows& a, int64_t panel, int64_t k0, con
 
 // NP panels, all of k: each is read from end to end.
 template <int NP>
-void few_rows(const Part& part, int64_t panel, const Rows& a) {
+void few_rows(const Part& part, int64_t panel, const Rows& a, const RowSums& sums) {
   const Product& p = *part.product;
   alignas(64) float buffer[NP * kKBlock * kPanel];
   for (int64_t k0 = 0; k0 < p.k; k0 += kKBlock) {
     const Rows at = {a.a + k0 * a.step, a.row, a.step};
     if (in_panels(p)) {
-      with_source<NP>(p.b, panel, k0, [&](const auto& from) { few_rows_of<NP>(part, at, panel, k0, from); });
+      with_source<NP>(p.b, panel, k0, [&](const auto& from) { few_rows_of<NP>(part, at, sums, panel, k0, from); });
     } else {
       for (int64_t i = 0; i < NP; ++i) load_block(p, panel + i, k0, std::min(kKBlock, p.k - k0), buffer + i * kKBlock * kPanel);
-      few_rows_of<NP>(part, at, panel, k0, FromF32{buffer, kKBlock * kPanel});
+      few_rows_of<NP>(part, at, sums, panel, k0, FromF32{buffer, kKBlock * kPanel});
     }
   }
 }
@@ -251,14 +312,16 @@ void compute_few(const Part& part) {
   Rows a = {p.a + part.m0 * p.a_row, p.a_row, p.a_step};
   const int64_t rows = part.m1 - part.m0, row = p.k + 16;
   // Copied, since rows a multiple of 4096 bytes apart share the same few lines of a cache.
-  if (rows > kFewCopied && a.step == 1) {
-    float* const copy = part_memory(static_cast<size_t>(rows * row));
+  const bool copied = rows > kFewCopied && a.step == 1;
+  float* const copy = part_memory(static_cast<size_t>(copied ? rows * row : 0) + count_row_sums(part));
+  const RowSums sums = row_sums(part, copy + (copied ? rows * row : 0));
+  if (copied) {
     for (int64_t i = 0; i < rows; ++i) std::copy_n(a.a + i * a.row, p.k, copy + i * row);
     a = {copy, row, 1};
   }
   int64_t panel = part.p0;
-  for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel, a);
-  for (; panel < part.p1; ++panel) few_rows<1>(part, panel, a);
+  for (; panel + kWidePanels <= part.p1; panel += kWidePanels) few_rows<kWidePanels>(part, panel, a, sums);
+  for (; panel < part.p1; ++panel) few_rows<1>(part, panel, a, sums);
 }
 
 void compute(const Part& part, const Part* following) {
@@ -303,6 +366,7 @@ void multiply(std::span<const Product> products) {
   std::vector<Part> parts;
   for (const Product& p : products) {
     if (p.m == 0 || p.n == 0) continue;
+    require(p.a_step == 1 || !quantized(p.b.dtype), "a product with ", describe(p.b), " takes rows that lie number by number");
     if (p.k == 0)
       clear(p);
     else

@@ -55,15 +55,14 @@ struct Ahead {
   static constexpr char kNothing[64] = {};
 };
 
-// A source says with enter(k, end) up to which k its state holds; read(k) takes kSteps steps of k from there on, of which
-// value<s>(j) gives registers.
+// read(k) takes kSteps steps of k, of which value<s>(j) gives registers. With kGroups a source is one of Groups, too.
 struct FromF32 {
   static constexpr int kSteps = 1;
+  static constexpr bool kGroups = false;
   const float* p;
   int64_t panel;  // elements from one panel to the next
   Ahead next = {};
   const float* at = nullptr;
-  HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
   template <int NP>
   HWY_INLINE void read(int64_t k) {
     at = p + k * kPanel;
@@ -77,10 +76,10 @@ struct FromF32 {
 // Rows of an f32 matrix as they lie; the panels are next to one another.
 struct FromSteps {
   static constexpr int kSteps = 1;
+  static constexpr bool kGroups = false;
   const float* p;
   int64_t stride;
   const float* at = nullptr;
-  HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
   template <int>
   HWY_INLINE void read(int64_t k) { at = p + k * stride; }
   template <int>
@@ -89,11 +88,11 @@ struct FromSteps {
 template <bool bf16>
 struct From16 {
   static constexpr int kSteps = 1;
+  static constexpr bool kGroups = false;
   const uint16_t* p;
   int64_t panel;
   Ahead next = {};
   const uint16_t* at = nullptr;
-  HWY_INLINE int64_t enter(int64_t, int64_t end) { return end; }
   template <int NP>
   HWY_INLINE void read(int64_t k) {
     at = p + k * kPanel;
@@ -106,80 +105,114 @@ struct From16 {
   }
 };
 
-// The value at step s of words of a quantized panel; of q8, 2^24 times the value.
-template <DType dtype, int s>
-HWY_INLINE F32 decode(hn::Vec<WordTag> words) {
-  const IntTag di;
-  if constexpr (dtype == DType::q4) {
-    const auto low = hn::ShiftRight<s % 4 * 8 + s / 4 * 4>(words);
-#if HWY_TARGET <= HWY_AVX3
-    alignas(64) static constexpr float kValues[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    // The lookup reads the low 4 bits of an index only.
-    return hn::Vec<FloatTag>{_mm512_permutexvar_ps(low.raw, hn::Load(FloatTag(), kValues).raw)};
-#else
-    return hn::ConvertTo(FloatTag(), hn::BitCast(di, hn::And(low, hn::Set(WordTag(), 15))));
-#endif
-  } else if constexpr (dtype == DType::q8) {
-    // Byte s to the top of the word, zeros below: an index with the top bit set gives 0.
-    constexpr uint32_t kTop = 0x00808080u + (uint32_t{s} << 24), kNext = 4u << 24;
-    alignas(16) static constexpr uint32_t kOrder[4] = {kTop, kTop + kNext, kTop + 2 * kNext, kTop + 3 * kNext};
-    const hn::Repartition<uint8_t, WordTag> bytes;
-    const auto order = hn::BitCast(bytes, hn::LoadDup128(WordTag(), kOrder));
-    return hn::ConvertTo(FloatTag(), hn::BitCast(di, hn::TableLookupBytesOr0(hn::BitCast(bytes, words), order)));
-  } else {
-    // As f32 with the same fields it is 2^-120 of what it is.
-    const auto top = hn::BitCast(di, hn::ShiftLeft<24 - 8 * s>(words));
-    const auto fields = hn::And(hn::ShiftRight<4>(top), hn::Set(di, static_cast<int32_t>(0x87f00000)));
-    return hn::Mul(hn::BitCast(FloatTag(), fields), hn::Set(FloatTag(), 0x1p120f));
+// Where the register block is in the groups of a quantized weight, from (panel, k0) on, and what ends a group's sums.
+struct Groups {
+  const Tensor* w;
+  int64_t k0, count, first, group = 0;
+  const float* sums = nullptr;  // of a's rows over the groups of this block, where the weight has an offset
+  int64_t sums_row = 0;
+
+  Groups(const Tensor& weight, int64_t panel, int64_t k_begin)
+      : w(&weight), k0(k_begin), count(groups_of(weight)), first(panel * count * kPanel) {}
+  // Goes to the group of step k; returns where it ends.
+  HWY_INLINE int64_t enter(int64_t k, int64_t end) {
+    group = (k0 + k) / w->group_size;
+    return std::min(end, (group + 1) * w->group_size - k0);
   }
+  // Where the group's numbers for register j are.
+  HWY_INLINE int64_t at(int j) const { return first + ((j / kParts) * count + group) * kPanel + (j % kParts) * kWidth; }
+  HWY_INLINE F32 scale(int j) const {
+    return w->scale_dtype == DType::f16 ? widen_f16(static_cast<const uint16_t*>(w->scales) + at(j))
+                                        : hn::LoadU(FloatTag(), static_cast<const float*>(w->scales) + at(j));
+  }
+  // What a number is beyond scale times what the register block sums: (middle - zero) scale, or middle scale - min.
+  HWY_INLINE F32 shift(int j, F32 scale) const {
+    const F32 middle = hn::Set(FloatTag(), middle_of(w->dtype));
+    if (w->mins) return hn::MulSub(middle, scale, hn::LoadU(FloatTag(), w->mins + at(j)));
+    const auto zeros = hn::PromoteTo(IntTag(), hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w->zeros) + at(j)));
+    return hn::Mul(hn::Sub(middle, hn::ConvertTo(FloatTag(), zeros)), scale);
+  }
+  HWY_INLINE int64_t group_of_block() const { return group - k0 / w->group_size; }
+};
+// Values of a quantized weight that were widened before, its scales and shifts too: [groups of the block][NV registers].
+template <int NV>
+struct FromValues : FromF32, Groups {
+  static constexpr bool kGroups = true;
+  const float *scales, *shifts;
+
+  // Fills `numbers`, which has room for two registers' for each group of a block.
+  FromValues(const FromF32& values, const Groups& groups, int64_t kc, float* numbers) : FromF32(values), Groups(groups) {
+    float* const offsets = numbers + (kKBlock / 4 + 2) * NV * kWidth;
+    for (int64_t k = 0; k < kc;) {
+      k = enter(k, kc);
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+        const int64_t to = (group_of_block() * NV + j) * kWidth;
+        const F32 one = Groups::scale(j);
+        hn::Store(one, FloatTag(), numbers + to);
+        if (w->zeros || w->mins) hn::Store(Groups::shift(j, one), FloatTag(), offsets + to);
+      }
+    }
+    scales = numbers, shifts = offsets;
+  }
+  HWY_INLINE F32 scale(int j) const { return hn::Load(FloatTag(), scales + (group_of_block() * NV + j) * kWidth); }
+  HWY_INLINE F32 shift(int j, F32) const { return hn::Load(FloatTag(), shifts + (group_of_block() * NV + j) * kWidth); }
+};
+
+// A value of a word as f32 without converting it: left where it is in the word, in the fraction of a power of two whose
+// unit it counts, it is that power plus the value. What is too much is subtracted, exactly.
+template <int bits, int shift, int place>
+HWY_INLINE F32 in_place(hn::Vec<WordTag> words, int middle) {
+  constexpr uint32_t kMask = ((1u << bits) - 1) << place, kPower = (127u + 23 - place) << 23;
+  const auto number = hn::OrAnd(hn::Set(WordTag(), kPower), hn::ShiftRight<shift>(words), hn::Set(WordTag(), kMask));
+  return hn::Sub(hn::BitCast(FloatTag(), number), hn::Set(FloatTag(), static_cast<float>((1 << 23 >> place) + middle)));
 }
 
-// NP panels of a quantized weight.
-template <int NP, DType dtype, Offset offset>
-struct FromQuantized {
+// NP panels of a quantized weight: its values, less what is the middle of the 4-bit ones, without scale and offset.
+template <int NP, DType dtype>
+struct FromQuantized : Groups {
   static constexpr int kSteps = static_cast<int>(steps_per_word(dtype));
+  static constexpr bool kGroups = true;
   static constexpr int NV = NP * kParts;
-  const Tensor* w;
   const uint32_t* p;  // of the first panel, at k0
-  int64_t panel, groups, first, k0;
+  int64_t panel;
   hn::Vec<WordTag> words[NV];
-  F32 scale[NV], minus[NV];
 
-  FromQuantized(const Tensor& weight, int64_t first_panel, int64_t k_begin) : w(&weight), k0(k_begin) {
-    groups = groups_of(weight), first = first_panel * groups * kPanel;
+  FromQuantized(const Tensor& weight, int64_t first_panel, int64_t k_begin) : Groups(weight, first_panel, k_begin) {
     panel = panel_steps(dtype, weight.cols()) / kSteps * kPanel;
     p = weight.as<const uint32_t>() + first_panel * panel + k0 / kSteps * kPanel;
   }
-  HWY_INLINE int64_t enter(int64_t k, int64_t end) {
-    const int64_t group = (k0 + k) / w->group_size;
-    HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
-      const int64_t at = first + ((j / kParts) * groups + group) * kPanel + (j % kParts) * kWidth;
-      scale[j] = w->scale_dtype == DType::f16 ? widen_f16(static_cast<const uint16_t*>(w->scales) + at)
-                                              : hn::LoadU(FloatTag(), static_cast<const float*>(w->scales) + at);
-      if constexpr (offset != Offset::none) {
-        if (w->mins) {
-          minus[j] = hn::LoadU(FloatTag(), w->mins + at);
-        } else {
-          const auto bytes = hn::LoadU(ByteTag(), static_cast<const uint8_t*>(w->zeros) + at);
-          minus[j] = hn::ConvertTo(FloatTag(), hn::PromoteTo(IntTag(), bytes));
-          if constexpr (offset == Offset::subtract) minus[j] = hn::Mul(minus[j], scale[j]);
-        }
-      }
-      if constexpr (dtype == DType::q8) scale[j] = hn::Mul(scale[j], hn::Set(FloatTag(), 0x1p-24f));
-    }
-    return std::min(end, (group + 1) * w->group_size - k0);
-  }
   template <int>
   HWY_INLINE void read(int64_t k) {
-    HWY_UNROLL(16) for (int j = 0; j < NV; ++j)
-      words[j] = hn::LoadU(WordTag(), p + (j / kParts) * panel + k / kSteps * kPanel + (j % kParts) * kWidth);
+    HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+      const uint32_t* const from = p + (j / kParts) * panel + k / kSteps * kPanel + (j % kParts) * kWidth;
+      if (j % kParts == 0) __builtin_prefetch(from + NP * panel, 0, 2);
+      words[j] = hn::LoadU(WordTag(), from);
+      if constexpr (dtype == DType::q8) words[j] = hn::Xor(words[j], hn::Set(WordTag(), 0x80808080u));  // plus 128
+#if HWY_TARGET <= HWY_AVX3
+      if constexpr (dtype == DType::q4) asm("" : "+v"(words[j].raw));  // to be loaded once, not by each shift
+#endif
+    }
   }
   template <int s>
   HWY_INLINE F32 value(int j) const {
-    const F32 v = decode<dtype, s>(words[j]);
-    if constexpr (offset == Offset::none) return hn::Mul(v, scale[j]);
-    if constexpr (offset == Offset::zero) return hn::Mul(hn::Sub(v, minus[j]), scale[j]);
-    return hn::MulSub(v, scale[j], minus[j]);
+    if constexpr (dtype == DType::f8_e4m3) {
+      // As f32 with the same fields it is 2^-120 of what it is.
+      const IntTag di;
+      const auto top = hn::BitCast(di, hn::ShiftLeft<24 - 8 * s>(words[j]));
+      const auto fields = hn::And(hn::ShiftRight<4>(top), hn::Set(di, static_cast<int32_t>(0x87f00000)));
+      return hn::Mul(hn::BitCast(FloatTag(), fields), hn::Set(FloatTag(), 0x1p120f));
+    } else if constexpr (dtype == DType::q8) {
+      return in_place<8, s / 2 * 16, s % 2 * 8>(words[j], 128);
+    } else {
+      constexpr int kBit = s % 4 * 8 + s / 4 * 4;
+#if HWY_TARGET <= HWY_AVX3
+      alignas(64) static constexpr float kValues[16] = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+      // The lookup reads the low 4 bits of an index only.
+      return F32{_mm512_permutexvar_ps(hn::ShiftRight<kBit>(words[j]).raw, hn::Load(FloatTag(), kValues).raw)};
+#else
+      return in_place<4, kBit / 16 * 16, kBit % 16>(words[j], 8);
+#endif
+    }
   }
 };
 
@@ -191,13 +224,9 @@ HWY_INLINE void with_source(const Tensor& w, int64_t panel, int64_t k0, const Us
     case DType::f32: return use(FromF32{w.as<const float>() + at, k * kPanel});
     case DType::bf16: return use(From16<true>{w.as<const uint16_t>() + at, k * kPanel});
     case DType::f16: return use(From16<false>{w.as<const uint16_t>() + at, k * kPanel});
-    case DType::f8_e4m3: return use(FromQuantized<NP, DType::f8_e4m3, Offset::none>(w, panel, k0));
-    case DType::q8:
-      if (offset_of(w) == Offset::none) return use(FromQuantized<NP, DType::q8, Offset::none>(w, panel, k0));
-      return use(FromQuantized<NP, DType::q8, Offset::subtract>(w, panel, k0));
-    default:
-      if (offset_of(w) == Offset::zero) return use(FromQuantized<NP, DType::q4, Offset::zero>(w, panel, k0));
-      return use(FromQuantized<NP, DType::q4, Offset::subtract>(w, panel, k0));
+    case DType::f8_e4m3: return use(FromQuantized<NP, DType::f8_e4m3>(w, panel, k0));
+    case DType::q8: return use(FromQuantized<NP, DType::q8>(w, panel, k0));
+    default: return use(FromQuantized<NP, DType::q4>(w, panel, k0));
   }
 }
 
@@ -215,15 +244,12 @@ HWY_INLINE void read_steps(Source& b, int64_t k, float* HWY_RESTRICT out) {
 template <class Source>
 HWY_INLINE void widen(Source from, int64_t kc, float* HWY_RESTRICT out) {
   constexpr int kSteps = Source::kSteps;
-  for (int64_t k = 0; k < kc;) {
-    const int64_t end = from.enter(k, kc);
-    for (; k + kSteps <= end; k += kSteps) read_steps<kParts>(from, k, out + k * kPanel);
-    if (k < end) {
-      alignas(64) float rest[kSteps * kPanel];
-      read_steps<kParts>(from, k, rest);
-      std::copy_n(rest, (end - k) * kPanel, out + k * kPanel);
-      k = end;
-    }
+  int64_t k = 0;
+  for (; k + kSteps <= kc; k += kSteps) read_steps<kParts>(from, k, out + k * kPanel);
+  if (k < kc) {
+    alignas(64) float rest[kSteps * kPanel];
+    read_steps<kParts>(from, k, rest);
+    std::copy_n(rest, (kc - k) * kPanel, out + k * kPanel);
   }
 }
 
@@ -313,9 +339,36 @@ inline void load_block(const Product& p, int64_t panel, int64_t k0, int64_t kc, 
 
 // ---- The register block ----
 
-// c[MR][NP * 16] (+)= a[MR][kc] b[kc][NP panels].
+// c (+)= sums; of a group they are scaled, and what its offset adds goes along.
+template <int MR, int NV, class Source>
+HWY_INLINE void add_sums(const Source& b, const F32 (&sum)[MR][NV], float* HWY_RESTRICT c, int64_t c_row, bool add) {
+  const FloatTag d;
+  if constexpr (Source::kGroups) {
+    F32 scale[NV], shift[NV];
+    HWY_UNROLL(16) for (int j = 0; j < NV; ++j) scale[j] = b.scale(j);
+    if (b.sums) HWY_UNROLL(16) for (int j = 0; j < NV; ++j) shift[j] = b.shift(j, scale[j]);
+    const float* row_sum = b.sums ? b.sums + b.group_of_block() : nullptr;
+    HWY_UNROLL(16) for (int i = 0; i < MR; ++i, c += c_row, row_sum += b.sums_row) {
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+        float* const at = c + j * kWidth;
+        F32 total = add ? hn::MulAdd(sum[i][j], scale[j], hn::LoadU(d, at)) : hn::Mul(sum[i][j], scale[j]);
+        if (b.sums) total = hn::MulAdd(hn::Set(d, *row_sum), shift[j], total);
+        hn::StoreU(total, d, at);
+      }
+    }
+  } else {
+    HWY_UNROLL(16) for (int i = 0; i < MR; ++i, c += c_row) {
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) {
+        float* const at = c + j * kWidth;
+        hn::StoreU(add ? hn::Add(hn::LoadU(d, at), sum[i][j]) : sum[i][j], d, at);
+      }
+    }
+  }
+}
+
+// c[MR][NP * 16] (+)= a[MR][] b[][NP panels] over steps [begin, end) of b, whose first one meets the first one of a.
 template <int MR, int NP, class Source>
-HWY_INLINE void block(int64_t kc, const float* HWY_RESTRICT a, int64_t a_row, int64_t a_step, Source b,
+HWY_INLINE void block(int64_t begin, int64_t end, const float* HWY_RESTRICT a, int64_t a_row, int64_t a_step, Source& b,
                       float* HWY_RESTRICT c, int64_t c_row, bool add) {
   constexpr FloatTag d;
   constexpr int NV = NP * kParts;
@@ -327,7 +380,7 @@ HWY_INLINE void block(int64_t kc, const float* HWY_RESTRICT a, int64_t a_row, in
   constexpr int kSteps = Source::kSteps;
   // A number of a in all lanes takes a slot of the vector units, but for the operand of a multiply-add in memory: so where
   // b takes their time too, each multiply-add has its own, which the compiler must not join.
-  constexpr bool kFromMemory = HWY_TARGET <= HWY_AVX3 && !std::is_same_v<Source, FromF32> && !std::is_same_v<Source, FromSteps>;
+  constexpr bool kFromMemory = HWY_TARGET <= HWY_AVX3 && !std::is_base_of_v<FromF32, Source> && !std::is_same_v<Source, FromSteps>;
   const auto multiply = [&](const F32 (&bv)[NV]) HWY_ATTR {
     const float* row = a;
     HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
@@ -346,33 +399,23 @@ HWY_INLINE void block(int64_t kc, const float* HWY_RESTRICT a, int64_t a_row, in
     a += a_step;
   };
   F32 bv[NV];
-  for (int64_t k = 0; k < kc;) {
-    const int64_t end = b.enter(k, kc);
-    for (; k + kSteps <= end; k += kSteps) {
-      b.template read<NP>(k);
-      each<kSteps>([&](auto s) HWY_ATTR {
-        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = b.template value<s>(j);
-        multiply(bv);
-      });
-    }
-    if (kSteps > 1 && k < end) {
-      alignas(64) float rest[kSteps * NV * kWidth];
-      read_steps<NV>(b, k, rest);
-      for (const float* at = rest; k < end; ++k, at += NV * kWidth) {
-        HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = hn::Load(d, at + j * kWidth);
-        multiply(bv);
-      }
+  int64_t k = begin;
+  for (; k + kSteps <= end; k += kSteps) {
+    b.template read<NP>(k);
+    each<kSteps>([&](auto s) HWY_ATTR {
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = b.template value<s>(j);
+      multiply(bv);
+    });
+  }
+  if (kSteps > 1 && k < end) {
+    alignas(64) float rest[kSteps * NV * kWidth];
+    read_steps<NV>(b, k, rest);
+    for (const float* at = rest; k < end; ++k, at += NV * kWidth) {
+      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) bv[j] = hn::Load(d, at + j * kWidth);
+      multiply(bv);
     }
   }
-  HWY_UNROLL(16) for (int i = 0; i < MR; ++i) {
-    float* const at = c + i * c_row;
-    if (add) {
-      HWY_UNROLL(16) for (int j = 0; j < NV; ++j)
-        hn::StoreU(hn::Add(hn::LoadU(d, at + j * kWidth), sum[i][j]), d, at + j * kWidth);
-    } else {
-      HWY_UNROLL(16) for (int j = 0; j < NV; ++j) hn::StoreU(sum[i][j], d, at + j * kWidth);
-    }
-  }
+  add_sums(b, sum, c, c_row, add);
 }
 
 }  // namespace gemm

@@ -74,14 +74,12 @@ namespace ds::cpu {
 
 static void dequantize_panel_row(const Tensor& w, int64_t n, float* out) {
   const int64_t k = w.cols(), groups = groups_of(w), steps = panel_steps(w.dtype, k), lane = n % kPanel;
-  const Offset offset = offset_of(w);
   const uint8_t* const bytes = w.as<const uint8_t>() + n / kPanel * kPanel * steps * dtype_bits(w.dtype) / 8;
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t at = (n / kPanel * groups + g) * kPanel + lane;
     const float scale = w.scale_dtype == DType::f16 ? f16_to_f32(static_cast<const uint16_t*>(w.scales)[at])
                                                     : static_cast<const float*>(w.scales)[at];
     const float zero = w.zeros ? static_cast<float>(static_cast<const uint8_t*>(w.zeros)[at]) : 0;
-    const float subtract = w.mins ? w.mins[at] : zero * scale;
     for (int64_t i = g * w.group_size; i < std::min(k, (g + 1) * w.group_size); ++i) {
       float value;
       if (w.dtype == DType::q4)
@@ -90,9 +88,7 @@ static void dequantize_panel_row(const Tensor& w, int64_t n, float* out) {
         value = static_cast<float>(static_cast<int8_t>(bytes[(i / 4 * kPanel + lane) * 4 + i % 4]));
       else
         value = f8_e4m3_to_f32(bytes[(i / 4 * kPanel + lane) * 4 + i % 4]);
-      out[i] = offset == Offset::none   ? value * scale
-               : offset == Offset::zero ? (value - zero) * scale
-                                        : std::fma(value, scale, -subtract);
+      out[i] = w.mins ? std::fma(value, scale, -w.mins[at]) : (value - zero) * scale;
     }
   }
 }
