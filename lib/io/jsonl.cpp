@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/stop.h"
+#include "io/base64.h"
 #include "io/block_reader.h"
 #include "io/json.h"
 #include "io/json_scan.h"
@@ -144,16 +145,6 @@ void parse_batch(Lines& batch, const Work& work) {
   }
 }
 
-void append_base64(std::string& out, std::string_view bytes) {
-  static constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t have = std::min<size_t>(3, bytes.size() - i);
-    uint32_t three = 0;
-    for (size_t k = 0; k < 3; ++k) three = three << 8 | (k < have ? static_cast<unsigned char>(bytes[i + k]) : 0);
-    for (size_t k = 0; k < 4; ++k) out.push_back(k <= have ? digits[three >> (18 - 6 * k) & 63] : '=');
-  }
-}
-
 // Where kept, dropped and bad lines go. Called by one thread at a time, in input order.
 class Writer {
  public:
@@ -220,38 +211,15 @@ class Writer {
  private:
   // A bad line as JSON. Bytes that are not UTF-8, and lines too long to be looked at whole, are kept as base64.
   void reject_line(const Block& block, const Item& item) {
-    const std::string_view text = item.text;
-    JsonWriter w;
-    w.open('{').field("line", item.number).field("file", *block.file);
-    w.field("error", placed(*block.file, item, item.error));
-    if (item.part != LineReader::Part::line) {
-      w.text += ", \"raw_base64\": \"";
-    } else if (valid_utf8(text)) {
-      w.field("raw", text).close().text += '\n';
-    } else {
-      std::string base64;
-      append_base64(base64, text);
-      w.field("raw_base64", base64).close().text += '\n';
-    }
-    rejects_->write(w.text);
+    if (item.part != LineReader::Part::line) rejects_->write(begin_long_bad_line(*block.file, item.number, placed(*block.file, item, item.error)));
+    else rejects_->write(bad_line(*block.file, item.number, placed(*block.file, item, item.error), item.text) + "\n");
   }
 
-  // Base64 of a line that comes in parts: three bytes at a time, the rest waits for the next part.
   void long_line(std::string_view text, bool ends) {
     std::string base64;
-    while (!text.empty()) {
-      pending_ += text.substr(0, 3 << 14);
-      text.remove_prefix(std::min<size_t>(text.size(), 3 << 14));
-      const size_t whole = pending_.size() / 3 * 3;
-      base64.clear();
-      append_base64(base64, std::string_view(pending_).substr(0, whole));
-      rejects_->write(base64);
-      pending_.erase(0, whole);
-    }
-    if (!ends) return;
-    base64.clear();
-    append_base64(base64, std::exchange(pending_, {}));
-    rejects_->write(base64 + "\"}\n");
+    long_line_.add(base64, text);
+    if (ends) long_line_.finish(base64), base64 += "\"}\n";
+    rejects_->write(base64);
   }
 
   Report& report_;
@@ -260,7 +228,7 @@ class Writer {
   uint64_t rejected_ = 0;
   std::string_view run_;  // kept lines that are not written yet
   bool inside_long_line_ = false;
-  std::string pending_;
+  Base64Encoder long_line_;
 };
 
 bool is_standard(const std::string& path) { return path.empty() || path == "-"; }
@@ -273,7 +241,26 @@ bool regular(const std::string& path, int standard, struct stat& found) {
 
 bool same(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
 
-// Ends a run whose one output would replace the other, or that would feed on its own output.
+}  // namespace
+
+static JsonWriter begin_bad_line(const std::string& file, uint64_t number, const std::string& error) {
+  JsonWriter w;
+  w.open('{').field("line", number).field("file", file).field("error", error);
+  return w;
+}
+
+std::string bad_line(const std::string& file, uint64_t number, const std::string& error, std::string_view text) {
+  JsonWriter w = begin_bad_line(file, number, error);
+  if (valid_utf8(text)) return w.field("raw", text).close().text;
+  std::string base64;
+  append_base64(base64, text);
+  return w.field("raw_base64", base64).close().text;
+}
+
+std::string begin_long_bad_line(const std::string& file, uint64_t number, const std::string& error) {
+  return begin_bad_line(file, number, error).text + ", \"raw_base64\": \"";
+}
+
 void check_files(const StreamOptions& options) {
   const std::string &output = options.output, &rejects = options.rejects;
   struct stat out, other;
@@ -295,8 +282,6 @@ void check_files(const StreamOptions& options) {
     if (regular(input, STDIN_FILENO, other) && same(out, other) && other.st_size > 0)
       fail(input == "-" ? "<stdin>" : input, ": is both input and standard output; name it with -o to replace it");
 }
-
-}  // namespace
 
 Shard parse_shard(std::string_view text) {
   Shard shard{0, 0};

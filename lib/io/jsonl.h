@@ -62,6 +62,12 @@ struct GroupedRecord {
 void process_groups(const StreamOptions& options, Report& report, size_t max_records, size_t max_bytes,
                     const std::function<void(std::span<GroupedRecord> group)>& work);
 
+// For tools that write their lines themselves. UsageError and Error for files that are the same, as above.
+void check_files(const StreamOptions& options);
+// A bad line as JSON, as above, and the beginning of one that is handed out in parts: its base64, then "\"}", follow.
+std::string bad_line(const std::string& file, uint64_t number, const std::string& error, std::string_view text);
+std::string begin_long_bad_line(const std::string& file, uint64_t number, const std::string& error);
+
 // Reads every record one after the other, for tools that need them all: `take` may keep the record. Bad lines are
 // Errors.
 void for_each_record(const std::vector<std::string>& inputs, size_t max_record_bytes, Report* report,

@@ -43,11 +43,10 @@ std::string ids_json(std::span<const int32_t> ids) {
   return text;
 }
 
-void report_model(const RunOptions& options, Report& report) {
+std::vector<Report::File> model_files(const RunOptions& options) {
   namespace fs = std::filesystem;
   static constexpr std::string_view kFiles[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
                                                 "chat_template.jinja", "adapter_config.json"};
-  if (!options.hash_model) return;
   std::vector<std::string> folders{options.model}, files;
   if (!options.engine.merge_adapter.empty()) folders.push_back(options.engine.merge_adapter);
   for (const std::string& given : options.engine.adapters) folders.push_back(adapter_path(given).folder);
@@ -62,10 +61,17 @@ void report_model(const RunOptions& options, Report& report) {
           files.push_back(entry.path().string());
     std::sort(files.begin() + first, files.end());
   }
+  std::vector<Report::File> found;
   for (const std::string& file : files) {
     const MappedFile mapped(file);
-    report.inputs.push_back({file, mapped.bytes().size(), 0, hash128(mapped.bytes())});
+    found.push_back({file, mapped.bytes().size(), 0, hash128(mapped.bytes())});
   }
+  return found;
+}
+
+void report_model(const RunOptions& options, Report& report) {
+  if (!options.hash_model) return;
+  for (Report::File& file : model_files(options)) report.inputs.push_back(std::move(file));
 }
 
 void report_engine(const Engine& engine, Report& report) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "io/base64.h"
 #include "io/json_scan.h"
 #include "run/openai.h"
 
@@ -124,20 +125,6 @@ std::string completion(const Body& body, std::string_view id, int64_t created, s
   return w.close().text;
 }
 
-static std::string base64_floats(std::span<const float> values) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const auto* const bytes = reinterpret_cast<const unsigned char*>(values.data());  // little-endian, as the processors we build for
-  const size_t size = values.size() * sizeof(float);
-  std::string out;
-  for (size_t i = 0; i < size; i += 3) {
-    const size_t have = std::min<size_t>(3, size - i);
-    uint32_t three = 0;
-    for (size_t k = 0; k < 3; ++k) three = three << 8 | (k < have ? bytes[i + k] : 0);
-    for (size_t k = 0; k < 4; ++k) out.push_back(k <= have ? kDigits[three >> (18 - 6 * k) & 63] : '=');
-  }
-  return out;
-}
-
 std::string embedding_list(const Body& body, std::span<const std::vector<float>> vectors) {
   JsonWriter w;
   w.open('{').field("object", "list").open('[', "data");
@@ -146,7 +133,9 @@ std::string embedding_list(const Body& body, std::span<const std::vector<float>>
     tokens += body.inputs[i].size();
     w.open('{').field("object", "embedding").field("index", static_cast<int64_t>(i));
     if (body.base64) {
-      w.field("embedding", base64_floats(vectors[i]));
+      std::string base64;  // of little-endian floats, as the processors have them
+      append_base64(base64, {reinterpret_cast<const char*>(vectors[i].data()), vectors[i].size() * sizeof(float)});
+      w.field("embedding", base64);
     } else {
       w.open('[', "embedding");
       for (const float x : vectors[i]) w.value(x);

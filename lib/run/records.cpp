@@ -2,15 +2,18 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/math.h"
+#include "io/input.h"
 #include "io/json.h"
+#include "run/answer_file.h"
+#include "run/batch.h"
 #include "run/chat.h"
 #include "run/embed.h"
-#include "run/scheduler.h"
 #include "run/groups.h"
 #include "run/score.h"
 
@@ -21,6 +24,7 @@ Engine load_engine(const RunOptions& options, Report& report) {
   EngineOptions engine_options = options.engine;
   if (options.activations == "f32") engine_options.rounding = ActivationRounding::none;
   if (options.activations == "int8") engine_options.rounding = ActivationRounding::int8;
+  if (options.kv_cache_dtype == "int8") engine_options.kv_cache_dtype = DType::i8;
   const auto stage = report.stage("load");
   return Engine(options.model, engine_options);
 }
@@ -153,54 +157,68 @@ void run_score(const RunOptions& options, Report& report) {
 
 // ---- Generation ----
 
-static GenerateRequest generate_request(const Engine& engine, const Chat& chat, const RunOptions& options, const Record& record) {
-  GenerateRequest request;
-  request.adapter = adapter_of(engine, record);
-  std::string stream_key;
-  const bool ids_in_prompt = record.raw_value(options.prompt_field).starts_with('[');
-  if (record.has("tokens") || ids_in_prompt) {
-    request.tokens = ids_of(record, record.has("tokens") ? "tokens" : options.prompt_field);
-    stream_key = ids_json(request.tokens);
-    check_ids(engine.model.config, request.tokens);
-  } else if (record.has("messages")) {
-    stream_key = chat.render(record, engine.tokenizer(), true);
-    request.tokens = engine.tokenizer().encode(stream_key, false);  // the template writes the special tokens
-    check_ids(engine.model.config, request.tokens);
-  } else {
-    require(record.has(options.prompt_field), record.where(), ": a record to answer has \"", options.prompt_field,
-            "\", \"messages\" or \"tokens\"; found none of them");
-    stream_key = record.required_string(options.prompt_field);
-    request.tokens = encode(engine, stream_key);
-    if (request.tokens.empty() && engine.tokenizer().bos_id()) request.tokens.push_back(*engine.tokenizer().bos_id());
-  }
-  require(!request.tokens.empty(), "the prompt is empty, and there is no BOS token to begin with");
-  require(static_cast<int64_t>(request.tokens.size()) <= engine.max_length(), "the prompt has ", request.tokens.size(),
-          " tokens and the model only ", engine.max_length(), " positions");
-  if (record.has("id")) stream_key = std::string(record.raw_value("id"));
-  request.stream = hash64(stream_key);
-  return request;
+// What decides the bytes of answers, so that only an unfinished file of the same is gone on with: the model by the hashes of
+// its files, the options by their names.
+static std::vector<std::pair<std::string, std::string>> identity_of(const RunOptions& options) {
+  std::vector<std::pair<std::string, std::string>> list;
+  const auto add = [&](const char* name, const std::string& json) { list.emplace_back(name, json); };
+  const Sampling& s = options.sampling;
+  add("version", json_string(DS_VERSION));
+  std::string model;
+  for (const Report::File& file : model_files(options)) model += hex(file.hash);
+  add("model", json_string(hex(hash128(model))));
+  std::string inputs;
+  for (const std::string& input : options.stream.inputs) inputs += json_string(input);
+  add("input names", json_string(inputs));
+  add("rejects", options.stream.rejects.empty() ? "false" : "true");
+  add("max-record-bytes", cat(options.stream.max_record_bytes));
+  add("seed", cat(options.seed));
+  add("activations", json_string(options.activations));
+  add("kv-cache-dtype", json_string(options.kv_cache_dtype));
+  add("prompt-field", json_string(options.prompt_field));
+  add("model-name", json_string(options.model_name));
+  add("chat-template", json_string(options.chat_template.empty() ? "" : hex(hash128(read_file(options.chat_template)))));
+  add("order", json_string(options.order));
+  add("compat", json_string(options.compat));
+  add("constraint", json_string(options.constraint ? cat(static_cast<int>(options.constraint->kind), ' ', options.constraint->source) : ""));
+  std::string stop;
+  for (const std::string& one : s.stop) stop += json_string(one);
+  add("stop", json_string(stop));
+  for (const auto& [name, value] : {std::pair{"max-tokens", s.max_tokens}, {"min-tokens", s.min_tokens}, {"top-k", s.top_k}, {"logprobs", s.logprobs},
+                                    {"n", s.n}, {"best-of", s.best_of}, {"beams", s.beams}, {"ignore-eos", int64_t{s.ignore_eos}}})
+    add(name, cat(value));
+  for (const auto& [name, value] : {std::pair{"temperature", s.temperature}, {"top-p", s.top_p}, {"min-p", s.min_p}, {"repetition-penalty", s.repetition_penalty},
+                                    {"frequency-penalty", s.frequency_penalty}, {"presence-penalty", s.presence_penalty}, {"length-penalty", s.length_penalty}})
+    add(name, json_number(value));
+  return list;
 }
 
-void run_generate(const RunOptions& options, Report& report) {
+std::string base_name(const std::string& path) {
+  const std::filesystem::path p = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
+  return p.filename().string();
+}
+
+uint64_t run_generate(const RunOptions& given, Report& report) {
+  RunOptions options = given;
+  options.sampling.order = options.compat == "llama.cpp" ? SamplingOrder::llama_cpp : SamplingOrder::hugging_face;
+  if (options.model_name.empty()) options.model_name = base_name(options.model);
+  try {
+    check(options.sampling);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
   Engine engine = load_engine(options, report);
   const Chat chat(options.model, options.chat_template);
-  const bool with_text = engine.has_tokenizer();
-  if (!with_text) warn(options.model, ": the model has no tokenizer: answers are token ids without text");
-  run_groups<GenerateRequest>(
-      options, report, [&](const Record& record) { return generate_request(engine, chat, options, record); },
-      [&](std::span<GenerateRequest> requests, std::span<Record* const> records) {
-        for (GenerateRequest& request : requests) request.sampling = options.sampling, request.seed = options.seed;
-        const auto results = generate(engine, {requests.begin(), requests.end()});
-        for (size_t i = 0; i < records.size(); ++i) {
-          JsonWriter w;
-          w.open('{').key("tokens").raw(ids_json(results[i].answers[0].tokens));
-          if (with_text) w.field("text", results[i].answers[0].text);
-          w.field("finish_reason", results[i].answers[0].finish_reason).close();
-          records[i]->set("run", w.text);
-        }
-      });
+  const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
+                           .model_name = options.model_name, .in_order = options.order == "input", .resume = options.resume,
+                           .identity = options.stream.output == "-" ? Identity{} : identity_of(options), .scheduler = options.scheduler};
+  const uint64_t bad = run_batch(engine, chat, options.stream, batch, report);
+  if (bad)
+    warn(bad, " of ", report.read, " records could not be used: see ",
+         options.stream.rejects.empty() ? "\"error\" in the output" : options.stream.rejects);
   report_engine(engine, report);
   report_throughput(engine.throughput, report);
+  return options.stream.rejects.empty() ? bad : 0;
 }
 
 // ---- Embedding ----

@@ -2,6 +2,7 @@
 // take the place of a field of that name (with a warning).
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "io/report.h"
 #include "run/engine.h"
 #include "run/sample.h"
+#include "run/scheduler.h"
 
 namespace ds {
 
@@ -19,7 +21,15 @@ struct RunOptions {
   std::string chat_template;                  // a file; empty: the model's own
   uint64_t seed = 0;
   EngineOptions engine;
-  Sampling sampling;                          // generate
+  Sampling sampling;                          // generate: what records leave out
+  std::optional<ConstraintSpec> constraint;   // generate: the same
+  std::string compat = "hf";                  // generate: hf, llama.cpp: the order of sampling
+  std::string order = "input";                // generate: of the lines that come out: input, finished
+  bool resume = false;                        // generate: go on with an unfinished output
+  std::string model_name;                     // generate: what OpenAI's lines call the model; empty: the folder's name
+  std::string kv_cache_dtype = "f32";         // generate: f32, int8
+  SchedulerOptions scheduler;                 // generate, but for
+  bool no_prefix_cache = false;
   std::string activations = "auto";           // auto, f32, int8: EngineOptions::rounding by its name
   bool rolling = false;                       // score
   std::string pooling = "auto";               // embed: auto, mean, last, cls
@@ -35,10 +45,10 @@ struct RunOptions {
 // scored (after BOS, else EOS), and of texts "byte_count" and "word_count" are added. What is longer than the model's positions is
 // scored in windows (rolling_windows); a completion is not.
 void run_score(const RunOptions& options, Report& report);
-// `tokens` (or a `prompt` that is an array of ids), `messages`, or `prompt` as text get
-// "run": {"tokens": [...], "text": "...", "finish_reason": "..."}; no "text" where the model has no tokenizer.
+// Answers prompts: what comes out of each line is said at run_batch(). The number of lines for which the exit status is 1: those
+// with something wrong, where there is no file for them.
 // In all three a record may choose an adapter ("adapter": its name).
-void run_generate(const RunOptions& options, Report& report);
+uint64_t run_generate(const RunOptions& options, Report& report);
 // `tokens` or `text` get "run": {"embedding": [...]}.
 void run_embed(const RunOptions& options, Report& report);
 // `text`, `messages` or `prompt` to "run": {"tokens": [...]}, and `tokens`, else those under "run", to

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <semaphore>
 #include <thread>
@@ -69,13 +68,6 @@ std::vector<std::string> read_keys(const ServeOptions& options) {
   return keys;
 }
 
-// "/models/llama/" is "llama", "model.gguf" "model".
-std::string name_of(const std::string& path) {
-  std::filesystem::path p = std::filesystem::absolute(path).lexically_normal();
-  if (!p.has_filename()) p = p.parent_path();
-  return p.extension() == ".gguf" ? p.stem().string() : p.filename().string();
-}
-
 std::string_view label_of(std::string_view path) {
   for (const std::string_view name : {"/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/models", "/health", "/metrics"})
     if (path == name) return name;
@@ -103,9 +95,9 @@ struct Server::Impl {
   HttpServer http;                 // the last: it uses all of the above
 
   Impl(const ServeOptions& o, Report& report)
-      : options(o), keys(read_keys(o)), name(o.model_name.empty() ? name_of(o.run.model) : o.model_name), engine(load_engine(o.run, report)),
+      : options(o), keys(read_keys(o)), name(o.run.model_name.empty() ? base_name(o.run.model) : o.run.model_name), engine(load_engine(o.run, report)),
         chat(o.run.model, o.run.chat_template), metrics(name),
-        worker(engine, o.scheduler, pooling_of(o.run), metrics, engine.options.batch_sequences + o.queue),
+        worker(engine, o.run.scheduler, pooling_of(o.run), metrics, engine.options.batch_sequences + o.queue),
         context{engine, chat, constraints, defaults(o), name, std::min<int64_t>(2048, worker.most()), pooling_of(o.run).max_length},
         http(o.http, {.before_body = [this](const HttpRequest& r) { return before_body(r); },
                       .answer = [this](const HttpRequest& r) { return answer(r); },
@@ -113,7 +105,7 @@ struct Server::Impl {
                       .done = [this](const HttpRequest& r, int status, double seconds, bool complete) { done(r, status, seconds, complete); }}) {}
 
   static Parameters defaults(const ServeOptions& o) {
-    Parameters parameters{.sampling = o.run.sampling, .seed = o.run.seed};
+    Parameters parameters{.sampling = o.run.sampling, .seed = o.run.seed, .constraint = {}};
     parameters.sampling.max_tokens = o.max_tokens;
     return parameters;
   }
@@ -356,6 +348,7 @@ Server::~Server() {
   impl_->http.stop();
 }
 
+const std::string& Server::model_name() const { return impl_->name; }
 int Server::port() const { return impl_->http.port(); }
 const Engine& Server::engine() const { return impl_->engine; }
 std::string Server::url() const {
@@ -406,7 +399,7 @@ void run_serve(const ServeOptions& options, Report& report) {
   const std::string& host = full.http.host;
   if (full.api_keys.empty() && full.api_key_file.empty() && host != "localhost" && host != "::1" && !host.starts_with("127."))
     warn(host, " can be reached from other machines, and no API key is asked for: give one with --api-key-file or DS_API_KEY");
-  log_table(cat("ds-run: serving ", full.model_name.empty() ? name_of(full.run.model) : full.model_name, " on ", server.url(), "\n"));
+  log_table(cat("ds-run: serving ", server.model_name(), " on ", server.url(), "\n"));
   while (end_signal == 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   info("draining for up to ", full.drain_seconds, " seconds");
   server.drain(full.drain_seconds, [] { return end_signal > 1; });

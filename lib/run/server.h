@@ -11,15 +11,13 @@
 
 #include "run/http.h"
 #include "run/records.h"
-#include "run/scheduler.h"
 
 namespace ds {
 
 struct ServeOptions {
-  RunOptions run;                  // model, engine, seed, pooling, chat template; sampling: what a request leaves out
-  SchedulerOptions scheduler;
+  RunOptions run;                  // model, its name in the API, engine, scheduler, seed, pooling, chat template; sampling:
+                                   // what a request leaves out
   HttpOptions http;
-  std::string model_name;          // in the API; empty: the last part of the model's path
   std::string api_key_file;        // a key a line
   std::vector<std::string> api_keys = {};  // more keys; with none at all everyone is let in
   int64_t max_tokens = 4096;       // of an answer at most, and what a request that says nothing gets
@@ -33,6 +31,7 @@ class Server {
   // Loads the model and takes requests from then on.
   Server(const ServeOptions& options, Report& report);
   ~Server();                       // ends at once
+  const std::string& model_name() const;
   int port() const;
   std::string url() const;         // "http://127.0.0.1:8080"
   // Takes no new work (503, /health too), waits for what is under way, but no longer than `seconds` or until hurry() is

@@ -43,7 +43,7 @@ struct Running {
     options.run.model = model.path();
     options.run.chat_template = model / "chat.jinja";
     options.run.engine.memory = uint64_t{64} << 20;
-    options.model_name = "tiny";
+    options.run.model_name = "tiny";
     options.http.port = 0;
     change(options);
     server = std::make_unique<Server>(options, report);

@@ -1,21 +1,21 @@
 // ds-run: tokens, scores, embeddings and text out of a model.
 #include <iostream>
 
-#include "cli/app.h"
-#include "ds-run/serve.h"
+#include "ds-run/verbs.h"
 #include "run/inspect.h"
-#include "run/records.h"
 
 using namespace ds;
 
-static void declare_records(Options& o, RunOptions& r, const char* model_help) {
+void ds::declare_records(Options& o, RunOptions& r, const char* model_help, const char* rejects_help) {
   o.group("Model and records");
   o.option("--model", r.model, model_help, "DIR").required();
   o.option("FILE", r.stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
   o.option("-o,--output", r.stream.output, "the records with their results; NAME.zst is compressed", "FILE");
-  o.option("--rejects", r.stream.rejects, "where bad records go, with the reason; without it the first one ends the run", "FILE");
+  o.option("--rejects", r.stream.rejects, rejects_help, "FILE");
   o.bytes("--max-record-bytes", r.stream.max_record_bytes, "a longer line is a bad line");
 }
+
+static constexpr char kRejects[] = "where bad records go, with the reason; without it the first one ends the run";
 
 void ds::declare_engine(Options& o, RunOptions& r) {
   o.group("Weights");
@@ -28,24 +28,8 @@ void ds::declare_engine(Options& o, RunOptions& r) {
   o.option("--batch-sequences", r.engine.batch_sequences, "sequences under way at once at most", "N").range(1, 1 << 16).incidental();
 }
 
-static void declare_generate(Options o, RunOptions& r) {
-  declare_records(o, r, "a model folder or a .gguf file");
-  o.option("--prompt-field", r.prompt_field, "the field with the prompt: text, or an array of ids", "NAME");
-  o.option("--chat-template", r.chat_template, "a Jinja template for \"messages\" in place of the model's own", "FILE");
-  Sampling& s = r.sampling;
-  o.group("Sampling (in this order, as Hugging Face's generate)");
-  o.option("--max-tokens", s.max_tokens, "tokens generated at most", "N").range(0, 1 << 30);
-  o.option("--repetition-penalty", s.repetition_penalty, "divides the logits of tokens that were there (multiplies those below 0)", "X").range(1e-3, 1e3);
-  o.option("--temperature", s.temperature, "divides the logits; 0 takes the likeliest token", "X").range(0, 1e6);
-  o.option("--top-k", s.top_k, "keep the k likeliest tokens and those equal to the k-th; 0 keeps all", "K").range(0, 1 << 30);
-  o.option("--top-p", s.top_p, "keep the likeliest tokens until their probabilities reach this sum", "P").range(0, 1);
-  o.option("--min-p", s.min_p, "keep tokens of at least this share of the likeliest one's probability", "P").range(0, 1);
-  o.flag("--ignore-eos", s.ignore_eos, "go on after an end-of-sequence token");
-  declare_engine(o, r);
-}
-
 static void declare_score(Options o, RunOptions& r) {
-  declare_records(o, r, "a model folder or a .gguf file");
+  declare_records(o, r, "a model folder or a .gguf file", kRejects);
   o.option("--text-field", r.text_field, "the field with the text", "NAME");
   o.option("--prompt-field", r.prompt_field, "the field with the prompt", "NAME");
   o.option("--completion-field", r.completion_field, "the field with the completion that is scored, whatever text stands beside it", "NAME");
@@ -54,7 +38,7 @@ static void declare_score(Options o, RunOptions& r) {
 }
 
 static void declare_embed(Options o, RunOptions& r) {
-  declare_records(o, r, "a model folder or a .gguf file");
+  declare_records(o, r, "a model folder or a .gguf file", kRejects);
   o.option("--text-field", r.text_field, "the field with the text", "NAME");
   o.group("Pooling (auto: as modules.json and 1_Pooling/config.json of the model say, else the mean, not normalised)");
   o.choice("--pooling", r.pooling, {"auto", "mean", "last", "cls"}, "the mean of all tokens, the last one, or the first");
@@ -63,7 +47,7 @@ static void declare_embed(Options o, RunOptions& r) {
 }
 
 static void declare_tokenize(Options o, RunOptions& r) {
-  declare_records(o, r, "a model folder, a tokenizer.json or a .gguf file");
+  declare_records(o, r, "a model folder, a tokenizer.json or a .gguf file", kRejects);
   o.option("--text-field", r.text_field, "the field with the text; without it \"messages\", or else the prompt", "NAME");
   o.option("--prompt-field", r.prompt_field, "the field with the prompt", "NAME");
   o.option("--chat-template", r.chat_template, "a Jinja template for \"messages\" in place of the model's own", "FILE");
@@ -100,20 +84,16 @@ int main(int argc, char** argv) {
       return 0;
     };
   };
-  declare_generate(app.verb("generate", "answer prompts",
-                            {"ds-run generate --model DIR --max-tokens 64 prompts.jsonl -o answers.jsonl",
-                             "echo '{\"prompt\": \"The\"}' | ds-run generate --model DIR --temperature 0"},
-                            action(run_generate)),
-                   options);
+  declare_generate_verb(app, options);
   declare_score(app.verb("score", "log-likelihoods of ids, texts, or completions after prompts",
                          {"ds-run score --model DIR texts.jsonl -o scored.jsonl"}, action(run_score)), options);
   declare_embed(app.verb("embed", "texts to vectors", {"ds-run embed --model DIR texts.jsonl -o vectors.jsonl"}, action(run_embed)), options);
   declare_tokenize(app.verb("tokenize", "texts or conversations to token ids", {"ds-run tokenize --model DIR texts.jsonl"},
                             action(run_tokenize)), options);
   Options detokenize = app.verb("detokenize", "token ids to text", {"ds-run detokenize --model DIR ids.jsonl"}, action(run_detokenize));
-  declare_records(detokenize, options, "a model folder, a tokenizer.json or a .gguf file");
+  declare_records(detokenize, options, "a model folder, a tokenizer.json or a .gguf file", kRejects);
   detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
-  declare_serve(app, serving);
+  declare_serve_verb(app, serving);
   declare_inspect(app, inspection);
   return app.run(argc, argv);
 }

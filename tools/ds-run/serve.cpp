@@ -1,11 +1,12 @@
-#include "ds-run/serve.h"
+// ds-run serve
+#include "ds-run/verbs.h"
 
 namespace ds {
 
 static void declare_model(Options& o, ServeOptions& s) {
   o.group("Model");
   o.option("--model", s.run.model, "a model folder or a .gguf file", "DIR").required();
-  o.option("--model-name", s.model_name, "what requests call it; without it the last part of its path", "NAME");
+  o.option("--model-name", s.run.model_name, "what requests call it; without it the last part of its path", "NAME");
   o.option("--chat-template", s.run.chat_template, "a Jinja template for conversations in place of the model's own", "FILE");
 }
 
@@ -40,11 +41,12 @@ static void declare_defaults(Options& o, ServeOptions& s) {
   o.option("--repetition-penalty", p.repetition_penalty, "divides the logits of tokens that were there (multiplies those below 0)", "X").range(1e-3, 1e3);
 }
 
-void declare_serve(App& app, ServeOptions& s) {
+void declare_serve_verb(App& app, ServeOptions& s) {
   Options o = app.verb("serve", "answer requests of OpenAI's API over HTTP",
                        {"ds-run serve --model DIR", "DS_API_KEY=secret ds-run serve --model DIR --host 0.0.0.0 --tls-cert C.pem --tls-key K.pem"},
                        [&s](const CommonOptions& common, Report& report) {
                          s.run.seed = common.seed;
+                         s.run.scheduler.prefix_cache = !s.run.no_prefix_cache;
                          s.run.hash_model = !common.report.empty();
                          run_serve(s, report);
                          return 0;
@@ -56,6 +58,7 @@ void declare_serve(App& app, ServeOptions& s) {
   o.choice("--pooling", s.run.pooling, {"auto", "mean", "last", "cls"}, "the mean of all tokens, the last one, or the first");
   o.choice("--normalize", s.run.normalize, {"auto", "yes", "no"}, "whether vectors get length 1");
   declare_engine(o, s.run);
+  declare_cache(o, s.run);
 }
 
 }  // namespace ds

@@ -1,0 +1,39 @@
+// A stream of prompts through the scheduler: lines in, lines out, as many under way as it takes. An answer depends on its
+// line and the options alone.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "io/jsonl.h"
+#include "io/report.h"
+#include "run/chat.h"
+#include "run/params.h"
+#include "run/scheduler.h"
+
+namespace ds {
+
+struct BatchOptions {
+  Parameters defaults;             // what records leave out
+  std::string prompt_field = "prompt";
+  std::string model_name;          // what bodies of OpenAI's lines call the model
+  bool in_order = true;            // lines of the output in the order of the input, else as answers are finished
+  bool resume = false;
+  std::vector<std::pair<std::string, std::string>> identity;  // what else decides the bytes: names and JSON values
+  SchedulerOptions scheduler;
+};
+
+// Answers every line of the inputs; each comes out once, in the output, or where options.rejects names a file and something
+// is wrong with it, there (as process_records writes them).
+// A record has `tokens` (or a prompt that is an array of ids), `messages`, or a prompt as text; parameters_of() its
+// fields. It gets "run": {"tokens", "text" (where the model has a tokenizer), "finish_reason"}, where n > 1
+// {"answers": [those]}; where log-probabilities are asked for "logprob" (the sum) and "logprobs" (one a token), and
+// "top_logprobs" (for each token [{"token": id, "logprob"}]) where alternatives are. A record with something wrong gets
+// "run": {"error"}, a line that is none becomes bad_line().
+// A line of OpenAI's batches (custom_id, url, body) becomes one: {"id", "custom_id", "response": {"status_code",
+// "request_id", "body"}, "error": null}; ids are hashes of the line.
+// The number of lines with something wrong. Where options.output is a file, an interrupted run leaves one beside it that
+// `resume` goes on with (AnswerFile).
+uint64_t run_batch(Engine& engine, const Chat& chat, const StreamOptions& stream, const BatchOptions& options, Report& report);
+
+}  // namespace ds
