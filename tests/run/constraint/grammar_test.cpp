@@ -28,9 +28,10 @@ TEST(GrammarConstraint, Json) {
   EXPECT_TRUE(matches(*constraint, deep + std::string(20'000, ']')));
   EXPECT_FALSE(matches(*constraint, deep + std::string(19'999, ']')));
   for (uint64_t seed = 0; seed < 200; ++seed) {
-    const std::string text = random_answer(constraint, seed, 40);
-    EXPECT_TRUE(matches(*constraint, text)) << text;
-    EXPECT_NO_THROW(parse_json(text, "answer")) << text;
+    const auto text = random_answer(constraint, seed, 40);
+    ASSERT_TRUE(text);
+    EXPECT_TRUE(matches(*constraint, *text)) << *text;
+    EXPECT_NO_THROW(parse_json(*text, "answer")) << *text;
   }
 }
 
@@ -78,7 +79,11 @@ TEST(BracketsConstraint, Balance) {
   for (const char* text : {"", "f(a[1], {b: 2});", "\"(\" ')' // (\n", "/* ( */ x", "'\\'(' # ]", "a / (b)", "é(你)"})
     EXPECT_TRUE(matches(*constraint, text)) << text;
   for (const char* text : {"(", ")", "(]", "f(\")", "\"abc", "/* )", "/* (*/)", "\"a\nb\"", "\xff"}) EXPECT_FALSE(matches(*constraint, text)) << text;
-  for (uint64_t seed = 0; seed < 100; ++seed) EXPECT_TRUE(matches(*constraint, random_answer(constraint, seed, 60, "\"'`)]}\n*/ x", false)));
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    const auto text = random_answer(constraint, seed, 60, "\"'`)]}\n*/ x", false);
+    ASSERT_TRUE(text);
+    EXPECT_TRUE(matches(*constraint, *text)) << *text;
+  }
 }
 
 TEST(PythonConstraint, IndentsAndBalances) {
@@ -91,7 +96,11 @@ TEST(PythonConstraint, IndentsAndBalances) {
   for (const char* text : {" x", "def f(:\n", "if x:\n", "if x:", "if x:\ny\n", "if x:\n    y\n  z\n", "x = 'a\n'", "f(\n", "x = 1\n  y = 2\n", "'''a''",
                            "if x:\n  (\n"})
     EXPECT_FALSE(matches(*constraint, text)) << text;
-  for (uint64_t seed = 0; seed < 100; ++seed) EXPECT_TRUE(matches(*constraint, random_answer(constraint, seed, 60, "\"'`)]}\n*/ x", false)));
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    const auto text = random_answer(constraint, seed, 60, "\"'`)]}\n*/ x", false);
+    ASSERT_TRUE(text);
+    EXPECT_TRUE(matches(*constraint, *text)) << *text;
+  }
 }
 
 }  // namespace
