@@ -201,7 +201,8 @@ int App::run(int argc, char** argv) {
     remove_temporaries();
     die_by(SIGPIPE);
   } catch (const UsageError& e) {
-    status = report_error(2, cat(e.what(), " (see ", impl_->tool.name, " --help)"));
+    const bool named = !words.empty() && !words[0].empty() && impl_->find(words[0]);
+    status = report_error(2, cat(e.what(), " (see ", impl_->tool.name, named ? " " + words[0] : "", " --help)"));
   } catch (const Error& e) {
     status = report_error(1, e.what());
   } catch (const std::bad_alloc&) {

@@ -27,7 +27,7 @@ struct CommonOptions {
 // A group of options of a tool or verb. Each call binds one option to a field, which must outlive App::run; the field's
 // value is the default that --help shows (nothing is shown for an empty string or an empty optional, which then means
 // "off"). Names are "-o,--output" or "--near"; a name without dashes is positional ("FILE"). Units are upper-case
-// words; FILE and DIR complete to paths and stay out of the report's options. An option given twice is wrong usage,
+// words; FILE, DIR and MODEL (a folder or a file) complete to paths and stay out of the report's options. An option given twice is wrong usage,
 // except flags, and vectors, which collect a value from each occurrence.
 class Options {
  public:

@@ -29,7 +29,7 @@ struct Declared {
 
   bool is_flag() const { return std::holds_alternative<bool*>(field) || counted; }
   bool is_vector() const { return std::holds_alternative<std::vector<std::string>*>(field); }
-  bool is_path() const { return unit == "FILE" || unit == "DIR"; }
+  bool is_path() const { return unit == "FILE" || unit == "DIR" || unit == "MODEL"; }
   bool is_positional() const { return !positional.empty(); }
   // "--output", else "-o", else "FILE": how messages name it.
   const std::string& name() const {

@@ -38,7 +38,8 @@ std::string read_file(const std::string& path) { return read_all(path, SIZE_MAX)
 
 std::string read_regular_file(const std::string& path, size_t most) {
   struct stat found;
-  require(stat(path.c_str(), &found) == 0, path, ": ", std::strerror(errno));
+  const int failed = stat(path.c_str(), &found) == 0 ? 0 : errno;
+  require(!failed, path, ": ", std::strerror(failed));
   require(S_ISREG(found.st_mode), path, ": not a regular file");
   return read_all(path, most);
 }

@@ -36,6 +36,20 @@ std::string our_name(const Architecture& row, const std::string& stored, bool ba
   return bare && !stored.starts_with("lm_head.") ? "model." + stored : stored;
 }
 
+std::string our_name(const Config& config, const std::string& stored, bool bare) { return our_name(architecture_of(config), stored, bare); }
+
+static bool is_of_prediction(const Config& config, std::string_view name) {
+  for (int64_t i = 0; i < config.num_nextn_predict_layers; ++i)
+    if (name.starts_with(cat("model.layers.", config.num_hidden_layers + i, "."))) return true;
+  return false;
+}
+
+bool is_ignored(const Config& config, const std::string& stored) {
+  const auto& parts = architecture_of(config).ignored;
+  return is_of_prediction(config, our_name(config, stored, false)) ||
+         std::any_of(parts.begin(), parts.end(), [&](std::string_view part) { return stored.starts_with(part); });
+}
+
 Binder::Binder(const std::string& folder, const Config& config) : config_(config), folder_(folder), file_(folder) {
   const Architecture& row = architecture_of(config);
   const bool bare = file_.find("embed_tokens.weight") != nullptr;
@@ -83,10 +97,8 @@ const StoredTensor& Binder::need_float(const std::string& name, const std::vecto
 bool Binder::may_be_left_over(const std::string& name, const StoredTensor& t, size_t& skipped) const {
   if (config_.tie_word_embeddings && name == "lm_head.weight") return true;  // a copy of the embedding
   if (name.ends_with(".rotary_emb.inv_freq")) return true;                   // computed, not learned
-  for (const std::string_view part : architecture_of(config_).ignored)       // of a multimodal model
-    if (t.name.starts_with(part)) return true;
-  for (int64_t i = 0; i < config_.num_nextn_predict_layers; ++i)
-    if (name.starts_with(cat("model.layers.", config_.num_hidden_layers + i, "."))) return ++skipped, true;
+  if (is_of_prediction(config_, name)) return ++skipped, true;
+  if (is_ignored(config_, t.name)) return true;
   // Older tools for GPTQ write a bias for every layer, of zeros where the model has none.
   return config_.quantization.format == Quantization::Format::gptq && name.ends_with(".bias") &&
          std::all_of(t.data.begin(), t.data.end(), [](char c) { return c == 0; });

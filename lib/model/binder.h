@@ -18,6 +18,10 @@ std::string near_names(const std::string& name, const std::vector<std::string>& 
 
 // The name that for_each_weight has for a weight that a file calls `stored`. `bare`: the file leaves "model." out.
 std::string our_name(const Architecture& row, const std::string& stored, bool bare);
+std::string our_name(const Config& config, const std::string& stored, bool bare);
+// Whether a weight of a file, by its stored name, is of another part than the text model: of images, or of layers for
+// multi-token prediction. These are not read.
+bool is_ignored(const Config& config, const std::string& stored);
 
 // Names are those of for_each_weight ("model.layers.0..."). Files that begin them otherwise (an architecture's prefixes),
 // or leave "model." out, as those of an embedding model do, are found too. Remembers what was asked for.

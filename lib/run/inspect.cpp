@@ -10,6 +10,7 @@
 #include "io/input.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "model/binder.h"
 #include "model/decoder.h"
 #include "text/chat_template.h"
 #include "run/memory.h"
@@ -36,7 +37,8 @@ void attempt(Inspection& inspection, F part) {
   } catch (const SystemError&) {
     throw;
   } catch (const Error& error) {
-    inspection.refused.push_back(error.what());
+    const std::string why = error.what();  // parts that read the same file fail alike
+    if (std::find(inspection.refused.begin(), inspection.refused.end(), why) == inspection.refused.end()) inspection.refused.push_back(why);
   }
 }
 
@@ -62,6 +64,21 @@ bool has_weight(const StoredTensors& stored, const std::string& name, const std:
   const std::string module = name.substr(0, name.size() - 6);  // with its dot
   const auto found = stored.lower_bound(module);
   return found != stored.end() && found->first.starts_with(module);
+}
+
+// The weights of a folder by our names, without those that no run reads, which are counted.
+StoredTensors read_ones(const Config& config, StoredTensors stored, Inspection& inspection) {
+  StoredTensors all;
+  const bool bare = stored.contains("embed_tokens.weight");
+  for (auto& [name, tensor] : stored) {
+    if (is_ignored(config, name)) {
+      ++inspection.ignored_tensors;
+      inspection.ignored_bytes += tensor.bytes;
+    } else {
+      all[our_name(config, name, bare)] = std::move(tensor);
+    }
+  }
+  return all;
 }
 
 uint64_t elements(const std::vector<int64_t>& shape) { return static_cast<uint64_t>(checked_elements(shape, "elements of a weight")); }
@@ -115,8 +132,10 @@ Inspection inspect(const InspectOptions& options) {
   attempt(result, [&] { result.chat_template = ChatTemplate::load(options.model) != nullptr; });
   if (!result.config) return result;
   const Config& config = *result.config;
-  if (!stored.empty()) attempt(result, [&] { count_weights(config, stored, fs::is_directory(options.model), result); });
-  for (const auto& [dtype, bytes] : result.stored_bytes) result.weight_bytes += bytes;
+  const bool is_folder = fs::is_directory(options.model);
+  if (is_folder) stored = read_ones(config, std::move(stored), result);
+  if (!stored.empty()) attempt(result, [&] { count_weights(config, stored, is_folder, result); });
+  for (const auto& [name, tensor] : stored) result.weight_bytes += tensor.bytes;
   // The embedding is kept as rows, and the head that is tied to it a second time, packed.
   if (config.tie_word_embeddings && stored.contains("model.embed_tokens.weight"))
     result.weight_bytes += stored.find("model.embed_tokens.weight")->second.bytes;
@@ -190,6 +209,7 @@ std::string as_json(const Inspection& i, const InspectOptions& options) {
   w.field("tensors", i.tensors).open('{', "stored_bytes");
   for (const auto& [dtype, bytes] : i.stored_bytes) w.field(dtype, bytes);
   w.close();
+  w.open('{', "ignored").field("tensors", i.ignored_tensors).field("bytes", i.ignored_bytes).close();
   if (!i.tokenizer.empty()) w.open('{', "tokenizer").field("kind", i.tokenizer).field("tokens", i.tokenizer_tokens).close();
   w.field("chat_template", i.chat_template);
   if (i.config) {
@@ -223,6 +243,12 @@ struct Table {
   }
 };
 
+// What shares a scale.
+std::string group_text(const Quantization& q) {
+  if (q.group_size == -1) return q.group_rows == -1 ? ", a scale a matrix" : ", a scale a row";
+  return q.group_rows > 1 ? cat(", blocks of ", q.group_rows, " x ", q.group_size) : cat(", groups of ", q.group_size);
+}
+
 void add_config(const Config& c, Table& t) {
   t.row("architecture", c.architecture);
   const int64_t sparse = moe_layers(c);
@@ -232,13 +258,13 @@ void add_config(const Config& c, Table& t) {
   t.row("attention", attention_kind(c), ", ", c.num_attention_heads, " heads of ", c.head_dim,
         c.is_mla() ? cat(", latent ", c.kv_lora_rank, " + ", c.qk_rope_head_dim) : cat(", ", c.num_key_value_heads, " of keys and values"),
         sliding_layers(c) ? cat(", a window of ", c.sliding_window, " in ", sliding_layers(c), " layers") : "");
-  if (sparse) t.row("experts", c.n_routed_experts, " of ", c.moe_intermediate_size, ", ", c.router.top_k, " a token, ", c.n_shared_experts, " shared");
+  if (sparse) t.row("experts", c.n_routed_experts, ", ", c.router.top_k, " a token, ", c.n_shared_experts, " shared; feed-forward ", c.moe_intermediate_size);
   t.row("context", grouped(static_cast<uint64_t>(c.max_position_embeddings)), " tokens");
   t.row("rope", rope_kind(c.rope_scaling), ", theta ", grouped(static_cast<uint64_t>(c.rope_theta)),
         c.rope_scaling.type == RopeScaling::Type::none ? "" : cat(", factor ", json_number(c.rope_scaling.factor)));
   t.row("vocabulary", grouped(static_cast<uint64_t>(c.vocab_size)), c.tie_word_embeddings ? ", head tied to the embedding" : "");
   if (c.quantization.bits)
-    t.row("quantization", c.quantization.method, ", ", c.quantization.bits, " bits, groups of ", c.quantization.group_size);
+    t.row("quantization", c.quantization.method, ", ", c.quantization.bits, " bits", group_text(c.quantization));
 }
 
 }  // namespace
@@ -252,6 +278,7 @@ std::string describe(const Inspection& i, const InspectOptions& options) {
   std::string stored;
   for (const auto& [dtype, bytes] : i.stored_bytes) stored += cat(stored.empty() ? "" : ", ", dtype, " ", format_bytes(bytes));
   if (!stored.empty()) t.row("stored", stored, " in ", i.tensors, " tensors");
+  if (i.ignored_tensors) t.row("ignored", i.ignored_tensors, " tensors, ", format_bytes(i.ignored_bytes), ": not of the text model");
   t.row("tokenizer", i.tokenizer.empty() ? "none" : cat(i.tokenizer, ", ", grouped(static_cast<uint64_t>(i.tokenizer_tokens)), " tokens"));
   t.row("chat template", i.chat_template ? "yes" : "none");
   if (i.config) {

@@ -24,6 +24,7 @@ struct Inspection {
   uint64_t parameters = 0, active_parameters = 0;       // all, and those that one token meets
   std::map<std::string, uint64_t> stored_bytes;         // by the file format's name of the dtype
   uint64_t tensors = 0;                                 // in the files
+  uint64_t ignored_tensors = 0, ignored_bytes = 0;      // of them, those that no run reads (a vision tower)
   std::string tokenizer;                                // its kind ("BPE"); empty: none
   int64_t tokenizer_tokens = 0;
   bool chat_template = false;

@@ -71,8 +71,9 @@ Answer Sequence::answer_of(const std::vector<int32_t>& tokens, const std::string
   answer.tokens = tokens;
   answer.finish_reason = reason;
   if (!rules.tokenizer) return answer;
-  TokenStream text(*rules.tokenizer);
-  for (const int32_t token : tokens) answer.text += text.add(token);
+  StreamDecoder text(*rules.tokenizer);
+  for (const int32_t token : tokens)
+    if (rules.tokenizer->has(token)) answer.text += text.add(token);
   answer.text += text.finish();
   return answer;
 }
@@ -81,7 +82,8 @@ void Sequence::append(int32_t token, const AnswerRules& rules) {
   tokens.push_back(token);
   answer.tokens.push_back(token);
   if (counting_) counts_.see(token, true);
-  if (text_ && stops_.add(text_->add(token), answer.text)) {
+  // Ids past the tokenizer's are those of a padded embedding: they stand for no text.
+  if (text_ && rules.tokenizer->has(token) && stops_.add(text_->add(token), answer.text)) {
     answer.finish_reason = "stop";
     return;
   }

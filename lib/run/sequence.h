@@ -6,7 +6,7 @@
 #include "run/prefix_cache.h"
 #include "run/scheduler.h"
 #include "run/stop_strings.h"
-#include "text/token_stream.h"
+#include "text/tokenizer.h"
 
 namespace ds {
 
@@ -70,7 +70,7 @@ class Sequence {
   bool counting_;
   std::optional<ConstraintState> constraint_;
   std::vector<uint64_t> allowed_;
-  std::optional<TokenStream> text_;
+  std::optional<StreamDecoder> text_;
   StopStrings stops_;
   std::vector<Hash128> keys_;
   size_t told_text_ = 0, told_tokens_ = 0;

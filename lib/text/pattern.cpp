@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "text/byte_level.h"
 #include "text/pattern_translate.h"
 
 namespace ds {
@@ -18,10 +19,12 @@ constexpr size_t jit_stack_bytes = size_t{4} << 20;
 // Compiled code does not count its steps well, and PCRE2's limit is one for each place where a match may begin. So
 // compiled code runs only the patterns that cannot backtrack far, on a window of the text: from one place it takes about
 // window^repeats / repeats! steps, at most 2000. The interpreter, which counts its steps over the whole text, runs the
-// other patterns, and the match that reaches the window's end.
+// other patterns, and the match that reaches the window's end. Where there is one repeat, compiled code tries a wide
+// window at that place before, and the worst that it may have cost is counted.
 constexpr int compiled_repeats = 2;
 constexpr size_t window_bytes[compiled_repeats + 1] = {std::numeric_limits<size_t>::max(), 1000, 64};
-constexpr uint64_t bytes_of_step = 8;  // that a repeat may pass in the time of a step
+constexpr size_t wide_window_bytes = 20'000;
+constexpr uint64_t bytes_of_step = 32;  // that a repeat may pass in the time of a step
 
 std::string message_of(int code) {
   PCRE2_UCHAR buffer[256];
@@ -33,6 +36,14 @@ std::string shortened(const std::string& pattern) {
   size_t size = std::min<size_t>(pattern.size(), 100);
   while (size < pattern.size() && (static_cast<uint8_t>(pattern[size]) & 0xc0) == 0x80) --size;
   return pattern.substr(0, size) + (size < pattern.size() ? "..." : "");
+}
+
+// Of a window of at most so many bytes at `place`, in whole characters.
+size_t window_end(std::string_view text, size_t place, size_t most) {
+  if (text.size() - place <= most) return text.size();
+  size_t end = place + most;
+  while ((static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;
+  return end;
 }
 
 // What one thread needs to match: created at its first match.
@@ -58,19 +69,21 @@ struct Workspace {
 
 struct Pattern::Impl {
   pcre2_code *code = nullptr, *counted = nullptr;  // without and with a callout at every step
+  pcre2_code* here = nullptr;                      // `code` at one place only, of a pattern with one repeat
   bool jit = false;
   int repeats = 0;
   std::string where, pattern;
   ~Impl() {
     pcre2_code_free(code);
     pcre2_code_free(counted);
+    pcre2_code_free(here);
   }
 };
 
 namespace {
 
 struct StepCounter {
-  uint64_t& left;
+  MatchSteps& steps;
   size_t at;
 };
 
@@ -79,9 +92,7 @@ int count_step(pcre2_callout_block* block, void* data) {
   const size_t at = block->current_position, passed = at > counter.at ? at - counter.at : counter.at - at;
   const uint64_t taken = 1 + passed / bytes_of_step;
   counter.at = at;
-  if (taken > counter.left) return PCRE2_ERROR_MATCHLIMIT;
-  counter.left -= taken;
-  return 0;
+  return counter.steps.take(taken) ? 0 : PCRE2_ERROR_MATCHLIMIT;
 }
 
 }  // namespace
@@ -107,8 +118,13 @@ Pattern::Pattern(std::string_view pattern, std::string_view where) : impl_(new I
   impl_->code = compile(0);
   if (impl_->code) impl_->counted = compile(PCRE2_AUTO_CALLOUT);
   require(impl_->code && impl_->counted, where, ": the pattern does not compile: ", message_of(error), ": ", pattern);
-  impl_->jit = translated.repeats <= compiled_repeats &&
-               pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) == 0;
+  const auto compiled = [](pcre2_code* code) {
+    return code && pcre2_jit_compile(code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD) == 0;
+  };
+  impl_->jit = translated.repeats <= compiled_repeats && compiled(impl_->code);
+  if (!impl_->jit || translated.repeats != 1) return;
+  impl_->here = compile(PCRE2_ANCHORED);
+  require(compiled(impl_->here), where, ": the pattern does not compile: ", pattern);
 }
 
 Pattern::~Pattern() = default;
@@ -119,30 +135,39 @@ bool Pattern::find(std::string_view text, size_t from, MatchSteps& steps, size_t
   static thread_local Workspace workspace;
   const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   const PCRE2_SIZE* const range = pcre2_get_ovector_pointer(workspace.data);
-  int result = PCRE2_ERROR_PARTIAL;
   size_t place = from;
-  for (bool again = impl_->jit; again;) {
-    size_t window = text.size();
-    if (const size_t most = window_bytes[impl_->repeats]; window - place > most) {
-      window = place + most;
-      while ((static_cast<uint8_t>(text[window]) & 0xc0) == 0x80) --window;
-    }
+  const auto run_compiled = [&](const pcre2_code* code, size_t window) {
     const uint32_t options = PCRE2_NO_UTF_CHECK | (window < text.size() ? PCRE2_PARTIAL_HARD : 0);
-    result = pcre2_jit_match(impl_->code, subject, window, place, options, workspace.data, workspace.context);
-    if (result == PCRE2_ERROR_PARTIAL) place = range[0];
-    again = result == PCRE2_ERROR_NOMATCH && window < text.size();  // then no match begins in the window
-    if (again) place = window;
+    return pcre2_jit_match(code, subject, window, place, options, workspace.data, workspace.context);
+  };
+  const auto require_steps = [&](bool enough) {
+    require(enough, impl_->where, ": the pattern ", shortened(impl_->pattern), " takes too many steps in a text of ",
+            text.size(), " bytes");
+  };
+  int result = impl_->jit ? PCRE2_ERROR_NOMATCH : PCRE2_ERROR_PARTIAL;
+  while (result == PCRE2_ERROR_NOMATCH) {
+    const size_t end_of_window = window_end(text, place, window_bytes[impl_->repeats]);
+    result = run_compiled(impl_->code, end_of_window);
+    if (result == PCRE2_ERROR_NOMATCH) {
+      if (end_of_window == text.size()) return false;
+      place = end_of_window;  // no match begins in the window
+    } else if (result == PCRE2_ERROR_PARTIAL) {
+      place = range[0];
+      if (!impl_->here) break;
+      require_steps(steps.take(wide_window_bytes / bytes_of_step));
+      result = run_compiled(impl_->here, window_end(text, place, wide_window_bytes));
+      if (result == PCRE2_ERROR_NOMATCH) place += utf8_length(text[place]);
+    }
   }
   if (result == PCRE2_ERROR_PARTIAL) {
-    StepCounter counter{steps.left, place};
+    StepCounter counter{steps, place};
     pcre2_set_callout(workspace.context, count_step, &counter);
     result = pcre2_match(impl_->counted, subject, text.size(), place, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, workspace.data,
                          workspace.context);
     pcre2_set_callout(workspace.context, nullptr, nullptr);
   }
   if (result == PCRE2_ERROR_NOMATCH) return false;
-  require(result != PCRE2_ERROR_MATCHLIMIT, impl_->where, ": the pattern ", shortened(impl_->pattern),
-          " takes too many steps in a text of ", text.size(), " bytes");
+  require_steps(result != PCRE2_ERROR_MATCHLIMIT);
   require(result >= 0, impl_->where, ": matching the pattern failed: ", message_of(result));
   begin = range[0];
   end = range[1];

@@ -14,7 +14,12 @@ namespace ds {
 // that a pattern that backtracks without end costs about a second. The usual patterns take a tenth at most.
 struct MatchSteps {
   static constexpr uint64_t of_byte = 50;
-  explicit MatchSteps(size_t text_bytes) : left(10'000'000 + of_byte * text_bytes) {}
+  explicit MatchSteps(size_t text_bytes) : left(20'000'000 + of_byte * text_bytes) {}
+  bool take(uint64_t steps) {
+    const bool enough = steps <= left;
+    left -= enough ? steps : left;
+    return enough;
+  }
   uint64_t left;
 };
 

@@ -61,8 +61,8 @@ void declare_sampling(Options& o, RunOptions& r) {
 void declare_generate_verb(App& app, RunOptions& r) {
   static Given given{.code = "none"};
   Options o = app.verb("generate", "answer prompts",
-                       {"ds-run generate --model DIR --max-tokens 64 prompts.jsonl -o answers.jsonl",
-                        "echo '{\"prompt\": \"The\"}' | ds-run generate --model DIR --temperature 0"},
+                       {"ds-run generate --model MODEL --max-tokens 64 prompts.jsonl -o answers.jsonl",
+                        "echo '{\"prompt\": \"The\"}' | ds-run generate --model MODEL --temperature 0"},
                        [&r](const CommonOptions& common, Report& report) {
                          r.seed = common.seed;
                          r.hash_model = !common.report.empty();

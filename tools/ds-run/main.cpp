@@ -5,10 +5,11 @@
 #include "run/inspect.h"
 
 using namespace ds;
+constexpr const char *kModel = "a model folder or a .gguf file", *kTokenizer = "a model folder, a tokenizer.json or a .gguf file";
 
 void ds::declare_records(Options& o, RunOptions& r, const char* model_help, const char* rejects_help) {
   o.group("Model and records");
-  o.option("--model", r.model, model_help, "DIR").required();
+  o.option("--model", r.model, model_help, "MODEL").required();
   o.option("FILE", r.stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
   o.option("-o,--output", r.stream.output, "the records with their results; NAME.zst is compressed", "FILE");
   o.option("--rejects", r.stream.rejects, rejects_help, "FILE");
@@ -28,18 +29,24 @@ void ds::declare_engine(Options& o, RunOptions& r) {
   o.option("--batch-sequences", r.engine.batch_sequences, "sequences under way at once at most", "N").range(1, 1 << 16).incidental();
 }
 
+// The fields that a verb reads, with their help; null: it reads none such.
+static void declare_fields(Options& o, RunOptions& r, const char* text, const char* prompt, bool messages) {
+  if (text) o.option("--text-field", r.text_field, text, "NAME");
+  if (prompt) o.option("--prompt-field", r.prompt_field, prompt, "NAME");
+  if (messages) o.option("--chat-template", r.chat_template, "a Jinja template for \"messages\" in place of the model's own", "FILE");
+}
+
 static void declare_score(Options o, RunOptions& r) {
-  declare_records(o, r, "a model folder or a .gguf file", kRejects);
-  o.option("--text-field", r.text_field, "the field with the text", "NAME");
-  o.option("--prompt-field", r.prompt_field, "the field with the prompt", "NAME");
+  declare_records(o, r, kModel, kRejects);
+  declare_fields(o, r, "the field with the text", "the field with the prompt", false);
   o.option("--completion-field", r.completion_field, "the field with the completion that is scored, whatever text stands beside it", "NAME");
   o.flag("--rolling", r.rolling, "score the first token too, after BOS (else EOS), and count bytes and words for perplexities");
   declare_engine(o, r);
 }
 
 static void declare_embed(Options o, RunOptions& r) {
-  declare_records(o, r, "a model folder or a .gguf file", kRejects);
-  o.option("--text-field", r.text_field, "the field with the text", "NAME");
+  declare_records(o, r, kModel, kRejects);
+  declare_fields(o, r, "the field with the text", nullptr, false);
   o.group("Pooling (auto: as modules.json and 1_Pooling/config.json of the model say, else the mean, not normalised)");
   o.choice("--pooling", r.pooling, {"auto", "mean", "last", "cls"}, "the mean of all tokens, the last one, or the first");
   o.choice("--normalize", r.normalize, {"auto", "yes", "no"}, "whether vectors get length 1");
@@ -47,23 +54,24 @@ static void declare_embed(Options o, RunOptions& r) {
 }
 
 static void declare_tokenize(Options o, RunOptions& r) {
-  declare_records(o, r, "a model folder, a tokenizer.json or a .gguf file", kRejects);
-  o.option("--text-field", r.text_field, "the field with the text; without it \"messages\", or else the prompt", "NAME");
-  o.option("--prompt-field", r.prompt_field, "the field with the prompt", "NAME");
-  o.option("--chat-template", r.chat_template, "a Jinja template for \"messages\" in place of the model's own", "FILE");
+  declare_records(o, r, kTokenizer, kRejects);
+  declare_fields(o, r, "the field with the text; without it \"messages\", or else the prompt", "the field with the prompt", true);
   o.flag("--add-generation-prompt", r.add_generation_prompt, "\"messages\" end in the beginning of an answer");
   o.flag("--no-special-tokens", r.no_special_tokens, "add no BOS and the like to a text");
 }
 
-static void declare_inspect(App& app, InspectOptions& i) {
-  Options o = app.verb("inspect", "what a model consists of, needs, and what of it would be refused", {"ds-run inspect DIR"},
-                       [&i](const CommonOptions&, Report&) {
+static void declare_inspect(App& app, InspectOptions& i, std::string& named) {
+  Options o = app.verb("inspect", "what a model consists of, needs, and what of it would be refused", {"ds-run inspect MODEL"},
+                       [&i, &named](const CommonOptions&, Report&) {
+                         if (named.empty() == i.model.empty()) throw UsageError("give one model: MODEL, or --model MODEL");
+                         if (i.model.empty()) i.model = named;
                          const Inspection found = inspect(i);
                          std::cout << describe(found, i);
                          return found.refused.empty() ? 0 : 1;
                        });
   o.group("Model");
-  o.option("MODEL", i.model, "a model folder or a .gguf file", "DIR").required();
+  o.option("MODEL", i.model, kModel, "MODEL");
+  o.option("--model", named, "the same", "MODEL");
   o.flag("--json", i.json, "JSON in place of a table");
   o.group("Memory for");
   o.option("--batch-sequences", i.batch_sequences, "sequences under way", "N").range(1, 1 << 16);
@@ -76,24 +84,23 @@ int main(int argc, char** argv) {
   RunOptions options;
   InspectOptions inspection;
   ServeOptions serving;
-  const auto action = [&options](void (*run)(const RunOptions&, Report&)) {
-    return [&options, run](const CommonOptions& common, Report& report) {
+  std::string inspected;
+  const auto verb = [&](const char* name, const char* summary, const std::vector<std::string>& examples, void (*run)(const RunOptions&, Report&)) {
+    return app.verb(name, summary, examples, [&options, run](const CommonOptions& common, Report& report) {
       options.seed = common.seed;
       options.hash_model = !common.report.empty();
       run(options, report);
       return 0;
-    };
+    });
   };
   declare_generate_verb(app, options);
-  declare_score(app.verb("score", "log-likelihoods of ids, texts, or completions after prompts",
-                         {"ds-run score --model DIR texts.jsonl -o scored.jsonl"}, action(run_score)), options);
-  declare_embed(app.verb("embed", "texts to vectors", {"ds-run embed --model DIR texts.jsonl -o vectors.jsonl"}, action(run_embed)), options);
-  declare_tokenize(app.verb("tokenize", "texts or conversations to token ids", {"ds-run tokenize --model DIR texts.jsonl"},
-                            action(run_tokenize)), options);
-  Options detokenize = app.verb("detokenize", "token ids to text", {"ds-run detokenize --model DIR ids.jsonl"}, action(run_detokenize));
-  declare_records(detokenize, options, "a model folder, a tokenizer.json or a .gguf file", kRejects);
+  declare_score(verb("score", "log-likelihoods of ids, texts, or completions after prompts", {"ds-run score --model MODEL texts.jsonl -o scored.jsonl"}, run_score), options);
+  declare_embed(verb("embed", "texts to vectors", {"ds-run embed --model MODEL texts.jsonl -o vectors.jsonl"}, run_embed), options);
+  declare_tokenize(verb("tokenize", "texts or conversations to token ids", {"ds-run tokenize --model MODEL texts.jsonl"}, run_tokenize), options);
+  Options detokenize = verb("detokenize", "token ids to text", {"ds-run tokenize --model MODEL texts.jsonl | ds-run detokenize --model MODEL"}, run_detokenize);
+  declare_records(detokenize, options, kTokenizer, kRejects);
   detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
   declare_serve_verb(app, serving);
-  declare_inspect(app, inspection);
+  declare_inspect(app, inspection, inspected);
   return app.run(argc, argv);
 }
