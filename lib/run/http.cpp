@@ -208,8 +208,8 @@ class Protocol : public httplib::Server {
   const HttpHandler& handler_;
 };
 
-// The listening socket of a host and port.
-int listen_on(const std::string& host, int64_t port) {
+// A socket at a host and port, which does not listen yet.
+int bind_to(const std::string& host, int64_t port) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   hints.ai_socktype = SOCK_STREAM;
@@ -220,7 +220,7 @@ int listen_on(const std::string& host, int64_t port) {
     descriptor = ::socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, one->ai_protocol);
     const int yes = 1;
     if (descriptor >= 0) setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (descriptor >= 0 && bind(descriptor, one->ai_addr, one->ai_addrlen) == 0 && listen(descriptor, SOMAXCONN) == 0) break;
+    if (descriptor >= 0 && bind(descriptor, one->ai_addr, one->ai_addrlen) == 0) break;
     error = errno;
     if (descriptor >= 0) close(descriptor);
     descriptor = -1;
@@ -252,10 +252,10 @@ struct HttpServer::Impl {
     require(options.connections > 0, "the number of connections is ", options.connections);
     if (options.tls_cert.empty() != options.tls_key.empty()) throw UsageError("TLS needs both --tls-cert and --tls-key");
     if (!options.tls_cert.empty()) tls = std::make_unique<TlsContext>(options.tls_cert, options.tls_key);
-    listener = listen_on(options.host, options.port);
+    listener = bind_to(options.host, options.port);
     wake = eventfd(0, EFD_CLOEXEC);
-    acceptor = std::thread([this] { accept_all(); });
   }
+  ~Impl() { close(listener), close(wake); }
 
   void accept_all() {
     while (!closing) {
@@ -343,6 +343,12 @@ struct HttpServer::Impl {
 HttpServer::HttpServer(const HttpOptions& options, HttpHandler handler) : impl_(new Impl(options, std::move(handler))) {}
 HttpServer::~HttpServer() { stop(); }
 
+void HttpServer::start() {
+  Impl& s = *impl_;
+  require(listen(s.listener, SOMAXCONN) == 0, "cannot listen on ", s.options.host, ":", port(), ": ", std::strerror(errno));
+  s.acceptor = std::thread([&s] { s.accept_all(); });
+}
+
 int HttpServer::port() const {
   sockaddr_storage name{};
   socklen_t size = sizeof name;
@@ -362,8 +368,7 @@ void HttpServer::close_when_answered() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t ignored = ::write(s.wake, &one, sizeof one);
   s.acceptor.join();
-  ::close(s.listener);
-  ::close(s.wake);
+  shutdown(s.listener, SHUT_RDWR);  // refuses; the descriptor stays, so that no other has its number
   s.changed.notify_all();
 }
 

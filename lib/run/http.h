@@ -57,9 +57,10 @@ struct HttpHandler {
 
 class HttpServer {
  public:
-  // Binds; requests are taken from now on. An address or certificate that cannot be used is an Error.
+  // Has the address; an address or certificate that cannot be used is an Error.
   HttpServer(const HttpOptions& options, HttpHandler handler);
   ~HttpServer();                   // stop()
+  void start();                    // connections are taken from now on
   int port() const;
   int64_t connections() const;     // that are open
   int64_t busy() const;            // that have a request under way

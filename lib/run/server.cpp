@@ -80,6 +80,7 @@ struct Server::Impl {
   const ServeOptions options;
   const std::vector<std::string> keys;
   const std::string name;
+  HttpServer http;                 // its address and certificate are looked at before the model is read; started at the end
   Engine engine;
   Chat chat;
   ConstraintCache constraints;
@@ -92,17 +93,20 @@ struct Server::Impl {
   std::atomic<bool> draining = false;
   // Parsing takes many times a body's size for a moment, so only some are parsed at once.
   std::counting_semaphore<> parsing{4};
-  HttpServer http;                 // the last: it uses all of the above
 
   Impl(const ServeOptions& o, Report& report)
-      : options(o), keys(read_keys(o)), name(o.run.model_name.empty() ? base_name(o.run.model) : o.run.model_name), engine(load_engine(o.run, report)),
-        chat(o.run.model, o.run.chat_template), metrics(name),
-        worker(engine, o.run.scheduler, pooling_of(o.run), metrics, engine.options.batch_sequences + o.queue),
-        context{engine, chat, constraints, defaults(o), name, std::min<int64_t>(2048, worker.most()), pooling_of(o.run).max_length},
+      : options(o), keys(read_keys(o)), name(o.run.model_name.empty() ? base_name(o.run.model) : o.run.model_name),
         http(o.http, {.before_body = [this](const HttpRequest& r) { return before_body(r); },
                       .answer = [this](const HttpRequest& r) { return answer(r); },
                       .error = [](int status, const std::string& message) { return refuse(status, message); },
-                      .done = [this](const HttpRequest& r, int status, double seconds, bool complete) { done(r, status, seconds, complete); }}) {}
+                      .done = [this](const HttpRequest& r, int status, double seconds, bool complete) { done(r, status, seconds, complete); }}),
+        engine(load_engine(o.run, report)),
+        chat(o.run.model, o.run.chat_template), metrics(name),
+        worker(engine, o.run.scheduler, pooling_of(o.run), metrics, engine.options.batch_sequences + o.queue),
+        context{engine, chat, constraints, defaults(o), name, std::min<int64_t>(2048, worker.most()), pooling_of(o.run).max_length} {
+    http.start();
+  }
+  ~Impl() { http.stop(); }         // before what its threads use goes
 
   static Parameters defaults(const ServeOptions& o) {
     Parameters parameters{.sampling = o.run.sampling, .seed = o.run.seed, .constraint = {}};
@@ -345,7 +349,6 @@ Server::Server(const ServeOptions& options, Report& report) : impl_(new Impl(opt
 Server::~Server() {
   impl_->draining = true;
   impl_->worker.cancel_all();
-  impl_->http.stop();
 }
 
 const std::string& Server::model_name() const { return impl_->name; }

@@ -47,6 +47,7 @@ struct Echo {
                        std::lock_guard lock(mutex);
                        answered.push_back({r.path, status, complete});
                      }});
+    server->start();
   }
   HttpResponse answer(const HttpRequest& r) {
     if (r.path == "/wait") {

@@ -5,7 +5,7 @@ namespace ds {
 
 static void declare_model(Options& o, ServeOptions& s) {
   o.group("Model");
-  o.option("--model", s.run.model, "a model folder or a .gguf file", "DIR").required();
+  o.option("--model", s.run.model, "a model folder or a .gguf file", "MODEL").required();
   o.option("--model-name", s.run.model_name, "what requests call it; without it the last part of its path", "NAME");
   o.option("--chat-template", s.run.chat_template, "a Jinja template for conversations in place of the model's own", "FILE");
 }
@@ -43,7 +43,7 @@ static void declare_defaults(Options& o, ServeOptions& s) {
 
 void declare_serve_verb(App& app, ServeOptions& s) {
   Options o = app.verb("serve", "answer requests of OpenAI's API over HTTP",
-                       {"ds-run serve --model DIR", "DS_API_KEY=secret ds-run serve --model DIR --host 0.0.0.0 --tls-cert C.pem --tls-key K.pem"},
+                       {"ds-run serve --model MODEL", "DS_API_KEY=secret ds-run serve --model MODEL --host 0.0.0.0 --tls-cert C.pem --tls-key K.pem"},
                        [&s](const CommonOptions& common, Report& report) {
                          s.run.seed = common.seed;
                          s.run.scheduler.prefix_cache = !s.run.no_prefix_cache;
