@@ -56,8 +56,9 @@ class TinyModel {
     for (int b = 0, other = 256; b < 256; ++b) {
       const bool plain = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
       const int c = plain ? b : other++;
-      std::string text(1, static_cast<char>(c));
-      if (c >= 128) text = {static_cast<char>(0xc0 | c >> 6), static_cast<char>(0x80 | (c & 63))};
+      std::string text;            // in UTF-8
+      if (c >= 128) text.push_back(static_cast<char>(0xc0 | c >> 6));
+      text.push_back(static_cast<char>(c >= 128 ? 0x80 | (c & 63) : c));
       w.field(text, b);
     }
     w.field("<s>", 256).field("</s>", 257);
