@@ -19,11 +19,12 @@
 
 namespace ds {
 
-static Engine load_engine(const RunOptions& options, Report& report) {
+Engine load_engine(const RunOptions& options, Report& report) {
   report_model(options, report);
   EngineOptions engine_options = options.engine;
   if (options.activations == "f32") engine_options.rounding = ActivationRounding::none;
   if (options.activations == "int8") engine_options.rounding = ActivationRounding::int8;
+  if (options.kv_cache_dtype == "int8") engine_options.kv_cache_dtype = DType::i8;
   const auto stage = report.stage("load");
   return Engine(options.model, engine_options);
 }
@@ -192,8 +193,7 @@ static std::vector<std::pair<std::string, std::string>> identity_of(const RunOpt
   return list;
 }
 
-// The name that a folder or file has: "models/llama/" is "llama".
-static std::string base_name(const std::string& path) {
+std::string base_name(const std::string& path) {
   const std::filesystem::path p = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
   return p.filename().string();
 }
@@ -207,7 +207,6 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
-  if (options.kv_cache_dtype == "int8") options.engine.kv_cache_dtype = DType::i8;
   Engine engine = load_engine(options, report);
   const Chat chat(options.model, options.chat_template);
   const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
@@ -224,7 +223,7 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
 
 // ---- Embedding ----
 
-static Pooling pooling_of(const RunOptions& options) {
+Pooling pooling_of(const RunOptions& options) {
   Pooling pooling = options.pooling == "auto" || options.normalize == "auto" ? read_pooling(options.model) : Pooling{};
   if (options.pooling == "mean") pooling.kind = Pooling::Kind::mean;
   if (options.pooling == "last") pooling.kind = Pooling::Kind::last;

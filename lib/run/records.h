@@ -28,7 +28,8 @@ struct RunOptions {
   bool resume = false;                        // generate: go on with an unfinished output
   std::string model_name;                     // generate: what OpenAI's lines call the model; empty: the folder's name
   std::string kv_cache_dtype = "f32";         // generate: f32, int8
-  SchedulerOptions scheduler;                 // generate
+  SchedulerOptions scheduler;                 // generate, but for
+  bool no_prefix_cache = false;
   std::string activations = "auto";           // auto, f32, int8: EngineOptions::rounding by its name
   bool rolling = false;                       // score
   std::string pooling = "auto";               // embed: auto, mean, last, cls

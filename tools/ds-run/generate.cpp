@@ -12,7 +12,7 @@ namespace {
 struct Given {
   std::string regex, json_schema, grammar, code;
   std::vector<std::string> choices;
-  bool json = false, no_prefix_cache = false;
+  bool json = false;
 };
 
 std::optional<ConstraintSpec> constraint_of(const Given& given) {
@@ -67,7 +67,7 @@ void declare_generate_verb(App& app, RunOptions& r) {
                          r.seed = common.seed;
                          r.hash_model = !common.report.empty();
                          r.constraint = constraint_of(given);
-                         r.scheduler.prefix_cache = !given.no_prefix_cache;
+                         r.scheduler.prefix_cache = !r.no_prefix_cache;
                          return run_generate(r, report) ? 1 : 0;
                        });
   declare_records(o, r, "a model folder or a .gguf file", "where bad records go, with the reason; without it they stay in place with an error");
@@ -85,9 +85,15 @@ void declare_generate_verb(App& app, RunOptions& r) {
   o.option("--choice", given.choices, "the answer is this text, or another one given so", "TEXT");
   o.choice("--code", given.code, {"none", "brackets", "python"}, "the brackets of the answer balance; or its indentation too is Python's");
   declare_engine(o, r);
+  declare_cache(o, r);
   o.option("--prompt-lookup", r.scheduler.guesses, "guess up to so many tokens a pass from the text before; 0: none", "N").range(0, 64).incidental();
-  o.flag("--no-prefix-cache", given.no_prefix_cache, "compute beginnings that prompts share each time").incidental();
+  o.option("--draft-model", r.draft_model, "a smaller model of the same vocabulary guesses instead, 4 tokens a pass where --prompt-lookup says nothing else", "MODEL").incidental();
+}
+
+void declare_cache(Options& o, RunOptions& r) {
   o.bytes("--memory", r.engine.memory, "of weights, cache and activations together; 0: half of what is free for the cache").incidental();
+  o.option("--context", r.engine.context, "tokens of a prompt and its answer at most; 0: as many as the model has positions", "TOKENS").range(0, 1 << 30);
+  o.flag("--no-prefix-cache", r.no_prefix_cache, "compute beginnings that prompts share each time").incidental();
   o.group("Keys and values");
   o.choice("--kv-cache-dtype", r.kv_cache_dtype, {"f32", "int8"}, "how the cache holds them; int8 changes answers a little");
 }

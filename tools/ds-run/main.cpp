@@ -83,6 +83,7 @@ int main(int argc, char** argv) {
   App app("ds-run", "Run a model over records: generate text, score likelihoods, embed, tokenize.");
   RunOptions options;
   InspectOptions inspection;
+  ServeOptions serving;
   std::string inspected;
   const auto verb = [&](const char* name, const char* summary, const std::vector<std::string>& examples, void (*run)(const RunOptions&, Report&)) {
     return app.verb(name, summary, examples, [&options, run](const CommonOptions& common, Report& report) {
@@ -99,6 +100,7 @@ int main(int argc, char** argv) {
   Options detokenize = verb("detokenize", "token ids to text", {"ds-run tokenize --model MODEL texts.jsonl | ds-run detokenize --model MODEL"}, run_detokenize);
   declare_records(detokenize, options, kTokenizer, kRejects);
   detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
+  declare_serve_verb(app, serving);
   declare_inspect(app, inspection, inspected);
   return app.run(argc, argv);
 }

@@ -2,11 +2,14 @@
 #pragma once
 #include "cli/app.h"
 #include "run/records.h"
+#include "run/server.h"
 
 namespace ds {
 
 void declare_records(Options& o, RunOptions& options, const char* model_help, const char* rejects_help);
 void declare_engine(Options& o, RunOptions& options);
+void declare_cache(Options& o, RunOptions& options);
 void declare_generate_verb(App& app, RunOptions& options);
+void declare_serve_verb(App& app, ServeOptions& options);
 
 }  // namespace ds
