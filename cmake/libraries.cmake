@@ -24,12 +24,16 @@ ds_pkg(pcre2 libpcre2-8)
 ds_pkg(utf8proc libutf8proc)
 ds_pkg(re2 re2)
 ds_pkg(fasttext fasttext)
+ds_pkg(edit libedit)
 find_library(CLD2_LIBRARY cld2 REQUIRED)
 
 ds_links(base TBB::tbb Threads::Threads PkgConfig::xxhash)
 ds_links(io PkgConfig::zstd PkgConfig::zlib PkgConfig::simdjson PkgConfig::tomlplusplus PkgConfig::hwy)
 ds_links(tensor PkgConfig::hwy)
 ds_links(text PkgConfig::hwy PkgConfig::pcre2 PkgConfig::utf8proc PkgConfig::re2 PkgConfig::fasttext ${CLD2_LIBRARY})
+
+# As needed: other tools link the room for its engine, and would load the line editor at every start.
+ds_links(run "-Wl,--as-needed" PkgConfig::edit)
 
 # The processor check must run on the processors that it refuses.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

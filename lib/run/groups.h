@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/parallel.h"
+#include "run/embed.h"
 #include "run/records.h"
 
 namespace ds {
@@ -67,6 +68,10 @@ std::vector<int32_t> ids_of(const Record& record, std::string_view key);
 std::string ids_json(std::span<const int32_t> ids);
 // The files of a model and its adapters that decide what it computes, with their hashes.
 std::vector<Report::File> model_files(const RunOptions& options);
+// The model that the options name, ready to run; its files and the time of loading go into the report.
+Engine load_engine(const RunOptions& options, Report& report);
+// How texts become vectors: as the options say, else the model's folder.
+Pooling pooling_of(const RunOptions& options);
 // Adds the model's files to the report's inputs where the options ask for it.
 void report_model(const RunOptions& options, Report& report);
 // Adds to the report how activations are computed, and the adapters.

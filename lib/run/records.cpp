@@ -14,11 +14,12 @@
 #include "run/chat.h"
 #include "run/embed.h"
 #include "run/groups.h"
+#include "run/precision.h"
 #include "run/score.h"
 
 namespace ds {
 
-static Engine load_engine(const RunOptions& options, Report& report) {
+Engine load_engine(const RunOptions& options, Report& report) {
   report_model(options, report);
   EngineOptions engine_options = options.engine;
   if (options.activations == "f32") engine_options.rounding = ActivationRounding::none;
@@ -192,7 +193,15 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
     throw UsageError(error.what());
   }
   if (options.kv_cache_dtype == "int8") options.engine.kv_cache_dtype = DType::i8;
+  options.model = precision_folder(options.model, options.precision);
   Engine engine = load_engine(options, report);
+  std::optional<Engine> near;
+  if (!options.answer_cache_model.empty()) {
+    if (!options.scheduler.answer_cache) throw UsageError("--answer-cache-model needs --answer-cache BYTES");
+    if (options.resume) throw UsageError("--answer-cache-model: what a near prompt gets depends on those answered before, so that a run with it cannot --resume");
+    near.emplace(options.answer_cache_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
+    options.scheduler.answer_cache_model = &*near;
+  }
   const Chat chat(options.model, options.chat_template);
   const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
                            .model_name = options.model_name, .in_order = options.order == "input", .resume = options.resume,
@@ -208,7 +217,7 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
 
 // ---- Embedding ----
 
-static Pooling pooling_of(const RunOptions& options) {
+Pooling pooling_of(const RunOptions& options) {
   Pooling pooling = options.pooling == "auto" || options.normalize == "auto" ? read_pooling(options.model) : Pooling{};
   if (options.pooling == "mean") pooling.kind = Pooling::Kind::mean;
   if (options.pooling == "last") pooling.kind = Pooling::Kind::last;

@@ -3,12 +3,18 @@
 
 #include "ds-run/verbs.h"
 #include "run/inspect.h"
+#include "run/precision.h"
 
 using namespace ds;
+
+void ds::declare_precision(Options& o, std::string& precision) {
+  o.choice("--precision", precision, {"high", "medium", "low"}, "the level that is used of a model folder with folders high/, medium/ or low/");
+}
 
 void ds::declare_records(Options& o, RunOptions& r, const char* model_help, const char* rejects_help) {
   o.group("Model and records");
   o.option("--model", r.model, model_help, "DIR").required();
+  declare_precision(o, r.precision);
   o.option("FILE", r.stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
   o.option("-o,--output", r.stream.output, "the records with their results; NAME.zst is compressed", "FILE");
   o.option("--rejects", r.stream.rejects, rejects_help, "FILE");
@@ -55,15 +61,17 @@ static void declare_tokenize(Options o, RunOptions& r) {
   o.flag("--no-special-tokens", r.no_special_tokens, "add no BOS and the like to a text");
 }
 
-static void declare_inspect(App& app, InspectOptions& i) {
+static void declare_inspect(App& app, InspectOptions& i, std::string& precision) {
   Options o = app.verb("inspect", "what a model consists of, needs, and what of it would be refused", {"ds-run inspect DIR"},
-                       [&i](const CommonOptions&, Report&) {
+                       [&i, &precision](const CommonOptions&, Report&) {
+                         i.model = precision_folder(i.model, precision);
                          const Inspection found = inspect(i);
                          std::cout << describe(found, i);
                          return found.refused.empty() ? 0 : 1;
                        });
   o.group("Model");
   o.option("MODEL", i.model, "a model folder or a .gguf file", "DIR").required();
+  declare_precision(o, precision);
   o.flag("--json", i.json, "JSON in place of a table");
   o.group("Memory for");
   o.option("--batch-sequences", i.batch_sequences, "sequences under way", "N").range(1, 1 << 16);
@@ -79,6 +87,7 @@ int main(int argc, char** argv) {
     return [&options, run](const CommonOptions& common, Report& report) {
       options.seed = common.seed;
       options.hash_model = !common.report.empty();
+      options.model = precision_folder(options.model, options.precision);
       run(options, report);
       return 0;
     };
@@ -95,6 +104,7 @@ int main(int argc, char** argv) {
   Options detokenize = app.verb("detokenize", "token ids to text", {"ds-run detokenize --model DIR ids.jsonl"}, action(run_detokenize));
   declare_records(detokenize, options, "a model folder, a tokenizer.json or a .gguf file", kRejects);
   detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
-  declare_inspect(app, inspection);
+  declare_chat_verb(app);
+  declare_inspect(app, inspection, options.precision);
   return app.run(argc, argv);
 }
