@@ -202,9 +202,10 @@ uint64_t run_chat(const ChatOptions& given, Report& report) {
   Screen screen(colour);
   auto name = std::filesystem::path(given.run.model);
   name = name.has_filename() ? name.filename() : name.parent_path().filename();
+  ChatTemplate chat_template = load_chat_template(options);  // before the weights, which take longer
   screen.loading(name.string());
   Engine engine = load_engine(options.run, report);
-  ChatSession session(engine, options);
+  ChatSession session(engine, std::move(chat_template), options);
   screen.loaded();
   uint64_t failed = 0;
   if (interactive) {

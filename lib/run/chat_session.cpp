@@ -29,7 +29,7 @@ static constexpr char kHelp[] =
     "/quit            end (as Ctrl-D, or Ctrl-C where nothing is typed)\n"
     "A line that ends in \\ goes on in the next one; // begins a message with a slash.";
 
-static ChatTemplate load_template(const ChatOptions& options) {
+ChatTemplate load_chat_template(const ChatOptions& options) {
   if (options.plain && !options.run.chat_template.empty()) throw UsageError("of --plain and --chat-template only one is possible");
   if (options.plain) return ChatTemplate::parse(kPlain, "--plain");
   if (!options.run.chat_template.empty()) return ChatTemplate::parse(read_file(options.run.chat_template), options.run.chat_template);
@@ -67,8 +67,8 @@ static Sampling chat_sampling(const ChatOptions& options) {
   return s;
 }
 
-ChatSession::ChatSession(Engine& engine, const ChatOptions& options)
-    : engine_(engine), scheduler_(engine), template_(load_template(options)), parameters_{chat_sampling(options), options.run.seed, std::nullopt},
+ChatSession::ChatSession(Engine& engine, ChatTemplate chat_template, const ChatOptions& options)
+    : engine_(engine), scheduler_(engine), template_(std::move(chat_template)), parameters_{chat_sampling(options), options.run.seed, std::nullopt},
       system_(options.system), context_(engine.max_length()) {
   require(engine.has_tokenizer(), engine.path, ": the model has no tokenizer, and a conversation needs one");
 }

@@ -25,10 +25,13 @@ struct ChatOptions {
   bool plain = false;              // "User: ...", "Assistant: ..." in place of a chat template
 };
 
+// The template that the options name, else the model's own. Error where there is none.
+ChatTemplate load_chat_template(const ChatOptions& options);
+
 // One conversation, apart from where messages come from and answers go to.
 class ChatSession {
  public:
-  ChatSession(Engine& engine, const ChatOptions& options);
+  ChatSession(Engine& engine, ChatTemplate chat_template, const ChatOptions& options);
 
   // Answers a message; pieces of the answer go to `show` as they come, and it ends early where `interrupted` says so. The
   // message stays in the conversation together with its answer, or where there is none neither does. Turns that no longer
