@@ -69,7 +69,7 @@ static Sampling chat_sampling(const ChatOptions& options) {
 
 ChatSession::ChatSession(Engine& engine, ChatTemplate chat_template, const ChatOptions& options)
     : engine_(engine), scheduler_(engine), template_(std::move(chat_template)), parameters_{chat_sampling(options), options.run.seed, std::nullopt},
-      system_(options.system), context_(engine.max_length()) {
+      system_(options.system), plain_(options.plain), context_(engine.max_length()) {
   require(engine.has_tokenizer(), engine.path, ": the model has no tokenizer, and a conversation needs one");
 }
 
@@ -121,6 +121,7 @@ std::string ChatSession::answer(const std::string& message, const std::function<
   again_ = message == again_message_ ? again_ : 0;
   const uint64_t again = std::exchange(again_, 0);
   again_message_.clear();
+  const std::vector<Message> before = messages_;
   messages_.push_back({"user", message});
   std::string said;
   try {
@@ -133,20 +134,28 @@ std::string ChatSession::answer(const std::string& message, const std::function<
     request.adapter = engine_.adapter("");
     last_prompt_ = static_cast<int64_t>(request.tokens.size());
     last_.reset();
-    size_t shown = 0;
-    const uint64_t id = scheduler_.submit(std::move(request), {[&](const Delta& delta) { show(delta.text), shown += delta.text.size(); },
+    size_t given = 0;
+    bool begun = !plain_;
+    const auto give = [&](std::string_view piece) {
+      given += piece.size();
+      if (!begun) piece.remove_prefix(std::min(piece.size(), piece.find_first_not_of(" \n")));
+      begun = begun || !piece.empty();
+      if (!piece.empty()) show(piece);
+    };
+    const uint64_t id = scheduler_.submit(std::move(request), {[&](const Delta& delta) { give(delta.text); },
                                                                [&](GenerateResult&& result) { last_ = std::move(result); }});
     while (!last_) {
       scheduler_.step();
       if (!last_ && interrupted()) scheduler_.cancel(id);
     }
     require(last_->error.empty(), last_->error);
-    show(std::string_view(last_->answers.at(0).text).substr(shown));  // what was held back when it ended
+    give(std::string_view(last_->answers.at(0).text).substr(given));  // what was held back when it ended
   } catch (...) {
-    messages_.pop_back();
+    messages_ = before;
     throw;
   }
-  const Answer& answer = last_->answers[0];
+  Answer& answer = last_->answers[0];
+  if (plain_) answer.text.erase(0, std::min(answer.text.size(), answer.text.find_first_not_of(" \n")));
   used_ = last_prompt_ + static_cast<int64_t>(answer.tokens.size());
   again_ = again, again_message_ = message;
   if (answer.text.empty()) {
@@ -164,13 +173,13 @@ std::string ChatSession::answer(const std::string& message, const std::function<
 
 std::string ChatSession::take_back() {
   require(!messages_.empty() || !again_message_.empty(), "there is no message to answer anew");
-  if (messages_.empty() || messages_[messages_.size() - 2].content != again_message_) {  // the last one had no answer, and is gone
-    require(!again_message_.empty(), "there is no message to answer anew");
-  } else {
-    messages_.resize(messages_.size() - 2);
-  }
-  ++again_;
-  return again_message_;
+  // A message without an answer is gone already.
+  const bool answered = again_message_.empty() || (!messages_.empty() && messages_[messages_.size() - 2].content == again_message_);
+  if (!answered) return ++again_, again_message_;
+  const std::string message = messages_[messages_.size() - 2].content;
+  messages_.resize(messages_.size() - 2);
+  again_ = message == again_message_ ? again_ + 1 : 1;
+  return again_message_ = message;
 }
 
 // ---- Commands ----

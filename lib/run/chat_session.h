@@ -59,6 +59,7 @@ class ChatSession {
   Parameters parameters_;
   std::string system_;
   std::vector<Message> messages_;  // user and assistant in turn
+  bool plain_;                     // answers begin with the space after "Assistant:", which is left out
   int64_t context_;                // tokens of prompt and answer at most
   int64_t used_ = 0;               // of it, after the last answer
   uint64_t again_ = 0;             // how often the last message was answered before
