@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/hash.h"
+
 namespace ds {
 
 class Tokenizer;
@@ -37,6 +39,8 @@ struct Constraint;
 // other documents, uniqueItems of more than a few scalars, and unevaluatedItems beside contains; format and content* are
 // annotations. Text is compact JSON, or has after each token one space or a line end with up to 64 blanks.
 std::shared_ptr<const Constraint> compile_constraint(const ConstraintSpec& spec);
+// Of its kind and source: two with the same one accept the same.
+Hash128 identity(const Constraint& constraint);
 
 // Whether a whole text is accepted. Of numbers in a schema this takes every spelling (1e2, 100.0), where an answer under
 // construction is held to the plain one (100).
