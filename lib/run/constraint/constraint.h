@@ -34,7 +34,8 @@ struct Constraint;
 // the limit that it exceeds.
 // Schemas: all keywords of the core, applicator, validation and unevaluated vocabularies but $dynamicRef, references to
 // other documents, uniqueItems of arrays of more than one item, unevaluatedItems beside contains, and unevaluated* or
-// uniqueItems within a negation; format and content* are annotations; unknown keywords are an Error but for x-*. Text is compact JSON, or has after each token one space or a line end with up to 64 blanks.
+// uniqueItems within a negation; format and content* are annotations; unknown keywords are an Error but for x-*.
+// JSON is compact, or has one space or a line end with up to 64 blanks after { [ , : and before ] }.
 std::shared_ptr<const Constraint> compile_constraint(const ConstraintSpec& spec);
 
 // Whether a whole text is accepted. Of numbers in a schema this takes every spelling (1e2, 100.0), where an answer under
