@@ -174,6 +174,7 @@ static std::vector<std::pair<std::string, std::string>> identity_of(const RunOpt
   add("rejects", options.stream.rejects.empty() ? "false" : "true");
   add("max-record-bytes", cat(options.stream.max_record_bytes));
   add("seed", cat(options.seed));
+  add("context", cat(options.engine.context));
   add("activations", json_string(options.activations));
   add("kv-cache-dtype", json_string(options.kv_cache_dtype));
   add("prompt-field", json_string(options.prompt_field));
