@@ -185,7 +185,7 @@ TEST(QuantizeFolder, LoadsAsTheRoundedWeights) {
   EXPECT_EQ(rounded, (std::vector<float>(loaded.f32(), loaded.f32() + loaded.elements())));
   // The 4-bit kernel multiplies with the same numbers, but scales the sums of groups and not each of them.
   const auto tokens = token_rows(1, 20)[0];
-  EXPECT_LT(worst_difference(logits_of(rows, tokens), logits_of(packed, tokens)), 1e-5);
+  EXPECT_LT(worst_difference(logits_of(rows, tokens), logits_of(packed, tokens)), 1e-4) << "more than roundings (as many as AwqScale sees)";
   EXPECT_FALSE(std::filesystem::exists(small + ".tmp"));
 }
 
