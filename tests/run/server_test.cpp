@@ -324,10 +324,10 @@ TEST(Server, RequestsHaveATime) {
 TEST(Server, DrainsWhatIsUnderWay) {
   Running run([](ServeOptions& o) { o.max_tokens = 30'000; });
   std::string events, whole;
-  std::thread streaming([&] { events = run.post("/v1/completions", body("a", 1500, R"(, "stream": true)")).body; });
-  std::thread waiting([&] { whole = text_of(run.post("/v1/completions", body("a", 1500))); });
+  std::jthread streaming([&] { events = run.post("/v1/completions", body("a", 8000, R"(, "stream": true)")).body; });
+  std::jthread waiting([&] { whole = text_of(run.post("/v1/completions", body("a", 8000))); });
   ASSERT_TRUE(wait_for([&] { return run.metric("ds_running") == 2; }));
-  std::thread draining([&] { run.server->drain(60); });
+  std::jthread draining([&] { run.server->drain(60); });
   ASSERT_TRUE(wait_for([&] { return run.get("/health").status == 503; }, 2));
   const auto refused = run.client()->Post("/v1/completions", body("b", 1), "application/json");
   ASSERT_TRUE(refused);
@@ -346,8 +346,8 @@ TEST(Server, DrainingEnds) {
   Running run([](ServeOptions& o) { o.max_tokens = 30'000; });
   std::string events;
   int status = 0;
-  std::thread streaming([&] { events = run.post("/v1/completions", body("a", 30'000, R"(, "stream": true)")).body; });
-  std::thread waiting([&] { status = run.post("/v1/completions", body("a", 30'000)).status; });
+  std::jthread streaming([&] { events = run.post("/v1/completions", body("a", 30'000, R"(, "stream": true)")).body; });
+  std::jthread waiting([&] { status = run.post("/v1/completions", body("a", 30'000)).status; });
   ASSERT_TRUE(wait_for([&] { return run.metric("ds_running") == 2; }));
   const auto start = Clock::now();
   run.server->drain(0.3);
