@@ -208,7 +208,7 @@ int main(int argc, char** argv) {
   bench_packed(1024, 1024, 1024, DType::bf16, budget);
   bench_packed(512, 2048, 768, DType::f32, budget);
   bench_packed(64, 512, 512, DType::f32, budget);
-  bench_packed(1, 4096, 4096, DType::f32, budget);
+  for (const int64_t m : {1, 8, 32}) bench_packed(m, 4096, 4096, DType::f32, budget);
   bench_packed(1, 4096, 4096, DType::bf16, budget);
   bench_packed(1, 4096, 4096, DType::q4, budget);
   bench_training(1024, 256, 768, budget);

@@ -27,14 +27,15 @@ ds_pkg(fasttext fasttext)
 ds_pkg(httplib cpp-httplib)
 ds_pkg(openssl openssl)
 ds_pkg(prometheus prometheus-cpp-core)
+ds_pkg(edit libedit)
 find_library(CLD2_LIBRARY cld2 REQUIRED)
 
 ds_links(base TBB::tbb Threads::Threads PkgConfig::xxhash)
 ds_links(io PkgConfig::zstd PkgConfig::zlib PkgConfig::simdjson PkgConfig::tomlplusplus PkgConfig::hwy)
 ds_links(tensor PkgConfig::hwy)
 ds_links(text PkgConfig::hwy PkgConfig::pcre2 PkgConfig::utf8proc PkgConfig::re2 PkgConfig::fasttext ${CLD2_LIBRARY})
-# As needed: the other tools link the room for its engine, and would load the server's libraries at every start.
-ds_links(run "-Wl,--as-needed" PkgConfig::httplib PkgConfig::openssl PkgConfig::prometheus)
+# As needed: the other tools link the room for its engine, and would load these libraries at every start.
+ds_links(run "-Wl,--as-needed" PkgConfig::httplib PkgConfig::openssl PkgConfig::prometheus PkgConfig::edit)
 
 # The processor check must run on the processors that it refuses.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

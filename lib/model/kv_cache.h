@@ -17,7 +17,7 @@ enum class CacheUse : uint8_t { inference, training };
 
 struct CacheOptions {
   CacheUse use = CacheUse::inference;
-  // f32; or i8 (inference only): key and value vectors are rounded to 8 bits, 64 columns with a scale of their own, max |x|
+  // f32; or i8 (inference only): key and value vectors are rounded to 8 bits, 32 columns with a scale of their own, max |x|
   // / 127 in f32. Half-way cases go to the even integer. Columns of a latent vector and of a rotated key share no scale.
   DType dtype = DType::f32;
   // Pages that there are of layers that keep all keys, and of windowed ones; 0: as many as all sequences could need.
@@ -43,14 +43,16 @@ class KvCache {
   // Makes room for positions [0, length) of a sequence. False, with nothing changed, where too few pages are free.
   // Pages that were dropped by drop_before stay so.
   [[nodiscard]] bool reserve(int64_t sequence, int64_t length);
-  // Lets go of the pages of windowed layers which no row from `position` on sees. Does nothing without a window.
+  // Lets go of the pages of windowed layers which no row from `position` on sees; earlier rows cannot be computed again
+  // then. Does nothing without a window.
   void drop_before(int64_t sequence, int64_t position);
   // Lets go of the pages behind the first `length` positions (guesses that were wrong).
   void truncate(int64_t sequence, int64_t length);
   void release(int64_t sequence);                    // all pages of a sequence
 
   // Sharing. A sequence without pages begins with these, which hold whole blocks of the same tokens at the same positions
-  // (and of latent caches, in the same forms). They must be held by someone.
+  // (and of latent caches, in the same forms). They must be held by someone. Where the rows to come see no windowed page of
+  // a block, it may be -1. Nothing copies on write: shared blocks are complete, and no row of them is computed again.
   void adopt(int64_t sequence, std::span<const CachePage> pages);
   CachePage page(int64_t sequence, int64_t block) const;
   void hold(CachePage page);                         // one reference more

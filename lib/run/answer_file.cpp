@@ -219,7 +219,10 @@ AnswerFile::AnswerFile(const StreamOptions& options, const Identity& identity, b
 }
 
 AnswerFile::~AnswerFile() {
-  if (impl_->fd >= 0) close(impl_->fd);
+  const Impl& impl = *impl_;
+  if (impl.fd < 0) return;
+  if (lines() == 0) unlink(impl.partial.c_str());  // there is nothing to go on with
+  close(impl.fd);
 }
 
 std::optional<LineKind> AnswerFile::dealt_with(uint64_t index, uint64_t hash) {
@@ -250,6 +253,7 @@ void AnswerFile::flush() {
 }
 
 const std::string& AnswerFile::partial() const { return impl_->partial; }
+uint64_t AnswerFile::lines() const { return impl_->answers + impl_->errors + impl_->rejected; }
 
 void AnswerFile::commit(Report& report) {
   Impl& impl = *impl_;
@@ -259,7 +263,10 @@ void AnswerFile::commit(Report& report) {
     impl.deal();
   }
   impl.finish(report);
-  if (!impl.partial.empty() && unlink(impl.partial.c_str()) != 0) system_fail(impl.partial, ": cannot remove it: ", std::strerror(errno));
+  if (!impl.partial.empty()) {
+    if (unlink(impl.partial.c_str()) != 0) system_fail(impl.partial, ": cannot remove it: ", std::strerror(errno));
+    close(std::exchange(impl.fd, -1));
+  }
   report.read = impl.answers + impl.errors + impl.rejected;
   report.kept = impl.answers;
   report.bad = impl.errors + impl.rejected;

@@ -21,7 +21,7 @@ using Identity = std::vector<std::pair<std::string, std::string>>;
 
 // The unfinished file is OUTPUT.partial: a line with the identity, then a line for each line of the input that was dealt
 // with: the line as it will stand in the output or the rejects, a tab, and "KIND INDEX HASH" of the input's line. commit()
-// makes output and rejects of it.
+// makes output and rejects of it; one without such lines does not stay.
 class AnswerFile {
  public:
   // Begins an unfinished file (one that is there is overwritten), or with `resume` goes on with one: a torn line at its end
@@ -38,6 +38,7 @@ class AnswerFile {
   void end_line(uint64_t index, uint64_t hash, LineKind kind);
   void flush();                    // what was ended cannot be lost any more by this process's death
   const std::string& partial() const;  // the unfinished file's name; "" where there is none
+  uint64_t lines() const;          // dealt with, by this run and earlier ones
   // Makes the final files; counts records and adds files to the report. Call exactly once.
   void commit(Report& report);
 

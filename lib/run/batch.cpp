@@ -63,11 +63,16 @@ static std::string run_json(const GenerateResult& result, const Sampling& sampli
   JsonWriter w;
   if (sampling.n == 1) {
     write_answer(w, result.answers.at(0), sampling, with_text);
-    return w.text;
+  } else {
+    w.open('{').open('[', "answers");
+    for (const Answer& answer : result.answers) write_answer(w, answer, sampling, with_text);
+    w.close().close();
   }
-  w.open('{').open('[', "answers");
-  for (const Answer& answer : result.answers) write_answer(w, answer, sampling, with_text);
-  return w.close().close().text;
+  if (result.similarity) {  // the answer to another prompt: one more member
+    w.text.pop_back();
+    w.text += ", \"cached\": {\"similarity\": " + json_number(*result.similarity) + "}}";
+  }
+  return w.text;
 }
 
 static bool is_openai_line(const Record& record) { return record.has("custom_id") && record.has("url") && record.has("body"); }
@@ -149,11 +154,13 @@ class BatchRun {
       }
     } catch (const Stopped&) {
       write_done();
-      if (!answers_.partial().empty()) warn("stopped; what was answered is in ", answers_.partial(), ", and --resume goes on with it");
+      if (!answers_.partial().empty() && answers_.lines() > 0) warn("stopped; what was answered is in ", answers_.partial(), ", and --resume goes on with it");
       throw;
     }
     answers_.commit(report);
     report.bad_bytes = bad_bytes_;
+    if (const SchedulerStats stats = scheduler_.stats(); options_.scheduler.answer_cache)
+      report.results.emplace_back("answer_cache", cat("{\"equal\": ", stats.cached_answers, ", \"near\": ", stats.similar_answers, "}"));
     for (const auto& input : reader_.inputs()) report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
     if (replaced_) warn("records whose own field \"run\" was replaced by the result: ", replaced_);
     return report.bad;

@@ -28,8 +28,9 @@ struct BatchOptions {
 // A record has `tokens` (or a prompt that is an array of ids), `messages`, or a prompt as text; parameters_of() its
 // fields. It gets "run": {"tokens", "text" (where the model has a tokenizer), "finish_reason"}, where n > 1
 // {"answers": [those]}; where log-probabilities are asked for "logprob" (the sum) and "logprobs" (one a token), and
-// "top_logprobs" (for each token [{"token": id, "logprob"}]) where alternatives are. A record with something wrong gets
-// "run": {"error"}, a line that is none becomes bad_line().
+// "top_logprobs" (for each token [{"token": id, "logprob"}]) where alternatives are. Where the answer is
+// that to an earlier prompt which is only near (SchedulerOptions::answer_cache_model) "cached": {"similarity": cosine}. A record
+// with something wrong gets "run": {"error"}, a line that is none becomes bad_line().
 // A line of OpenAI's batches (custom_id, url, body) becomes one: {"id", "custom_id", "response": {"status_code",
 // "request_id", "body"}, "error": null}; ids are hashes of the line.
 // The number of lines with something wrong. Where options.output is a file, an interrupted run leaves one beside it that

@@ -74,6 +74,10 @@ std::string base_name(const std::string& path);
 Pooling pooling_of(const RunOptions& options);
 // The files of a model and its adapters that decide what it computes, with their hashes.
 std::vector<Report::File> model_files(const RunOptions& options);
+// The model that the options name, ready to run; its files and the time of loading go into the report.
+Engine load_engine(const RunOptions& options, Report& report);
+// How texts become vectors: as the options say, else the model's folder.
+Pooling pooling_of(const RunOptions& options);
 // Adds the model's files to the report's inputs where the options ask for it.
 void report_model(const RunOptions& options, Report& report);
 // Adds to the report how activations are computed, and the adapters.

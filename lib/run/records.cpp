@@ -15,6 +15,7 @@
 #include "run/chat.h"
 #include "run/embed.h"
 #include "run/groups.h"
+#include "run/precision.h"
 #include "run/score.h"
 
 namespace ds {
@@ -173,6 +174,7 @@ static std::vector<std::pair<std::string, std::string>> identity_of(const RunOpt
   add("rejects", options.stream.rejects.empty() ? "false" : "true");
   add("max-record-bytes", cat(options.stream.max_record_bytes));
   add("seed", cat(options.seed));
+  add("context", cat(options.engine.context));
   add("activations", json_string(options.activations));
   add("kv-cache-dtype", json_string(options.kv_cache_dtype));
   add("prompt-field", json_string(options.prompt_field));
@@ -207,7 +209,21 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
+  options.model = precision_folder(options.model, options.precision);
   Engine engine = load_engine(options, report);
+  std::optional<Engine> near;
+  if (!options.answer_cache_model.empty()) {
+    if (!options.scheduler.answer_cache) throw UsageError("--answer-cache-model needs --answer-cache BYTES");
+    if (options.resume) throw UsageError("--answer-cache-model: what a near prompt gets depends on those answered before, so that a run with it cannot --resume");
+    near.emplace(options.answer_cache_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
+    options.scheduler.answer_cache_model = &*near;
+  }
+  std::optional<Engine> draft;
+  if (!options.draft_model.empty()) {
+    draft.emplace(options.draft_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
+    options.scheduler.draft = &*draft;
+    if (options.scheduler.guesses == 0) options.scheduler.guesses = 4;
+  }
   const Chat chat(options.model, options.chat_template);
   const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
                            .model_name = options.model_name, .in_order = options.order == "input", .resume = options.resume,

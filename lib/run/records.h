@@ -16,6 +16,7 @@ namespace ds {
 
 struct RunOptions {
   std::string model;                          // a model folder or a .gguf; tokenize, detokenize: a tokenizer.json too
+  std::string precision;                      // high, medium, low, or none: precision_folder()
   StreamOptions stream;
   std::string text_field = "text", prompt_field = "prompt", completion_field = "completion";
   std::string chat_template;                  // a file; empty: the model's own
@@ -30,6 +31,8 @@ struct RunOptions {
   std::string kv_cache_dtype = "f32";         // generate: f32, int8
   SchedulerOptions scheduler;                 // generate, but for
   bool no_prefix_cache = false;
+  std::string draft_model;                    // generate: SchedulerOptions::draft by its name; empty: none
+  std::string answer_cache_model;             // generate: SchedulerOptions::answer_cache_model by its name; empty: none
   std::string activations = "auto";           // auto, f32, int8: EngineOptions::rounding by its name
   bool rolling = false;                       // score
   std::string pooling = "auto";               // embed: auto, mean, last, cls

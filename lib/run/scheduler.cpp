@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/stop.h"
+#include "run/answer_cache.h"
 #include "run/beam.h"
 #include "run/sequence.h"
 
@@ -31,6 +32,8 @@ struct Job {
   int64_t open = 0;                            // answers that are not done
   int64_t cached = 0;
   bool cancelled = false;
+  AnswerCache::Key key;                        // where there is an answer cache
+  std::optional<GenerateResult> known;         // the answers, from there
   std::string error;
   std::optional<BeamSearch> search;            // beams only: the search,
   std::vector<Sequence*> beams;                // and its live ones, best first
@@ -60,6 +63,8 @@ struct Scheduler::Impl {
   KvCache cache;
   PrefixCache prefix;
   std::optional<DraftModel> draft;
+  std::optional<AnswerCache> answer_cache;
+  std::vector<uint64_t> known;                 // requests whose answers were there; the next step tells them
   std::vector<int64_t> places;                 // free ones
   std::deque<std::unique_ptr<Sequence>> waiting;
   std::vector<std::unique_ptr<Sequence>> running;  // by age
@@ -72,6 +77,7 @@ struct Scheduler::Impl {
         rules{config, e.has_tokenizer() ? &e.tokenizer() : nullptr, end_tokens(e), nullptr, e.max_length()},
         cache(e.make_cache()), prefix(cache, config.sliding_window) {
     if (o.draft) draft.emplace(*o.draft, e);
+    if (o.answer_cache) answer_cache.emplace(o.answer_cache, o.answer_cache_model, o.answer_cache_threshold, rules.tokenizer);
     for (int64_t s = cache.sequences(); s-- > 0;) places.push_back(s);
   }
 
@@ -423,9 +429,32 @@ struct Scheduler::Impl {
     for (auto& answer : job.answers) result.answers.push_back(std::move(*answer));
     keep_best(job.request->sampling, result.answers);
     ++(!result.error.empty() ? stats.failed : job.cancelled ? stats.cancelled : stats.finished);
+    if (job.known) result.similarity = job.known->similarity;
+    else if (answer_cache && result.error.empty() && !job.cancelled) answer_cache->add(job.key, result);
     const Listener listener = std::move(job.listener);
     jobs.erase(at);
     listener.on_done(std::move(result));
+  }
+
+  // Requests whose answers the answer cache had. False: there were none.
+  bool deliver_known() {
+    const std::vector<uint64_t> ids = std::exchange(known, {});
+    for (const uint64_t id : ids) {
+      Job& job = jobs.at(id);
+      const Sampling& sampling = job.request->sampling;
+      job.answers.assign(job.known->answers.begin(), job.known->answers.end());
+      for (size_t i = 0; i < job.answers.size(); ++i) {
+        Answer& answer = *job.answers[i];
+        if (!job.cancelled && job.listener.on_delta && sampling.beams <= 1 && !answer.tokens.empty())
+          job.listener.on_delta({static_cast<int64_t>(i), answer.text, answer.tokens, sampling.logprobs >= 0 ? answer.logprobs : std::vector<TokenLogprobs>()});
+        else if (job.cancelled) answer = {.finish_reason = "cancelled"};
+      }
+      job.cached = static_cast<int64_t>(job.request->tokens.size());
+      job.first_token = seconds_since(job.submitted);
+      if (!job.cancelled) ++(job.known->similarity ? stats.similar_answers : stats.cached_answers);
+      deliver(id);
+    }
+    return !ids.empty();
   }
 
   // The n best of best_of by the mean log-probability of a token; the earlier one among equals.
@@ -461,6 +490,9 @@ uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
             " sequences that may be under way (--batch-sequences)");
     BeamSearch(request.sampling, 1, {});  // it checks the rest
   }
+  AnswerCache::Key key;
+  std::optional<GenerateResult> known;
+  if (m.answer_cache) known = m.answer_cache->find(request, key);
   const uint64_t id = m.next_id++;
   const auto shared = std::make_shared<const GenerateRequest>(std::move(request));
   Job& job = m.jobs[id];
@@ -469,6 +501,13 @@ uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
   job.open = std::max(shared->sampling.n, shared->sampling.best_of);
   job.answers.resize(static_cast<size_t>(job.open));
   job.submitted = Clock::now();
+  job.key = std::move(key);
+  job.known = std::move(known);
+  ++m.stats.submitted;
+  if (job.known) {
+    m.known.push_back(id);
+    return id;
+  }
   const int64_t room = m.rules.max_length - length;
   if (shared->sampling.beams > 1) {
     job.search.emplace(shared->sampling, room, shared->sampling.ignore_eos ? std::vector<int32_t>{} : m.rules.ends);
@@ -482,7 +521,6 @@ uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
     if (shared->sampling.max_tokens <= 0 || length >= m.rules.max_length) sequence->finish("length");
     m.waiting.push_back(std::move(sequence));
   }
-  ++m.stats.submitted;
   return id;
 }
 
@@ -498,9 +536,10 @@ void Scheduler::cancel(uint64_t id) {
 bool Scheduler::step() {
   Impl& m = *impl_;
   throw_if_stopped();
+  const bool told = m.deliver_known();
   m.close_those_over();
   m.admit();
-  if (m.running.empty()) return !m.waiting.empty();
+  if (m.running.empty()) return told || !m.waiting.empty();
   auto pass = m.plan();
   if (!pass.batch.tokens.empty()) {
     m.run(pass);

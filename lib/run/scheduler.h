@@ -38,6 +38,7 @@ struct GenerateResult {
   std::vector<Answer> answers;     // n of them
   std::string error;               // not empty: nothing was answered, and why
   int64_t cached_tokens = 0;       // of the prompt, that were there already
+  std::optional<double> similarity;  // the answers are those to an earlier prompt, and this is the cosine of the two
   double first_token_seconds = 0, seconds = 0;  // since it was submitted
 };
 // What is new of an answer. Text comes in whole characters, and never any that may belong to a stop string; together the
@@ -60,12 +61,16 @@ struct SchedulerOptions {
   int64_t guesses = 0;             // tokens guessed for a sequence in a pass at most; 0: none. By the draft model, where there
   Engine* draft = nullptr;         // is one, else by prompt look-up,
   size_t lookup_match = 3;         // after so many tokens that were there before
+  uint64_t answer_cache = 0;       // bytes of answers kept, to be given to equal requests; 0: none
+  Engine* answer_cache_model = nullptr;     // embeds prompts, so that near ones get the answer too (which may change answers),
+  double answer_cache_threshold = 0.95;     // those of at least this cosine
 };
 
 // For metrics and reports. Counters only grow; gauges are of now.
 struct SchedulerStats {
   uint64_t submitted = 0, finished = 0, failed = 0, cancelled = 0, preempted = 0, steps = 0;
   uint64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0, guessed_tokens = 0, accepted_tokens = 0;
+  uint64_t cached_answers = 0, similar_answers = 0;              // requests answered from the answer cache: equal ones, near ones
   int64_t waiting = 0, running = 0, pages = 0, pages_used = 0;   // pages that only the prefix cache holds count as free
 };
 

@@ -98,8 +98,9 @@ DS_OP(rope, x, (const Tensor& x, const Tensor& positions, const Tensor& cos, con
 // kKeyBlock], values as rows, v_pages[P, kv_heads, kKeyBlock, v_head_dim]. Blocks of keys are visited in the order of
 // their absolute position, so prefill, chunks and single steps give the same bits.
 // Pages are f32, or both i8 with scales in f32, [P, kv_heads, parts, kKeyBlock]: kScaleColumns columns of a key or value
-// share one. A number is integer * scale, rounded to f32: attention has the bits that it has over f32 pages of these.
-constexpr int kKeyBlock = 32, kScaleColumns = 64;
+// share one (some columns of keys are far greater than the others, and would take the digits from all of them). A number
+// is integer * scale, rounded to f32: attention has the bits that it has over f32 pages of these.
+constexpr int kKeyBlock = 32, kScaleColumns = 32;
 // The parts of a vector with a scale each. Those of a key are counted from column 0, and from `split` on anew.
 constexpr int64_t scale_parts(int64_t columns, int64_t split = 0) {
   return (split + kScaleColumns - 1) / kScaleColumns + (columns - split + kScaleColumns - 1) / kScaleColumns;

@@ -36,10 +36,10 @@ class Finder {
 };
 
 // What hostile replacements may make of a text: real ones stay far below (NFKD makes 11 times the bytes at most). At most
-// `growth` bytes of each byte, and of a small text as of one of 1 MiB; `part` of the tokenizer is named otherwise.
+// `growth` bytes of each byte, and of a small text as of one of 64 KiB; `part` of the tokenizer is named otherwise.
 struct GrowthLimit {
   static constexpr size_t growth = 64;
-  GrowthLimit(size_t bytes, const char* part) : limit(std::max(bytes, size_t{1} << 20) * growth), part(part) {}
+  GrowthLimit(size_t bytes, const char* part) : limit(std::max(bytes, size_t{1} << 16) * growth), part(part) {}
   void check(size_t bytes) const;
   size_t limit;
   const char* part;

@@ -28,7 +28,10 @@ struct TokenDecoder::Step {
   void join_word(std::string& token, bool first) const;
   void strip(std::string& token, bool at_start) const;
   // What one text of all tokens has instead of `from`, of the kinds that replace.
-  std::string_view joined_to() const { return kind == Kind::replace ? to : kind == Kind::metaspace && !prefix ? " " : ""; }
+  std::string_view joined_to() const {
+    if (kind == Kind::replace) return to;
+    return kind == Kind::metaspace && !prefix ? " " : "";
+  }
 };
 
 namespace {

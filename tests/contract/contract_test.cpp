@@ -304,7 +304,8 @@ TEST_P(EveryRow, ClosedPipeEndsQuietly) {
   EXPECT_EQ(result.err, "");
 }
 
-// The input is a FIFO that gives one record and then stays open, so that the signal finds the tool at work.
+// The input is a FIFO that gives one record and then stays open, so that the signal finds the tool at work. What a second
+// run goes on with (--resume) may stay.
 TEST_P(EveryRow, SignalLeavesNothing) {
   if (!row.writes("{in}")) GTEST_SKIP() << "the row reads no stream";
   for (const int signal : {SIGINT, SIGTERM}) {
@@ -325,7 +326,10 @@ TEST_P(EveryRow, SignalLeavesNothing) {
     close(writer);
     EXPECT_FALSE(result.late) << "did not end within 20 seconds of the signal";
     EXPECT_EQ(result.signal, signal) << "exit " << result.exit << ": " << result.err;
-    EXPECT_TRUE(fs::is_empty(results)) << fs::directory_iterator(results)->path();
+    for (const auto& left : fs::directory_iterator(results)) {
+      const bool resumable = row.tool == "ds-run" && row.verb == "generate";
+      EXPECT_TRUE(resumable && left.path().filename().string().starts_with("out.partial")) << left.path();
+    }
   }
 }
 // The rows of one tool and verb are numbered from the second on.

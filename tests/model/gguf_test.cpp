@@ -1,4 +1,5 @@
 // Models in GGUF files, written here as llama.cpp's converter writes them, and read back.
+#include <cmath>
 #include <functional>
 #include <numeric>
 
@@ -301,7 +302,10 @@ TEST(GgufModel, QuantizedTypesExactly) {
     EXPECT_EQ(panels.weights.lm_head.data, panels.weights.embed_tokens.data);
     const std::vector<float> exact = logits_of(rows.config, rows.weights), got = logits_of(panels.config, panels.weights);
     ASSERT_EQ(exact.size(), got.size());
-    for (size_t i = 0; i < exact.size(); ++i) ASSERT_NEAR(got[i], exact[i], 1e-4) << gguf_type_name(type) << " " << i;
+    // Products with panels sum values and scale the sums, so they round elsewhere than those with f32 rows.
+    float greatest = 0;
+    for (const float one : exact) greatest = std::max(greatest, std::fabs(one));
+    for (size_t i = 0; i < exact.size(); ++i) ASSERT_NEAR(got[i], exact[i], 1e-4 * greatest) << gguf_type_name(type) << " " << i;
   }
 }
 

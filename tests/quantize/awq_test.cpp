@@ -5,15 +5,9 @@
 #include <cmath>
 #include <filesystem>
 
-#include "base/dtype.h"
 #include "base/rng.h"
-#include "io/input.h"
-#include "io/output.h"
-#include "io/record.h"
-#include "io/safetensors.h"
 #include "quantize/quantize.h"
 #include "quantize/quantizer.h"
-#include "tensor/quantized.h"
 
 namespace ds {
 namespace {
@@ -48,6 +42,7 @@ std::vector<float> logits_of(Model& model, const std::vector<int32_t>& tokens) {
   for (size_t i = 0; i < tokens.size(); ++i)
     batch.tokens.push_back(tokens[i]), batch.sequences.push_back(0), batch.positions.push_back(static_cast<int32_t>(i));
   KvCache cache(model.config, 1, static_cast<int64_t>(tokens.size()));
+  cache.reserve(0, static_cast<int64_t>(tokens.size()));
   Activations acts;
   forward(model.config, model.weights, batch, cache, acts);
   std::vector<float> out(tokens.size() * 96);
@@ -188,53 +183,10 @@ TEST(QuantizeFolder, LoadsAsTheRoundedWeights) {
   }
   const Tensor& loaded = rows.weights.layers[1].experts_down;
   EXPECT_EQ(rounded, (std::vector<float>(loaded.f32(), loaded.f32() + loaded.elements())));
-  // The 4-bit kernel multiplies with the same numbers; it applies a group's scale to its sum, and so rounds otherwise.
+  // The 4-bit kernel multiplies with the same numbers, but scales the sums of groups and not each of them.
   const auto tokens = token_rows(1, 20)[0];
-  const auto exact = logits_of(rows, tokens), got = logits_of(packed, tokens);
-  ASSERT_EQ(got.size(), exact.size());
-  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], exact[i], 2e-5) << i;
+  EXPECT_LT(worst_difference(logits_of(rows, tokens), logits_of(packed, tokens)), 1e-4) << "more than roundings (as many as AwqScale sees)";
   EXPECT_FALSE(std::filesystem::exists(small + ".tmp"));
-}
-
-// A folder that is quantized already, here to 8-bit floats, is widened and quantized anew: nothing of what it was stays.
-TEST(QuantizeFolder, TakesQuantizedFolders) {
-  const Folder folder;
-  Model model = small_model();
-  const std::string full = (folder.path / "full").string(), f8 = (folder.path / "f8").string(), small = (folder.path / "small").string();
-  save_model(model.config, model.weights, full, DType::f32, {});
-  const std::string matrix = "model.layers.0.mlp.down_proj.weight";
-  std::string values;
-  const float scale = 0.01f;
-  std::vector<TensorToWrite> tensors;
-  const SafetensorsFile file(full + "/model.safetensors");
-  for (const StoredTensor& t : file.tensors()) {
-    if (t.name != matrix) {
-      tensors.push_back({t.name, t.dtype, t.shape, [&t] { return t.data; }});
-      continue;
-    }
-    for (int64_t i = 0; i < t.shape[0] * t.shape[1]; ++i) values += static_cast<char>(i % 120);
-    tensors.push_back({matrix, DType::f8_e4m3, t.shape, [&] { return std::string_view(values); }});
-    tensors.push_back({matrix + "_scale", DType::f32, {}, [&] { return std::string_view(reinterpret_cast<const char*>(&scale), sizeof scale); }});
-  }
-  std::filesystem::create_directory(f8);
-  write_safetensors(f8 + "/model.safetensors", tensors, {});
-  Record config(read_file(full + "/config.json"), "config.json", 1);
-  config.set("quantization_config", R"({"quant_method": "fp8", "activation_scheme": "dynamic"})");
-  write_file(f8 + "/config.json", config.raw());
-
-  Report report;
-  quantize({.model = f8, .output = small, .method = "rtn", .calibration = {}, .group_size = 64}, report);
-  Model rows = load_model(small);
-  EXPECT_EQ(rows.config.quantization.format, Quantization::Format::awq);
-  const Tensor& loaded = rows.weights.layers[0].down_proj;
-  std::vector<float> want(values.size()), rounded(values.size());
-  for (size_t i = 0; i < want.size(); ++i) want[i] = f8_e4m3_to_f32(static_cast<uint8_t>(values[i])) * scale;
-  fake_quantize(make_tensor(want.data(), DType::f32, {loaded.rows(), loaded.cols()}), 64,
-                make_tensor(rounded.data(), DType::f32, {loaded.rows(), loaded.cols()}));
-  EXPECT_EQ(rounded, (std::vector<float>(loaded.f32(), loaded.f32() + loaded.elements())));
-  // And once more, from the 4-bit folder.
-  quantize({.model = small, .output = small + "er", .method = "rtn", .calibration = {}, .group_size = 64}, report);
-  EXPECT_EQ(load_model(small + "er").config.quantization.group_size, 64);
 }
 
 TEST(QuantizeFolder, RefusesWhatDoesNotFit) {

@@ -300,10 +300,10 @@ TEST(Attention, refuses_rows_without_pages) {
 Tensor widened(Arena& arena, const Tensor& pages, bool rows, int64_t split) {
   const Tensor wide = arena.make(DType::f32, {pages.shape[0], pages.shape[1], pages.shape[2], pages.shape[3]});
   const auto* scales = static_cast<const float*>(pages.scales);
-  const int64_t cols = pages.shape[3], parts = rows ? (cols + 63) / 64 : (split + 63) / 64 + (pages.shape[2] - split + 63) / 64;
+  const int64_t cols = pages.shape[3], parts = rows ? (cols + 31) / 32 : (split + 31) / 32 + (pages.shape[2] - split + 31) / 32;
   for (int64_t i = 0; i < wide.elements(); ++i) {
     const int64_t entry = i / (pages.shape[2] * cols), row = i / cols % pages.shape[2], col = i % cols;
-    const int64_t column = rows ? col : row, part = column < split ? column / 64 : (split + 63) / 64 + (column - split) / 64;
+    const int64_t column = rows ? col : row, part = column < split ? column / 32 : (split + 31) / 32 + (column - split) / 32;
     const float scale = scales[(entry * parts + part) * kKeyBlock + (rows ? row : col)];
     wide.f32()[i] = static_cast<float>(pages.as<int8_t>()[i]) * scale;
   }

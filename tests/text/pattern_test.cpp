@@ -92,7 +92,7 @@ TEST(Pattern, LimitsTheStepsOfAText) {
     for (const std::string* text : std::initializer_list<const std::string*>{&run, &runs, &short_runs}) {
       const std::clock_t start = std::clock();
       const std::string error = message(bad, *text);
-      EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 8) << bad;
+      EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 4) << bad;
       if (text == &run) {
         EXPECT_EQ(error, cat("p: the pattern ", bad, " takes too many steps in a text of 100000 bytes"));
       }

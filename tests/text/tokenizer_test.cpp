@@ -6,11 +6,13 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <random>
 #include <thread>
 
 #include "base/error.h"
 #include "io/json.h"
 #include "text/byte_level.h"
+#include "text/unicode.h"
 
 namespace ds {
 namespace {
@@ -264,6 +266,129 @@ TEST(Tokenizer, ANormalizerDoesNotGrowTextsWithoutBound) {
   EXPECT_THROW(tokenizer.encode("a"), Error);
   const std::string huge(100, 'a');
   EXPECT_THROW(Tokenizer::parse(with(cat(R"({"type":"Prepend","prepend":")", huge, "\"}")), "t"), Error);
+}
+
+TEST(Tokenizer, ADecoderDoesNotGrowTextsWithoutBound) {
+  const auto with = [](const std::string& decoders) {
+    return cat(R"({"decoder":{"type":"Sequence","decoders":[)", decoders,
+               R"(]},"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}})");
+  };
+  const auto repeated = [](const std::string& step, int times) {
+    std::string steps;
+    for (int i = 0; i < times; ++i) steps += (i ? "," : "") + step;
+    return steps;
+  };
+  for (const char* pattern : {R"({"String":"a"})", R"({"Regex":"a"})"})
+    for (const char* before : {"", R"({"type":"Fuse"},)"}) {
+      const std::string step = cat(R"({"type":"Replace","pattern":)", pattern, R"(,"content":"aa"})");
+      const Tokenizer hostile = Tokenizer::parse(with(before + repeated(step, 60)), "t");
+      const std::vector<int32_t> ids(3);
+      EXPECT_THROW(hostile.decode(ids), Error);
+      EXPECT_THROW(hostile.token_bytes(0), Error);
+      StreamDecoder stream(hostile);
+      const auto add_all = [&] {
+        for (const int32_t id : ids) stream.add(id);
+        stream.finish();
+      };
+      EXPECT_THROW(add_all(), Error);
+      const Tokenizer mild = Tokenizer::parse(with(before + repeated(step, 4)), "t");
+      EXPECT_EQ(mild.decode(ids), std::string(48, 'a'));
+    }
+  const std::string huge(100, 'a');
+  EXPECT_NE(error_of(with(cat(R"({"type":"Replace","pattern":{"String":"a"},"content":")", huge, "\"}"))).find("at most 64"),
+            std::string::npos);
+}
+
+// What the stream gives for ids, each text of whole characters.
+std::string streamed(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, bool skip_special) {
+  StreamDecoder stream(tokenizer, skip_special);
+  std::string out;
+  const auto take = [&](const std::string& text) {
+    EXPECT_TRUE(is_valid_utf8(text));
+    out += text;
+  };
+  for (const int32_t id : ids) take(stream.add(id));
+  take(stream.finish());
+  return out;
+}
+
+// Of every kind of decoder: id by id and in one go the same, and where nothing of the context reaches over the border the
+// text is what the ids add to that of the context.
+TEST(Tokenizer, ContinuesATextIdById) {
+  size_t count = 0, added = 0;
+  const auto check = [&](const Json& whole, const Json& texts, const std::string& name) {
+    const Tokenizer tokenizer = Tokenizer::parse(to_text(whole), name);
+    const std::string decoder = to_text(*whole.find("decoder"));
+    const bool ends = decoder.find("BPEDecoder") != std::string::npos || decoder.find("\"stop\":1") != std::string::npos ||
+                      decoder.find("Regex") != std::string::npos;  // what the end of the context is depends on what follows
+    const std::vector<int32_t> context = tokenizer.encode("the hello a", false);
+    for (const Json& text : texts.items) {
+      const std::vector<int32_t> ids = tokenizer.encode(text.text, false);
+      for (const size_t from : {size_t{0}, ids.size() / 3, ids.size() / 2}) {
+        const std::vector<int32_t> rest(ids.begin() + static_cast<ptrdiff_t>(from), ids.end());
+        for (const bool skip : {true, false}) {
+          const std::string expected = tokenizer.decode_continuation(rest, skip);
+          EXPECT_EQ(streamed(tokenizer, rest, skip), expected) << name << ": " << text.text;
+          ++count;
+          if (ends) continue;
+          std::vector<int32_t> both = context;
+          both.insert(both.end(), rest.begin(), rest.end());
+          EXPECT_EQ(tokenizer.decode(both, skip), tokenizer.decode(context, skip) + expected) << name << ": " << text.text;
+          ++added;
+        }
+      }
+    }
+  };
+  const Json kinds = parse_json_file(DS_SOURCE_DIR "/tests/text/data/tokenizer_kinds.json");
+  for (const Json& v : kinds.find("variants")->items)
+    check(patched(*kinds.find(v.find("base")->text), *v.find("patch")), *kinds.find("strings"), v.find("name")->text);
+  for (const Json& v : cases().find("variants")->items)
+    check(patched(*cases().find(v.find("base")->text), *v.find("patch")), *kinds.find("strings"), v.find("name")->text);
+  EXPECT_GE(count, 5000u);
+  EXPECT_GE(added, 3000u);
+}
+
+// Bytes in any order, so that characters begin, break off and are invalid anywhere.
+TEST(Tokenizer, ContinuesWithAnyBytes) {
+  std::mt19937 random(11);
+  const std::string decoders[] = {
+      R"({"type":"Sequence","decoders":[{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]})",
+      R"({"type":"Sequence","decoders":[{"type":"ByteFallback"},{"type":"Metaspace"},{"type":"BPEDecoder","suffix":"z"}]})",
+      R"({"type":"Sequence","decoders":[{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Replace","pattern":{"String":"abab"},"content":"-"},{"type":"Strip","content":"b","start":1,"stop":2}]})",
+      R"({"type":"Sequence","decoders":[{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Metaspace","replacement":"ab"},{"type":"Replace","pattern":{"Regex":"b+"},"content":"c"},{"type":"WordPiece","prefix":"a","cleanup":true}]})",
+      R"({"type":"ByteLevel"})"};
+  const char* bytes[] = {"61", "62", "C3", "A9", "E2", "82", "AC", "F0", "9F", "99", "82", "FF", "C0", "ED", "A0"};
+  std::string vocabulary;
+  int32_t count = 0;
+  const auto put = [&](const std::string& token) { vocabulary += cat(count ? "," : "", json_string(token), ":", count), ++count; };
+  for (const char* b : bytes)
+    if (vocabulary.find(b) == std::string::npos) put(cat("<0x", b, ">"));
+  for (const char* b : {"a", "ab", "\u2581b", "\u00e9", "z", "bz", "\u2581", "."}) put(b);
+  for (const int byte : {0xc3, 0xa9, 0xe2, 0x82, 0xac, 0xf0, 0x9f, 0xff, 0xed, 0xa0})
+    if (const std::string token = to_byte_level(std::string(1, static_cast<char>(byte))); token != "\u00e9") put(token);
+  for (const std::string& decoder : decoders) {
+    const Tokenizer tokenizer = Tokenizer::parse(
+        cat(R"({"decoder":)", decoder, R"(,"model":{"type":"WordLevel","vocab":{)", vocabulary, R"(},"unk_token":"a"}})"), "t");
+    for (int i = 0; i < 2000; ++i) {
+      std::vector<int32_t> ids(random() % 12);
+      for (int32_t& id : ids) id = static_cast<int32_t>(random() % static_cast<uint32_t>(count));
+      EXPECT_EQ(streamed(tokenizer, ids, true), tokenizer.decode_continuation(ids)) << decoder;
+    }
+  }
+}
+
+TEST(Tokenizer, AnAnswerKeepsItsFirstSpace) {
+  const Tokenizer tokenizer = Tokenizer::parse(variant_json("llama 2"), "t");
+  const std::vector<int32_t> ids = tokenizer.encode("hello the", false);
+  EXPECT_EQ(tokenizer.decode(ids), "hello the");
+  EXPECT_EQ(tokenizer.decode_continuation(ids), " hello the");
+  EXPECT_EQ(tokenizer.decode_continuation(std::vector<int32_t>{}), "");
+  const Tokenizer bytes = Tokenizer::parse(variant_json("gpt2"), "t");
+  StreamDecoder stream(bytes);
+  std::string out;
+  for (const int32_t id : bytes.encode("a\U0001f642")) out += stream.add(id) + "|";
+  EXPECT_EQ(out, "a||||\U0001f642|");
+  EXPECT_THROW(stream.add(bytes.vocab_size()), Error);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace {
 
 // Options that become others.
 struct Given {
-  std::string regex, json_schema, grammar, code, draft;
+  std::string regex, json_schema, grammar, code;
   std::vector<std::string> choices;
   bool json = false;
 };
@@ -84,15 +84,22 @@ void declare_generate_verb(App& app, RunOptions& r) {
   o.flag("--json", given.json, "the answer is JSON");
   o.option("--choice", given.choices, "the answer is this text, or another one given so", "TEXT");
   o.choice("--code", given.code, {"none", "brackets", "python"}, "the brackets of the answer balance; or its indentation too is Python's");
+  o.group("Answers to prompts that are only near (may change answers: each says so)");
+  o.option("--answer-cache-model", r.answer_cache_model, "an embedding model: a prompt gets the answer to the nearest earlier one in the cache", "DIR");
+  o.option("--answer-cache-threshold", r.scheduler.answer_cache_threshold, "the least cosine of the two prompts' vectors", "X").range(-1, 1);
   declare_engine(o, r);
   declare_cache(o, r);
+  o.bytes("--answer-cache", r.scheduler.answer_cache, "keep so much of answers, for requests that are equal in all that decides them; 0: none").incidental();
+  o.option("--prompt-lookup", r.scheduler.guesses, "guess up to so many tokens a pass from the text before; 0: none", "N").range(0, 64).incidental();
+  o.option("--draft-model", r.draft_model, "a smaller model of the same vocabulary guesses instead, 4 tokens a pass where --prompt-lookup says nothing else", "MODEL").incidental();
 }
 
 void declare_cache(Options& o, RunOptions& r) {
-  o.option("--memory", r.engine.memory, "bytes of weights, cache and activations together; 0: half of what is free", "BYTES").incidental();
-  o.choice("--kv-cache-dtype", r.kv_cache_dtype, {"f32", "int8"}, "numbers of the cache of keys and values; int8 changes answers a little");
+  o.bytes("--memory", r.engine.memory, "of weights, cache and activations together; 0: half of what is free for the cache").incidental();
+  o.option("--context", r.engine.context, "tokens of a prompt and its answer at most; 0: as many as the model has positions", "TOKENS").range(0, 1 << 30);
   o.flag("--no-prefix-cache", r.no_prefix_cache, "compute beginnings that prompts share each time").incidental();
-  o.option("--prompt-lookup", r.scheduler.guesses, "guess up to so many tokens a pass from the text before; 0: none", "N").range(0, 64).incidental();
+  o.group("Keys and values");
+  o.choice("--kv-cache-dtype", r.kv_cache_dtype, {"f32", "int8"}, "how the cache holds them; int8 changes answers a little");
 }
 
 }  // namespace ds

@@ -3,13 +3,19 @@
 
 #include "ds-run/verbs.h"
 #include "run/inspect.h"
+#include "run/precision.h"
 
 using namespace ds;
 constexpr const char *kModel = "a model folder or a .gguf file", *kTokenizer = "a model folder, a tokenizer.json or a .gguf file";
 
+void ds::declare_precision(Options& o, std::string& precision) {
+  o.choice("--precision", precision, {"high", "medium", "low"}, "the level that is used of a model folder with folders high/, medium/ or low/");
+}
+
 void ds::declare_records(Options& o, RunOptions& r, const char* model_help, const char* rejects_help) {
   o.group("Model and records");
   o.option("--model", r.model, model_help, "MODEL").required();
+  declare_precision(o, r.precision);
   o.option("FILE", r.stream.inputs, "JSONL records, plain, .gz or .zst; - is standard input", "FILE");
   o.option("-o,--output", r.stream.output, "the records with their results; NAME.zst is compressed", "FILE");
   o.option("--rejects", r.stream.rejects, rejects_help, "FILE");
@@ -60,11 +66,12 @@ static void declare_tokenize(Options o, RunOptions& r) {
   o.flag("--no-special-tokens", r.no_special_tokens, "add no BOS and the like to a text");
 }
 
-static void declare_inspect(App& app, InspectOptions& i, std::string& named) {
+static void declare_inspect(App& app, InspectOptions& i, std::string& named, std::string& precision) {
   Options o = app.verb("inspect", "what a model consists of, needs, and what of it would be refused", {"ds-run inspect MODEL"},
-                       [&i, &named](const CommonOptions&, Report&) {
+                       [&i, &named, &precision](const CommonOptions&, Report&) {
                          if (named.empty() == i.model.empty()) throw UsageError("give one model: MODEL, or --model MODEL");
                          if (i.model.empty()) i.model = named;
+                         i.model = precision_folder(i.model, precision);
                          const Inspection found = inspect(i);
                          std::cout << describe(found, i);
                          return found.refused.empty() ? 0 : 1;
@@ -72,6 +79,7 @@ static void declare_inspect(App& app, InspectOptions& i, std::string& named) {
   o.group("Model");
   o.option("MODEL", i.model, kModel, "MODEL");
   o.option("--model", named, "the same", "MODEL");
+  declare_precision(o, precision);
   o.flag("--json", i.json, "JSON in place of a table");
   o.group("Memory for");
   o.option("--batch-sequences", i.batch_sequences, "sequences under way", "N").range(1, 1 << 16);
@@ -89,6 +97,7 @@ int main(int argc, char** argv) {
     return app.verb(name, summary, examples, [&options, run](const CommonOptions& common, Report& report) {
       options.seed = common.seed;
       options.hash_model = !common.report.empty();
+      options.model = precision_folder(options.model, options.precision);
       run(options, report);
       return 0;
     });
@@ -101,6 +110,7 @@ int main(int argc, char** argv) {
   declare_records(detokenize, options, kTokenizer, kRejects);
   detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
   declare_serve_verb(app, serving);
-  declare_inspect(app, inspection, inspected);
+  declare_chat_verb(app);
+  declare_inspect(app, inspection, inspected, options.precision);
   return app.run(argc, argv);
 }

@@ -35,9 +35,10 @@ class Automaton {
   virtual void expand(std::string_view frame, Moves& moves) const = 0;
   // Whether a frame reads any byte.
   virtual bool reads(std::string_view frame) const = 0;
-  // A frame that reads the same texts of up to `longest` bytes, or says that it does not know, and that is the same for
-  // many frames: masks are kept for it.
+  // A frame that reads the same texts of up to `longest` bytes but for those that begin with one of refused(frame), or says
+  // that it does not know, and that is the same for many frames: masks are kept for it.
   virtual std::string outline(std::string_view frame, size_t longest) const { return (void)longest, std::string(frame); }
+  virtual std::vector<std::string> refused(std::string_view frame) const { return (void)frame, std::vector<std::string>{}; }
 };
 
 // Kinds of constraints. `name` begins messages.

@@ -17,6 +17,7 @@ constexpr size_t kMostSource = size_t{1} << 20;
 
 struct Constraint {
   std::unique_ptr<Automaton> automaton;
+  Hash128 identity;
   mutable std::mutex mutex;
   mutable std::shared_ptr<Simulator> simulator;  // replaced when it has learnt too much; states take their positions along
 
@@ -52,8 +53,11 @@ std::shared_ptr<const Constraint> compile_constraint(const ConstraintSpec& spec)
           " are allowed");
   auto made = std::make_shared<Constraint>();
   made->automaton = make_automaton(spec);
+  made->identity = hash128(cat(static_cast<int>(spec.kind), ' ', spec.source));
   return made;
 }
+
+Hash128 identity(const Constraint& constraint) { return constraint.identity; }
 
 bool matches(const Constraint& constraint, std::string_view text) {
   const Constraint& c = constraint;

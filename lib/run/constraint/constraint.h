@@ -2,12 +2,13 @@
 // Every constraint is an automaton over bytes with a stack. No allowed prefix is a dead end: each can be completed.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/hash.h"
 
 namespace ds {
 
@@ -19,7 +20,7 @@ struct ConstraintSpec {
                   // no look-around, back references or word boundaries
     choice,       // source: a JSON array of strings
     grammar,      // source: a grammar in llama.cpp's GBNF; the text is derived from the rule root
-    json_schema,  // source: a JSON schema, draft 2020-12 (see docs of compile_constraint)
+    json_schema,  // source: a JSON schema, draft 2020-12 (see compile_constraint)
     json,         // any JSON value; no source
     brackets,     // () [] {} balance outside of quoted strings and // # /* */ comments; no source
     python        // brackets, strings, and indentation as Python reads them; no source
@@ -34,9 +35,12 @@ struct Constraint;
 // Error: what is wrong or not supported, with "line:column" in a regex or grammar and the path and keyword in a schema, or
 // the limit that it exceeds.
 // Schemas: all keywords of the core, applicator, validation and unevaluated vocabularies but $dynamicRef, references to
-// other documents, uniqueItems of more than a few scalars, and unevaluatedItems beside contains; format and content* are
-// annotations. Text is compact JSON, or has after each token one space or a line end with up to 64 blanks.
+// other documents, uniqueItems of arrays of more than one item, unevaluatedItems beside contains, and unevaluated* or
+// uniqueItems within a negation; format and content* are annotations; unknown keywords are an Error but for x-*.
+// JSON is compact, or has one space or a line end with up to 64 blanks after { [ , : and before ] }.
 std::shared_ptr<const Constraint> compile_constraint(const ConstraintSpec& spec);
+// Of its kind and source: two with the same one accept the same.
+Hash128 identity(const Constraint& constraint);
 
 // Whether a whole text is accepted. Of numbers in a schema this takes every spelling (1e2, 100.0), where an answer under
 // construction is held to the plain one (100).

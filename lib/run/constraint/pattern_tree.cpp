@@ -10,8 +10,6 @@ namespace ds::constrain {
 constexpr size_t kMostStates = 200'000;
 constexpr char32_t kLastCharacter = 0x10FFFF;
 
-void add_range(CharacterSet& set, char32_t low, char32_t high) { set.emplace_back(low, high); }
-
 void normalize(CharacterSet& set) {
   std::sort(set.begin(), set.end());
   CharacterSet out;

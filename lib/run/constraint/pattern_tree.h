@@ -10,8 +10,7 @@ namespace ds::constrain {
 // Characters [first, second], in order and apart from one another.
 using CharacterSet = std::vector<std::pair<char32_t, char32_t>>;
 
-void add_range(CharacterSet& set, char32_t low, char32_t high);  // before normalize()
-void normalize(CharacterSet& set);
+void normalize(CharacterSet& set);  // puts ranges in order and joins them
 CharacterSet complement(const CharacterSet& set);
 
 struct Tree {

@@ -225,6 +225,21 @@ class SchemaAutomaton final : public Automaton {
 
   bool reads(std::string_view frame) const override { return static_cast<Kind>(frame[0]) != Kind::value; }
 
+  // Keys that stand in the object already, from where the key stands: in the one spelling that an outline follows.
+  std::vector<std::string> refused(std::string_view frame) const override {
+    std::vector<std::string> out;
+    if (static_cast<Kind>(frame[0]) != Kind::object) return out;
+    Reader reader(frame.substr(2));
+    const Object o = object_of(reader);
+    const ObjectTable& table = tables_.object(o.table);
+    if (o.phase != Object::in_key || o.lexer.phase != Lexer::text) return out;
+    for (size_t i = 0; i < table.names.size(); ++i)
+      if (o.state.seen[i] && table.names[i].starts_with(o.key)) out.push_back(table.names[i].substr(o.key.size()) + '"');
+    for (auto at = std::lower_bound(o.state.others.begin(), o.state.others.end(), o.key); at != o.state.others.end() && at->starts_with(o.key); ++at)
+      out.push_back(at->substr(o.key.size()) + '"');
+    return out;
+  }
+
   std::string outline(std::string_view frame, size_t longest) const override {
     Reader reader(frame);
     Kind kind;
@@ -242,7 +257,7 @@ class SchemaAutomaton final : public Automaton {
       if (o.outline || table.witnesses || table.most != kUnlimited || !table.others[table.keys.start] ||
           (o.phase == Object::in_key && table.others[o.at] != kInfinite) || table.others[table.keys.start] != kInfinite)
         return std::string(frame);
-      o.outline = true;
+      o.outline = o.phase == Object::in_key && o.lexer.phase == Lexer::text ? Object::in_new_key : Object::unknown;
       o.state = {};
       o.key.clear();
       return text_of(o, exact);
@@ -461,7 +476,9 @@ class SchemaAutomaton final : public Automaton {
     ObjectState state;
     Phase phase = before;
     Space space;
-    bool outline = false;   // what was seen is not known
+    // Of an outline what was seen is not known. In a key that began before the token, it is taken for a new one (refused()
+    // has the others); of further keys in a token it is not known whether they are.
+    enum Outline : uint8_t { none, in_new_key, unknown } outline = none;
     uint32_t at = 0;        // of the keys' dfa, in a key
     Lexer lexer;
     std::string key;        // so far
@@ -519,7 +536,8 @@ class SchemaAutomaton final : public Automaton {
 
   void read_key(Object o, bool exact, uint8_t c, Moves& moves) const {
     const ObjectTable& table = tables_.object(o.table);
-    bool unknown = false;
+    bool unknown = o.outline == Object::unknown && o.lexer.phase == Lexer::text && c == '"';
+    if (c == '\\' && o.outline) o.outline = Object::unknown;
     const auto feed_to = [&](Object& to, std::string_view bytes) {
       to.at = table.keys.read(to.at, bytes);
       if (to.outline) {
@@ -533,7 +551,7 @@ class SchemaAutomaton final : public Automaton {
       Object copy = o;
       return feed_to(copy, bytes);
     });
-    if (unknown || (done == Read::closed && o.outline)) {
+    if (unknown) {
       moves.unknown = true;
       return;
     }
@@ -541,6 +559,14 @@ class SchemaAutomaton final : public Automaton {
     if (done == Read::stays) return moves.add(text_of(o, exact));
     const uint32_t label = table.keys.labels[o.at];
     if (!label) return;
+    if (o.outline) {
+      o.node = table.classes[label - 1][0];
+      o.outline = Object::unknown;
+      o.phase = Object::after_key;
+      o.at = 0;
+      o.lexer = {};
+      return moves.add(text_of(o, exact));
+    }
     for (uint32_t set = 0; set < uint32_t{1} << table.witnesses; ++set) {
       Object after = o;
       if (!tables_.take(table, after.state, label - 1, o.key, set, after.node)) continue;

@@ -451,12 +451,48 @@ Choice Shapes::any_of(uint32_t schema, const Json& list, bool annotate, int dept
   return out;
 }
 
+// Whether it is seen at once that no value meets the shape: a property that must be there cannot be.
+bool Shapes::is_impossible(const Shape& shape, int depth) {
+  if (shape.types != kObject) return false;
+  for (const std::string& name : shape.object.required) {
+    Choice choice = {Shape{}};
+    for (const PropertyRule& rule : shape.object.rules)
+      for (const auto& [key, term] : rule.names)
+        if (key == name && !choice.empty()) choice = conjunction(choice, expand(term, false, depth + 1), document_.where(term.schema));
+    if (std::all_of(choice.begin(), choice.end(), [&](const Shape& s) { return s.types == kString && has_no_text(s.string); })) return true;
+  }
+  return false;
+}
+
+// Of enumerations and patterns that no text has in common.
+bool Shapes::has_no_text(const StringDemand& demand) {
+  if (demand.dfas.size() < 2) return false;
+  const auto [at, is_new] = empty_texts_.try_emplace(demand.dfas, false);
+  if (!is_new) return at->second;
+  std::vector<const Dfa*> parts = {&dfas_[utf8()]};
+  for (const auto& [number, inside] : demand.dfas) parts.push_back(&dfas_[number]);
+  const Dfa common = product(parts, [&](std::span<const uint32_t> labels) -> uint32_t {
+    for (size_t i = 0; i < demand.dfas.size(); ++i)
+      if ((labels[i + 1] != 0) != demand.dfas[i].second) return 0;
+    return labels[0];
+  }, "schema: a pattern together with others");
+  return at->second = common.start == 0;
+}
+
 Choice Shapes::one_of(uint32_t schema, const Json& list, bool annotate, int depth) {
+  const std::string where = document_.where(schema);
   Choice out;
+  std::vector<Choice> meeting;
+  for (const Json& s : list.items) meeting.push_back(expand(term(s), annotate, depth + 1));
   for (size_t i = 0; i < list.items.size(); ++i) {
-    Choice choice = expand(term(list.items[i]), annotate, depth + 1);
-    for (size_t k = 0; k < list.items.size() && !choice.empty(); ++k)
-      if (k != i) choice = conjunction(choice, expand(term(list.items[k], true), false, depth + 1), document_.where(schema));
+    Choice choice = meeting[i];
+    for (size_t k = 0; k < list.items.size() && !choice.empty(); ++k) {
+      if (k == i) continue;
+      // Schemas that are told apart by a property, as they mostly are, need no negation.
+      Choice together = conjunction(meeting[i], meeting[k], where);
+      std::erase_if(together, [&](const Shape& shape) { return is_impossible(shape, depth); });
+      if (!together.empty()) choice = conjunction(choice, expand(term(list.items[k], true), false, depth + 1), where);
+    }
     out.insert(out.end(), choice.begin(), choice.end());
   }
   return out;

@@ -112,6 +112,8 @@ class Shapes {
   Choice miss(uint32_t schema, int depth);
   Choice conjunction(const Choice& a, const Choice& b, const std::string& where);
   Choice any_of(uint32_t schema, const Json& list, bool annotate, int depth);
+  bool is_impossible(const Shape& shape, int depth);
+  bool has_no_text(const StringDemand& demand);
   Choice one_of(uint32_t schema, const Json& list, bool annotate, int depth);
   Shape plain(uint32_t schema, bool annotate);
   Choice miss_plain(uint32_t schema);
@@ -129,6 +131,7 @@ class Shapes {
   std::deque<Dfa> dfas_;
   std::map<std::string, uint32_t> patterns_, words_;
   std::map<const Json*, const Json*> values_;
+  std::map<std::vector<std::pair<uint32_t, bool>>, bool> empty_texts_;
   uint32_t always_ = 0;
   size_t work_ = 0;
 };

@@ -136,14 +136,15 @@ bool Simulator::reads_on(uint32_t position) const {
   return false;
 }
 
-// The tops of the stacks alone, each over what is not known.
+// The tops of the stacks alone, each over what is not known, or over nothing where that is known.
 uint32_t Simulator::outline_of(uint32_t from, size_t longest) {
   if (positions_[from].outline != unknown_position) return positions_[from].outline;
   std::vector<uint32_t> tops;
   const std::vector<uint32_t> stacks = positions_[from].stacks;
   for (const uint32_t s : stacks)
     if (s > unknown_stack)
-      tops.push_back(stack(frame(automaton_.outline(*frames_[stacks_[s].frame], longest)), unknown_stack));
+      tops.push_back(stack(frame(automaton_.outline(*frames_[stacks_[s].frame], longest)),
+                           stacks_[s].below == empty_stack ? empty_stack : unknown_stack));
   std::sort(tops.begin(), tops.end());
   tops.erase(std::unique(tops.begin(), tops.end()), tops.end());
   const uint32_t made = position(std::move(tops));
@@ -195,6 +196,47 @@ const Simulator::Mask& Simulator::mask_of(uint32_t outline, const TokenTrie& tri
   return masks_.emplace_back(std::move(mask));
 }
 
+// The node of a text, or 0.
+static uint32_t find_node(const TokenTrie& trie, std::string_view text) {
+  const auto nodes = trie.nodes();
+  uint32_t at = 0;
+  for (const char c : text) {
+    uint32_t child = at + 1;
+    const uint32_t end = nodes[at].subtree_end;
+    while (child < end && nodes[child].byte != static_cast<uint8_t>(c)) child = nodes[child].subtree_end;
+    if (child >= end) return 0;
+    at = child;
+  }
+  return at;
+}
+
+// Decides anew on the tokens that begin with a text that an outline reads and its frame does not.
+void Simulator::ask_again(uint32_t from, const TokenTrie& trie, std::span<uint64_t> bits) {
+  const std::vector<uint32_t> stacks = positions_[from].stacks;
+  for (const uint32_t s : stacks) {
+    if (s <= unknown_stack) continue;
+    for (const std::string& text : automaton_.refused(*frames_[stacks_[s].frame])) {
+      const uint32_t node = find_node(trie, text);
+      if (!node) continue;
+      const auto& nodes = trie.nodes();
+      const uint32_t last = nodes[node].subtree_end;
+      for (uint32_t t = nodes[node].tokens, end = last < nodes.size() ? nodes[last].tokens : static_cast<uint32_t>(trie.ids().size()); t < end; ++t)
+        bits[static_cast<size_t>(trie.ids()[t]) / 64] &= ~(uint64_t{1} << (trie.ids()[t] % 64));
+      uint32_t at = from;
+      for (const char c : text) at = step(at, static_cast<uint8_t>(c));
+      if (at != nowhere) walk_from(at, trie, node, bits);
+    }
+  }
+}
+
+// The tokens of a node and below.
+void Simulator::walk_from(uint32_t at, const TokenTrie& trie, uint32_t node, std::span<uint64_t> bits) {
+  const TokenTrie::Node& n = trie.nodes()[node];
+  for (uint32_t t = n.tokens; t < n.tokens_end; ++t)
+    bits[static_cast<size_t>(trie.ids()[t]) / 64] |= uint64_t{1} << (trie.ids()[t] % 64);
+  walk(at, trie, node, bits, nullptr);
+}
+
 void Simulator::mask(uint32_t from, const TokenTrie& trie, std::span<uint64_t> bits) {
   if (trie_serial_ != trie.serial()) {
     for (Position& p : positions_) p.mask = -1, p.outline = unknown_position;
@@ -206,16 +248,14 @@ void Simulator::mask(uint32_t from, const TokenTrie& trie, std::span<uint64_t> b
   }
   const Mask& mask = mask_of(outline_of(from, longest_), trie);
   std::copy(mask.bits.begin(), mask.bits.end(), bits.begin());
+  ask_again(from, trie, bits);
   const uint8_t* path = mask.paths.data();
   for (const uint32_t node : mask.open) {
     const TokenTrie::Node& n = trie.nodes()[node];
     uint32_t at = from;
     for (uint32_t d = 0; d < n.depth && at != nowhere; ++d) at = step(at, path[d]);
     path += n.depth;
-    if (at == nowhere) continue;
-    for (uint32_t t = n.tokens; t < n.tokens_end; ++t)
-      bits[static_cast<size_t>(trie.ids()[t]) / 64] |= uint64_t{1} << (trie.ids()[t] % 64);
-    walk(at, trie, node, bits, nullptr);
+    if (at != nowhere) walk_from(at, trie, node, bits);
   }
 }
 

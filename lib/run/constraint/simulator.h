@@ -67,6 +67,9 @@ class Simulator {
   const Mask& mask_of(uint32_t outline, const TokenTrie& trie);
   void walk(uint32_t position, const TokenTrie& trie, uint32_t begin, std::span<uint64_t> bits, Mask* open);
 
+  void walk_from(uint32_t at, const TokenTrie& trie, uint32_t node, std::span<uint64_t> bits);
+  void ask_again(uint32_t from, const TokenTrie& trie, std::span<uint64_t> bits);
+
   const constrain::Automaton& automaton_;
   std::unordered_map<std::string, uint32_t> frame_ids_;
   std::vector<const std::string*> frames_;

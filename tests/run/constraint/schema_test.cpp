@@ -95,5 +95,50 @@ TEST(SchemaConstraint, PublicSuite) {
   EXPECT_GE(ended, answers * 9 / 10);
 }
 
+// Forty kinds of object told apart by a property, as tools are called.
+TEST(SchemaConstraint, OneOfManyKinds) {
+  std::string list;
+  for (int i = 0; i < 40; ++i)
+    list += (i ? ",{" : "{") + std::string(R"("type":"object","properties":{"kind":{"const":"k)") + std::to_string(i) +
+            R"("},"x":{"type":"string"},"y":{"type":["integer","null"]}},"required":["kind","x"],"additionalProperties":false})";
+  const auto constraint = compiled(Kind::json_schema, "{\"oneOf\":[" + list + "]}");
+  EXPECT_TRUE(matches(*constraint, R"({"x":"","kind":"k17","y":null})"));
+  EXPECT_FALSE(matches(*constraint, R"({"x":"","kind":"k40","y":null})"));
+  EXPECT_FALSE(matches(*constraint, R"({"kind":"k17","y":null})"));
+  EXPECT_FALSE(matches(*constraint, R"({"x":"","x":"","kind":"k1"})"));
+}
+
+// In an answer numbers are spelt plainly and end; in a text that is given every spelling counts.
+TEST(SchemaConstraint, Numbers) {
+  const auto constraint = compiled(Kind::json_schema, R"({"type":"integer","minimum":95,"maximum":1200})");
+  for (const char* text : {"95", "1200", "100.0", "1e2", "0.12e4", " 100\n"}) EXPECT_TRUE(matches(*constraint, text)) << text;
+  for (const char* text : {"94", "1201", "-100", "100.5", "1e4", "0100", "1e", "96."}) EXPECT_FALSE(matches(*constraint, text)) << text;
+  for (const char* prefix : {"1e", "100.", "1201", "13000", "-", "0", "2000"}) {
+    ConstraintState state(constraint, small_vocabulary());
+    EXPECT_FALSE(state.accept_bytes(prefix)) << prefix;
+  }
+  ConstraintState state(constraint, small_vocabulary());
+  EXPECT_TRUE(state.accept_bytes("9"));
+  EXPECT_FALSE(state.may_end());
+  EXPECT_TRUE(state.accept_bytes("5"));
+  EXPECT_TRUE(state.may_end());
+}
+
+TEST(SchemaConstraint, RefusesByKeyword) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"properties":{"a":{"maxLenght":3}}})", "schema: #/properties/a: the keyword \"maxLenght\" is not supported"},
+      {R"({"uniqueItems":true})", "schema: #: uniqueItems is not supported for arrays of more than one item"},
+      {R"({"$dynamicRef":"#a"})", "schema: #: the keyword \"$dynamicRef\" is not supported"},
+      {R"({"$schema":"http://json-schema.org/draft-07/schema#"})",
+       "schema: #: $schema \"http://json-schema.org/draft-07/schema\" is not supported, only https://json-schema.org/draft/2020-12/schema is"},
+      {R"({"type":"integer","minimum":3,"maximum":2})", "schema: no value meets it"},
+      {R"({"$ref":"#/$defs/a","$defs":{"a":{"type":"object","properties":{"n":{"$ref":"#/$defs/a"}},"required":["n"]}}})", "schema: no value meets it"},
+      {R"x({"pattern":"a(?!b)"})x", "schema: #/pattern: the pattern:1:2: look-around is not supported"}};
+  for (const auto& [schema, error] : cases) EXPECT_EQ(error_of(Kind::json_schema, schema), error);
+  EXPECT_NE(error_of(Kind::json_schema, R"({"$ref":"#"})").find("leads back to itself"), std::string::npos);
+  EXPECT_NE(error_of(Kind::json_schema, R"({"pattern":"(a|b)*a(a|b){20}c"})").find("too large"), std::string::npos);
+  EXPECT_NE(error_of(Kind::json_schema, std::string(300, '[')).find("schema"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace ds
