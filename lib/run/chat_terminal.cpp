@@ -201,6 +201,7 @@ struct ChatTerminal::Impl {
   // A line without its end; nothing where the keyboard ended, or the message was given up (`interrupted` is set then).
   std::optional<std::string> line() {
     int count = 0;
+    el_set(editor, EL_PREP_TERM, 1);  // before the prompt: who sees it may type
     const char* const text_line = el_gets(editor, &count);
     if (!text_line || count <= 0) return std::nullopt;
     std::string text(text_line, static_cast<size_t>(count));
@@ -227,6 +228,7 @@ ChatTerminal::ChatTerminal(const std::string& history_file, bool colour) : impl_
   el_set(m.editor, EL_PROMPT_ESC, &Impl::show_prompt, '\1');
   el_set(m.editor, EL_EDITOR, "emacs");
   el_set(m.editor, EL_SIGNAL, 0);
+  el_set(m.editor, EL_SETTY, "-d", "-icrnl", "-inlcr", nullptr);  // so that a pasted CR LF is one line end
   el_set(m.editor, EL_HIST, history, m.typed);
   el_set(m.editor, EL_GETCFN, &read_character);
   el_set(m.editor, EL_ADDFN, "ds-paste", "take pasted text as it is", &take_paste);

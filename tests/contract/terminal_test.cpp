@@ -135,8 +135,10 @@ TEST_F(ChatInTerminal, AnswersStopsPastesAndEnds) {
   ASSERT_TRUE(t.shows("Stopped; the answer so far is kept.")) << t.screen;
   t.type("/set max_tokens 5\r");
   ASSERT_TRUE(t.shows("max_tokens 5")) << t.screen;
-  t.type("given up\x03");
-  ASSERT_TRUE(t.shows("given up")) << t.screen;
+  t.type("given up");
+  ASSERT_TRUE(t.until([](const std::string& s) { return s.find("given up") != std::string::npos; })) << t.screen;
+  t.type("\x03");
+  ASSERT_TRUE(t.shows("\n")) << t.screen;
   t.resize(40);
   t.type("\033[200~one\r\ntwo\r\033[201~");  // a paste; Enter is not part of it
   ASSERT_TRUE(t.until([](const std::string& s) { return s.find("two") != std::string::npos; })) << t.screen;
@@ -144,13 +146,13 @@ TEST_F(ChatInTerminal, AnswersStopsPastesAndEnds) {
   ASSERT_TRUE(t.shows("max_tokens, 5")) << t.screen;
   t.type("three \\\r");
   ASSERT_TRUE(t.until([](const std::string& s) { return s.find(". ") != std::string::npos; })) << t.screen;
-  t.type("f\xc3\xbcr\r");
+  t.type("f\xc3\xbcr\033\rme\r");  // Alt-Enter within
   ASSERT_TRUE(t.shows("max_tokens, 5")) << t.screen;
   t.type("/save " + (scratch.path / "saved.json").string() + "\r");
   ASSERT_TRUE(t.shows("Saved 6 messages")) << t.screen;
   const std::string saved = slurp(scratch.path / "saved.json");
   EXPECT_NE(saved.find("\"content\": \"one\\ntwo\""), std::string::npos) << saved;
-  EXPECT_NE(saved.find("\"content\": \"three \\nf\xc3\xbcr\""), std::string::npos) << saved;
+  EXPECT_NE(saved.find("\"content\": \"three \\nf\xc3\xbcr\\nme\""), std::string::npos) << saved;
   EXPECT_EQ(saved.find("given up"), std::string::npos) << saved;
   EXPECT_NE(t.screen.find("\033[32m"), std::string::npos) << "a prompt in colour";
   t.type("\x04");
@@ -162,7 +164,9 @@ TEST_F(ChatInTerminal, AnswersStopsPastesAndEnds) {
   ASSERT_TRUE(again.shows("Ctrl-D ends")) << again.screen;
   again.type("\033[A\033[A");
   ASSERT_TRUE(again.until([](const std::string& s) { return s.find("f\xc3\xbcr") != std::string::npos; })) << again.screen;
-  again.type("\x03\x03");
+  again.type("\x03");
+  ASSERT_TRUE(again.shows("\n")) << again.screen;
+  again.type("\x03");
   EXPECT_EQ(again.end(), 0);
   EXPECT_EQ(again.screen.find("\033[32m"), std::string::npos);
   EXPECT_EQ(again.screen.find("\033[2m"), std::string::npos);
