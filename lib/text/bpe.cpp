@@ -65,7 +65,8 @@ Bpe::Bpe(StringIds vocabulary, const std::vector<TokenMerge>& merges, const std:
     maybe_[bit >> 6] |= uint64_t{1} << (bit & 63);
     const int32_t rank = ranks.empty() ? static_cast<int32_t>(i) : ranks[i];
     merges_[pair_key(merges[i].left, merges[i].right)] = {rank, merges[i].id};
-    small_ranks_ = small_ranks_ && rank >= 0 && static_cast<uint32_t>(rank) < std::numeric_limits<uint32_t>::max() / most_short;
+    small_ranks_ =
+        small_ranks_ && rank >= 0 && static_cast<uint32_t>(rank) < std::numeric_limits<uint32_t>::max() / most_short;
   }
   for (int byte = 0; byte < 256; ++byte)
     byte_ids_[byte] = id_or_none(

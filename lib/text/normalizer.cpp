@@ -156,7 +156,7 @@ std::string_view replace_byte(std::string_view text, char literal, std::string_v
 }  // namespace
 
 std::string_view Normalizer::Step::apply(std::string_view text, const GrowthLimit& growth, MatchSteps& steps,
-                                              std::string& scratch, bool& beheaded) const {
+                                         std::string& scratch, bool& beheaded) const {
   switch (kind) {
     case Kind::form:
       return normalize(text, form, scratch);
@@ -232,7 +232,8 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
                                                    : NormalForm::nfkd;
   } else if (name == "Prepend") {
     std::string prefix = text("prepend");
-    require(prefix.size() <= GrowthLimit::growth, where, ": Prepend of a text of ", prefix.size(), " bytes; at most ", GrowthLimit::growth, " are supported");
+    require(prefix.size() <= GrowthLimit::growth, where, ": Prepend of a text of ", prefix.size(), " bytes; at most ",
+            GrowthLimit::growth, " are supported");
     if (!prefix.empty()) push(Step::Kind::prepend).content = std::move(prefix);
   } else if (name == "Replace") {
     const Json* pattern = member("pattern");
@@ -243,7 +244,8 @@ void Normalizer::add(const Json& json, const std::string& where, int depth) {
     require(!source.empty(), where, ": Replace with an empty pattern");
     Step& step = push(Step::Kind::replace);
     step.content = text("content");
-    require(step.content.size() <= GrowthLimit::growth, where, ": Replace by a text of ", step.content.size(), " bytes; at most ", GrowthLimit::growth, " are supported");
+    require(step.content.size() <= GrowthLimit::growth, where, ": Replace by a text of ", step.content.size(), " bytes; at most ",
+            GrowthLimit::growth, " are supported");
     if (literal)
       step.literal = source;
     else

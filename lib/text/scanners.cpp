@@ -56,6 +56,14 @@ struct Cursor {
   }
 };
 
+Cursor cursor_of(std::string_view text, TextRange range) {
+  return {Classes::table(), text.data() + range.begin, text.data() + range.end};
+}
+
+TextRange between(std::string_view text, const char* from, const char* to) {
+  return {static_cast<size_t>(from - text.data()), static_cast<size_t>(to - text.data())};
+}
+
 // 's 't 'm 'd 're 've 'll after an apostrophe at p; 0 or the bytes of the contraction. `folded` ignores case as Unicode
 // does: the long s is an s.
 size_t contraction(const char* p, const char* end, bool folded) {
@@ -98,9 +106,9 @@ const char* white_space(const Cursor& c, bool newlines) {
 }
 
 void scan_gpt2(std::string_view text, TextRange range, std::vector<TextRange>& pieces) {
-  Cursor c{Classes::table(), text.data() + range.begin, text.data() + range.end};
+  Cursor c = cursor_of(text, range);
   const auto emit = [&](const char* to) {
-    pieces.push_back({static_cast<size_t>(c.at - text.data()), static_cast<size_t>(to - text.data())});
+    pieces.push_back(between(text, c.at, to));
     c.at = to;
   };
   constexpr uint8_t known = Classes::letter | Classes::number | Classes::space;
@@ -133,9 +141,9 @@ void scan_gpt2(std::string_view text, TextRange range, std::vector<TextRange>& p
 // Llama 3 and Qwen 2 differ in how many digits make a piece.
 template <int digits>
 void scan_llama3(std::string_view text, TextRange range, std::vector<TextRange>& pieces) {
-  Cursor c{Classes::table(), text.data() + range.begin, text.data() + range.end};
+  Cursor c = cursor_of(text, range);
   const auto emit = [&](const char* to) {
-    pieces.push_back({static_cast<size_t>(c.at - text.data()), static_cast<size_t>(to - text.data())});
+    pieces.push_back(between(text, c.at, to));
     c.at = to;
   };
   constexpr uint8_t known = Classes::letter | Classes::number | Classes::space;
@@ -175,7 +183,7 @@ void scan_llama3(std::string_view text, TextRange range, std::vector<TextRange>&
 }  // namespace
 
 void scan_bert(std::string_view text, TextRange range, std::vector<TextRange>& pieces) {
-  const Cursor c{Classes::table(), text.data() + range.begin, text.data() + range.end};
+  const Cursor c = cursor_of(text, range);
   constexpr uint8_t apart = Classes::space | Classes::bert_mark;
   for (const char* p = c.at; p < c.end;) {
     const char* const from = p;
@@ -184,7 +192,7 @@ void scan_bert(std::string_view text, TextRange range, std::vector<TextRange>& p
     p += length;
     if (kind & Classes::space) continue;
     if (!(kind & apart)) p = c.run_without(p, apart);
-    pieces.push_back({static_cast<size_t>(from - text.data()), static_cast<size_t>(p - text.data())});
+    pieces.push_back(between(text, from, p));
   }
 }
 
@@ -217,10 +225,10 @@ const char* deepseek3_match(const Cursor& c) {
 
 // What no match takes (controls, unassigned) is a piece up to the next match.
 void scan_deepseek3_rest(std::string_view text, TextRange range, std::vector<TextRange>& pieces) {
-  Cursor c{Classes::table(), text.data() + range.begin, text.data() + range.end};
+  Cursor c = cursor_of(text, range);
   const char* done = c.at;
   const auto emit = [&](const char* to) {
-    if (to != done) pieces.push_back({static_cast<size_t>(done - text.data()), static_cast<size_t>(to - text.data())});
+    if (to != done) pieces.push_back(between(text, done, to));
     done = to;
   };
   while (!c.done()) {
@@ -241,7 +249,7 @@ void scan_deepseek3_rest(std::string_view text, TextRange range, std::vector<Tex
 }  // namespace
 
 void scan_deepseek3(std::string_view text, TextRange range, std::vector<TextRange>& pieces) {
-  const Cursor c{Classes::table(), text.data() + range.begin, text.data() + range.end};
+  const Cursor c = cursor_of(text, range);
   constexpr uint8_t apart = Classes::number | Classes::ideograph;
   for (const char* p = c.at; p < c.end;) {
     const char* const from = p;
@@ -249,11 +257,11 @@ void scan_deepseek3(std::string_view text, TextRange range, std::vector<TextRang
     const uint8_t kind = c.look(p, length);
     if (kind & Classes::number) {
       for (int i = 0; i < 3 && p < c.end && (c.look(p, length) & Classes::number); ++i) p += length;
-      pieces.push_back({static_cast<size_t>(from - text.data()), static_cast<size_t>(p - text.data())});
+      pieces.push_back(between(text, from, p));
       continue;
     }
     p = kind & Classes::ideograph ? c.run(p, Classes::ideograph) : c.run_without(p, apart);
-    scan_deepseek3_rest(text, {static_cast<size_t>(from - text.data()), static_cast<size_t>(p - text.data())}, pieces);
+    scan_deepseek3_rest(text, between(text, from, p), pieces);
   }
 }
 

@@ -333,7 +333,7 @@ std::string TokenDecoder::Stream::add(std::string token) {
   if (decoder_.present_)
     push(0, std::move(token));
   else
-    make(" " + token);
+    make(token.insert(0, 1, ' '));
   return std::exchange(out_, {});
 }
 
@@ -352,7 +352,8 @@ void TokenDecoder::Stream::push(size_t at, std::string token) {
   const Step& step = *decoder_.steps_[at];
   std::string& held = held_[at];
   using Kind = Step::Kind;
-  const bool replaces = (step.kind == Kind::replace && !step.finder) || step.kind == Kind::metaspace || step.kind == Kind::bpe;
+  const bool replaces =
+      (step.kind == Kind::replace && !step.finder) || step.kind == Kind::metaspace || step.kind == Kind::bpe;
   if (step.joined) {
     if (step.kind == Kind::fuse || step.kind == Kind::byte_fallback || (step.kind == Kind::strip && step.stop <= 0) ||
         (step.kind == Kind::word_piece && !step.cleanup))
