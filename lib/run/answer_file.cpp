@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "io/input.h"
 #include "io/json.h"
 #include "io/output.h"
@@ -25,6 +26,7 @@ struct Trailer {
   uint64_t index, hash;
 };
 constexpr size_t kLongLine = size_t{256} << 20;  // is read in parts
+constexpr char kBegin[] = "{\"version\":";         // of the first line
 constexpr size_t kTrailer = 48;  // longer than any: "\ta " + 20 digits + " " + 16 digits
 
 std::string trailer_text(const Trailer& t) {
@@ -94,10 +96,26 @@ struct AnswerFile::Impl {
     if (ftruncate(fd, static_cast<off_t>(size)) != 0 || lseek(fd, 0, SEEK_END) < 0) system_fail(partial, ": ", std::strerror(errno));
   }
 
-  // Opens the unfinished file and takes a lock on it that ends with the process.
+  // Opens the unfinished file and takes a lock on it that ends with the process. A link is not followed, and what some other
+  // file of this name holds is not touched.
   void open_partial() {
-    fd = open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    fd = open(partial.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+    if (fd < 0 && errno == ELOOP) fail(partial, ": is a link: unfinished answers are kept under this name; remove it");
     require(fd >= 0, partial, ": cannot create it: ", std::strerror(errno));
+    struct stat own;
+    if (fstat(fd, &own) != 0) system_fail(partial, ": ", std::strerror(errno));
+    require(S_ISREG(own.st_mode), partial, ": not a regular file: unfinished answers are kept under this name");
+    const auto is_own = [&](const std::string& path) {
+      struct stat other;
+      return path == partial || (path != "-" && !path.empty() && stat(path.c_str(), &other) == 0 && other.st_dev == own.st_dev && other.st_ino == own.st_ino);
+    };
+    for (const std::string& input : options.inputs)
+      if (is_own(input)) throw UsageError(cat(input, " is an input, and the name under which unfinished answers are kept: give -o another name"));
+    if (is_own(options.rejects)) throw UsageError(cat("--rejects ", options.rejects, " is the name under which unfinished answers are kept: give another"));
+    char begin[sizeof kBegin];
+    const ssize_t got = pread(fd, begin, sizeof kBegin - 1, 0);
+    require(own.st_size == 0 || (got > 0 && std::string_view(kBegin).starts_with({begin, static_cast<size_t>(got)})), partial,
+            ": is not an unfinished file of ds-run, and unfinished answers are kept under this name: move it away");
     require(flock(fd, LOCK_EX | LOCK_NB) == 0, partial, ": another run is writing this file");
   }
 
@@ -152,7 +170,7 @@ struct AnswerFile::Impl {
         size_t begin;
         const auto trailer = trailer_of(end, begin);
         // A machine that lost its power may leave what was never written so; whatever follows is done again.
-        if (!trailer || (in_order && trailer->index != earlier.size())) break;
+        if (!trailer || (in_order && trailer->index != earlier.size()) || (trailer->kind == LineKind::reject && options.rejects.empty())) break;
         earlier.push_back(*trailer);
         count(trailer->kind);
       }
@@ -214,6 +232,8 @@ AnswerFile::AnswerFile(const StreamOptions& options, const Identity& identity, b
   impl.partial = options.output + ".partial";
   impl.open_partial();
   if (resume && impl.load(identity, in_order)) return;
+  if (const uint64_t size = impl.cut_torn_line(); size > 0)
+    warn(impl.partial, ": what an earlier run answered is thrown away; --resume would have gone on with it");
   impl.cut(0);
   impl.store(identity_line(identity) + "\n");
 }

@@ -97,8 +97,9 @@ KvCache Engine::make_cache() const {
   uint64_t budget = free_memory() / 2;
   if (options.memory) {
     const uint64_t needed = model.arena.bytes_reserved() + activation_bytes(c, options.batch_tokens);
-    require(options.memory > needed, "a memory of ", options.memory, " bytes does not hold the weights and activations of a pass, which take ",
-            needed, " bytes");
+    const uint64_t page = KvCache::page_bytes(c, cache) + KvCache::window_page_bytes(c, cache);
+    require(options.memory >= needed + page, "a memory of ", options.memory, " bytes is too little: the weights, the activations of a pass of ",
+            options.batch_tokens, " tokens and one page of the cache take ", needed + page, " (--batch-tokens lessens the second)");
     budget = options.memory - needed;
   }
   fit_cache(c, cache, budget);

@@ -12,6 +12,7 @@
 #include "io/json.h"
 #include "run/answer_file.h"
 #include "run/batch.h"
+#include "run/beam.h"
 #include "run/chat.h"
 #include "run/embed.h"
 #include "run/groups.h"
@@ -206,6 +207,13 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   if (options.model_name.empty()) options.model_name = base_name(options.model);
   try {
     check(options.sampling);
+    if (options.constraint) compile_constraint(*options.constraint);
+    if (options.sampling.beams > 1) {
+      BeamSearch(options.sampling, 1, {});  // checks the rest
+      require(!options.constraint, "beam search takes no constraint");
+      require(options.sampling.beams <= options.engine.batch_sequences, options.sampling.beams, " beams do not fit into the ",
+              options.engine.batch_sequences, " sequences that may be under way (--batch-sequences)");
+    }
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
