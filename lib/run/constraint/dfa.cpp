@@ -63,16 +63,16 @@ class Subsets {
   }
 
  private:
-  std::vector<uint32_t> close(std::vector<uint32_t>& todo) {
+  std::vector<uint32_t> close(std::vector<uint32_t>& pending) {
     std::vector<uint32_t> kept, touched;
-    while (!todo.empty()) {
-      const uint32_t s = todo.back();
-      todo.pop_back();
+    while (!pending.empty()) {
+      const uint32_t s = pending.back();
+      pending.pop_back();
       if (mark_[s]) continue;
       mark_[s] = true;
       touched.push_back(s);
       if (!nfa_.states[s].edges.empty() || nfa_.states[s].returns) kept.push_back(s);
-      todo.insert(todo.end(), nfa_.states[s].jumps.begin(), nfa_.states[s].jumps.end());
+      pending.insert(pending.end(), nfa_.states[s].jumps.begin(), nfa_.states[s].jumps.end());
     }
     for (const uint32_t s : touched) mark_[s] = false;
     std::sort(kept.begin(), kept.end());
@@ -224,14 +224,14 @@ std::vector<uint64_t> count_texts(const Dfa& dfa, const std::function<bool(uint3
     for (uint32_t c = 0; c < dfa.class_count; ++c)
       if (const uint32_t to = dfa.next[s * dfa.class_count + c]) before[to].push_back(static_cast<uint32_t>(s));
   std::vector<bool> lives(n);
-  std::vector<uint32_t> todo;
+  std::vector<uint32_t> pending;
   for (uint32_t s = 1; s < n; ++s)
-    if (dfa.labels[s] && counts(dfa.labels[s])) lives[s] = true, todo.push_back(s);
-  while (!todo.empty()) {
-    const uint32_t s = todo.back();
-    todo.pop_back();
+    if (dfa.labels[s] && counts(dfa.labels[s])) lives[s] = true, pending.push_back(s);
+  while (!pending.empty()) {
+    const uint32_t s = pending.back();
+    pending.pop_back();
     for (const uint32_t b : before[s])
-      if (!lives[b]) lives[b] = true, todo.push_back(b);
+      if (!lives[b]) lives[b] = true, pending.push_back(b);
   }
   // States from the ends backwards, each after all that it leads to; those that are left lead into a circle.
   std::array<uint32_t, 256> width{};
@@ -242,17 +242,17 @@ std::vector<uint64_t> count_texts(const Dfa& dfa, const std::function<bool(uint3
   std::vector<uint64_t> out(n);
   for (uint32_t s = 1; s < n; ++s) {
     out[s] = lives[s] ? kInfinite : 0;
-    if (lives[s] && open[s] == 0) todo.push_back(s);
+    if (lives[s] && open[s] == 0) pending.push_back(s);
   }
-  while (!todo.empty()) {
-    const uint32_t s = todo.back();
-    todo.pop_back();
+  while (!pending.empty()) {
+    const uint32_t s = pending.back();
+    pending.pop_back();
     uint64_t sum = dfa.labels[s] && counts(dfa.labels[s]);
     for (uint32_t c = 0; c < dfa.class_count; ++c)
       if (const uint64_t more = out[dfa.next[size_t{s} * dfa.class_count + c]]) sum = more >= most ? most : std::min(most, sum + width[c] * more);
     out[s] = sum >= most ? kInfinite : sum;
     for (const uint32_t b : before[s])
-      if (lives[b] && --open[b] == 0) todo.push_back(b);
+      if (lives[b] && --open[b] == 0) pending.push_back(b);
   }
   return out;
 }
