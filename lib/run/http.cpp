@@ -42,7 +42,7 @@ class Connection : public httplib::Stream {
   Socket link;
   std::string peer;
   HttpRequest request;
-  bool head_read = false, head_too_long = false;
+  bool head_read = false, head_too_long = false, body_too_long = false;
   bool unread = false;             // some of its body
   bool close = false;              // the connection, after the answer
   bool pieces_ended = true;        // of a body in pieces: the last one was written
@@ -51,12 +51,13 @@ class Connection : public httplib::Stream {
 
   // A request's first bytes are there: from now on head and body have their time.
   void begin() {
-    head_read = head_too_long = unread = failed_ = false;
+    head_read = head_too_long = body_too_long = unread = failed_ = false;
     pieces_ended = true;
     status = 0;
     request = {.peer = peer, .gone = [this] { return link.gone(); }};
     read_until_ = after(options_.read_seconds);
     head_left_ = kHeadBytes;
+    body_left_ = 2 * options_.max_body_bytes + kHeadBytes;
     head_at = std::chrono::steady_clock::now();
   }
   bool complete() const { return !failed_ && pieces_ended; }
@@ -67,9 +68,12 @@ class Connection : public httplib::Stream {
     if (!head_read) {
       if (head_left_ == 0) return head_too_long = true, -1;
       size = std::min(size, head_left_);
+    } else {
+      if (body_left_ == 0) return body_too_long = true, -1;
+      size = std::min(size, body_left_);
     }
     const ssize_t got = link.read(data, size, read_until_);
-    if (got > 0 && !head_read) head_left_ -= static_cast<size_t>(got);
+    if (got > 0) (head_read ? body_left_ : head_left_) -= static_cast<size_t>(got);
     return got;
   }
   ssize_t write(const char* data, size_t size) override {
@@ -83,7 +87,7 @@ class Connection : public httplib::Stream {
  private:
   const HttpOptions& options_;
   Deadline read_until_{};
-  size_t head_left_ = 0;
+  size_t head_left_ = 0, body_left_ = 0;  // body: as it comes, with the sizes and trailers of its chunks
   bool failed_ = false;            // a write
 };
 
@@ -165,7 +169,7 @@ class Protocol : public httplib::Server {
       if (!over) body.append(data, size);
       return !over;
     });
-    if (over) return too_long();
+    if (over || current->body_too_long) return too_long();
     if (current->link.timed_out()) return handler_.error(408, cat("the body was not there within ", options_.read_seconds, " seconds"));
     if (!good) return handler_.error(400, "the body ended early, or is not encoded as the head says");
     current->unread = false;
