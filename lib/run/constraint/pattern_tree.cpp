@@ -189,7 +189,7 @@ void Nfa::resolve_anchors() {
 void Nfa::trim() {
   // From the ends backwards. A call leads on when both its rule has an end and the state after it leads to one.
   std::vector<std::vector<uint32_t>> before(states.size());
-  std::vector<uint32_t> todo;
+  std::vector<uint32_t> pending;
   for (uint32_t s = 0; s < states.size(); ++s) {
     for (const Edge& edge : states[s].edges) before[edge.to].push_back(s);
     for (const uint32_t to : states[s].jumps) before[to].push_back(s);
@@ -197,10 +197,10 @@ void Nfa::trim() {
       before[to].push_back(s);
       before[starts[rule]].push_back(s);
     }
-    if (states[s].returns) todo.push_back(s);
+    if (states[s].returns) pending.push_back(s);
   }
   std::vector<bool> lives(states.size());
-  for (const uint32_t s : todo) lives[s] = true;
+  for (const uint32_t s : pending) lives[s] = true;
   const auto leads_on = [&](const State& state) {
     for (const Edge& edge : state.edges)
       if (lives[edge.to]) return true;
@@ -210,13 +210,13 @@ void Nfa::trim() {
       if (lives[to] && lives[starts[rule]]) return true;
     return false;
   };
-  while (!todo.empty()) {
-    const uint32_t s = todo.back();
-    todo.pop_back();
+  while (!pending.empty()) {
+    const uint32_t s = pending.back();
+    pending.pop_back();
     for (const uint32_t b : before[s])
       if (!lives[b] && leads_on(states[b])) {
         lives[b] = true;
-        todo.push_back(b);
+        pending.push_back(b);
       }
   }
   const auto dead = [&](uint32_t s) { return !lives[s]; };

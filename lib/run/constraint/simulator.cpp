@@ -58,25 +58,25 @@ uint32_t Simulator::position(std::vector<uint32_t> stacks) {
   return at->second;
 }
 
-void Simulator::apply(const Moves& moves, uint32_t below, std::vector<uint32_t>& todo) {
+void Simulator::apply(const Moves& moves, uint32_t below, std::vector<uint32_t>& pending) {
   for (const auto& frames : moves.list) {
     uint32_t made = below;
     for (const std::string& text : frames) made = stack(frame(text), made);
-    todo.push_back(made);
+    pending.push_back(made);
   }
-  if (moves.unknown) todo.push_back(unknown_stack);
+  if (moves.unknown) pending.push_back(unknown_stack);
 }
 
 // Everything that is reached without reading, as far as it reads bytes or is the end.
-std::vector<uint32_t> Simulator::close(std::vector<uint32_t> todo) {
+std::vector<uint32_t> Simulator::close(std::vector<uint32_t> pending) {
   std::vector<uint32_t> seen, kept;
-  std::sort(todo.begin(), todo.end());
-  todo.erase(std::unique(todo.begin(), todo.end()), todo.end());
-  seen = todo;
+  std::sort(pending.begin(), pending.end());
+  pending.erase(std::unique(pending.begin(), pending.end()), pending.end());
+  seen = pending;
   Moves moves;
-  while (!todo.empty()) {
-    const uint32_t s = todo.back();
-    todo.pop_back();
+  while (!pending.empty()) {
+    const uint32_t s = pending.back();
+    pending.pop_back();
     if (s == empty_stack || s == unknown_stack) {
       kept.push_back(s);
       continue;
@@ -94,7 +94,7 @@ std::vector<uint32_t> Simulator::close(std::vector<uint32_t> todo) {
       seen.insert(at, m);
       require(seen.size() <= kMostStacks, "the constraint is too ambiguous: more than ", kMostStacks,
               " readings of the text so far are under way");
-      todo.push_back(m);
+      pending.push_back(m);
     }
   }
   std::sort(kept.begin(), kept.end());
@@ -102,13 +102,13 @@ std::vector<uint32_t> Simulator::close(std::vector<uint32_t> todo) {
 }
 
 uint32_t Simulator::start(bool exact) {
-  std::vector<uint32_t> todo;
-  apply(automaton_.start(exact), empty_stack, todo);
-  return position(close(std::move(todo)));
+  std::vector<uint32_t> pending;
+  apply(automaton_.start(exact), empty_stack, pending);
+  return position(close(std::move(pending)));
 }
 
 uint32_t Simulator::compute_step(uint32_t from, uint8_t byte) {
-  std::vector<uint32_t> todo;
+  std::vector<uint32_t> pending;
   Moves moves;
   const std::vector<uint32_t> stacks = positions_[from].stacks;
   for (const uint32_t s : stacks) {
@@ -117,9 +117,9 @@ uint32_t Simulator::compute_step(uint32_t from, uint8_t byte) {
     moves.list.clear();
     moves.unknown = false;
     automaton_.read(*frames_[top.frame], byte, moves);
-    apply(moves, top.below, todo);
+    apply(moves, top.below, pending);
   }
-  const uint32_t to = position(close(std::move(todo)));
+  const uint32_t to = position(close(std::move(pending)));
   Position& p = positions_[from];
   if (!p.row) {
     p.row = std::make_unique<Row>(*p.next);

@@ -61,8 +61,8 @@ class Simulator {
   uint32_t stack(uint32_t frame, uint32_t below);
   uint32_t position(std::vector<uint32_t> stacks);
   uint32_t compute_step(uint32_t position, uint8_t byte);
-  void apply(const constrain::Moves& moves, uint32_t below, std::vector<uint32_t>& todo);
-  std::vector<uint32_t> close(std::vector<uint32_t> todo);
+  void apply(const constrain::Moves& moves, uint32_t below, std::vector<uint32_t>& pending);
+  std::vector<uint32_t> close(std::vector<uint32_t> pending);
   uint32_t outline_of(uint32_t position, size_t longest);
   const Mask& mask_of(uint32_t outline, const TokenTrie& trie);
   void walk(uint32_t position, const TokenTrie& trie, uint32_t begin, std::span<uint64_t> bits, Mask* open);
