@@ -204,4 +204,14 @@ TrainingBatch make_batch(const Documents& documents, const PackedRows& packed, s
   return out;
 }
 
+std::vector<TrainingBatch> make_batches(const Documents& documents, const PackedRows& packed, std::span<const size_t> rows,
+                                        int64_t micro_batch_size) {
+  require(micro_batch_size >= 1, "a micro-batch of ", micro_batch_size, " rows");
+  const auto micro = static_cast<size_t>(micro_batch_size);
+  std::vector<TrainingBatch> batches;
+  for (size_t begin = 0; begin < rows.size(); begin += micro)
+    batches.push_back(make_batch(documents, packed, rows.subspan(begin, std::min(micro, rows.size() - begin))));
+  return batches;
+}
+
 }  // namespace ds

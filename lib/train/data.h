@@ -95,5 +95,8 @@ struct TrainingBatch {
   std::vector<int32_t> lengths;             // of each sequence
 };
 TrainingBatch make_batch(const Documents& documents, const PackedRows& packed, std::span<const size_t> rows);
+// The rows of a step, `micro_batch_size` of them in a batch (the last one may have fewer).
+std::vector<TrainingBatch> make_batches(const Documents& documents, const PackedRows& packed, std::span<const size_t> rows,
+                                        int64_t micro_batch_size);
 
 }  // namespace ds

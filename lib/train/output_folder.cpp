@@ -1,6 +1,12 @@
 #include "train/output_folder.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "base/error.h"
@@ -92,5 +98,13 @@ SourceFolder open_source(const std::string& init, const std::string& model, cons
 void write_companions(const SourceFolder& source, const std::string& folder) {
   for (const auto& [name, bytes] : source.companions) write_file(folder + "/" + name, bytes, true);
 }
+
+FolderLock::FolderLock(const std::string& folder) : file_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  const bool locked = file_ >= 0 && ::flock(file_, LOCK_EX | LOCK_NB) == 0;
+  const int error = errno;
+  if (!locked && file_ >= 0) ::close(file_);
+  require(locked, folder, ": ", error == EWOULDBLOCK ? "another ds-train is at work in it" : std::strerror(error));
+}
+FolderLock::~FolderLock() { ::close(file_); }
 
 }  // namespace ds

@@ -1,4 +1,4 @@
-// What surrounds the weights in a model folder: where training starts from, and the files beside model.safetensors.
+// What surrounds the weights in a model folder: where training starts from, the files beside model.safetensors, the lock.
 #pragma once
 #include <map>
 #include <memory>
@@ -27,5 +27,16 @@ SourceFolder open_source(const std::string& init, const std::string& model, cons
 
 // Writes tokenizer.json, tokenizer_config.json and generation_config.json, fsynced; config.json is save_model's.
 void write_companions(const SourceFolder& source, const std::string& folder);
+
+// Holds a folder for this process alone: two runs in one folder would spoil each other's files. Error where another does.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::string& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+
+ private:
+  int file_;
+};
 
 }  // namespace ds

@@ -1,33 +1,20 @@
 #include "train/pretrain.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <cmath>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
-#include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/sizes.h"
-#include "base/stop.h"
 #include "io/json.h"
 #include "io/output.h"
-#include "io/safetensors.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/data.h"
-#include "train/metrics.h"
+#include "train/history.h"
+#include "train/loop.h"
 #include "train/output_folder.h"
 #include "train/schedule.h"
-#include "train/step.h"
 
 namespace ds {
 
@@ -102,137 +89,55 @@ std::string history_entry(const PretrainOptions& o, const Documents& documents, 
   return w.text;
 }
 
-std::map<std::string, std::string> append_history(std::map<std::string, std::string> metadata, const std::string& entry) {
-  std::string& chain = metadata["ds.history"];
-  const size_t end = chain.rfind(']');
-  chain = end == std::string::npos ? "[" + entry + "]" : chain.substr(0, end) + ", " + entry + "]";
-  return metadata;
-}
-
-// The history of a model file, or nothing where there is no such file.
-std::string stored_history(const std::string& path) {
-  if (!fs::exists(path)) return "";
-  const SafetensorsFile file(path);
-  const auto found = file.metadata().find("ds.history");
-  return found == file.metadata().end() ? "" : found->second;
-}
-
-// Names the first thing in which the runs differ.
-[[noreturn]] void refuse_resume(const std::string& where, const std::string& stored, const std::string& wanted) {
-  std::string what = "its provenance";
-  const Json a = parse_json(stored.empty() ? "[]" : stored, where), b = parse_json(wanted, where);
-  if (!a.items.empty() && !b.items.empty()) {
-    const Json *old_options = a.items.back().find("options"), *new_options = b.items.back().find("options");
-    const auto text = [](const Json& v) { return v.type == Json::Type::boolean ? (v.boolean ? "true" : "false") : v.text; };
-    what = "the data, the model or the tokenizer it starts from";
-    for (const auto& [key, value] : new_options->members) {
-      const Json* old = old_options ? old_options->find(key) : nullptr;
-      if (old && text(*old) == text(value)) continue;
-      what = cat("--", key, " (", old ? text(*old) : "none", " there, ", text(value), " here)");
-      break;
-    }
-  }
-  fail(where, ": cannot resume, since it was trained with a different ", what,
-       "; repeat its options, name another -o, or leave --resume out to start afresh");
-}
-
-// A run: everything that stays the same over its steps.
-struct Run {
-  const PretrainOptions& options;
-  Schedule schedule;
-  StepSpec spec;
+// The data of a run. Rows of it are drawn by number.
+struct Data {
   Documents documents;
   PackedRows packed;
-  std::map<std::string, std::string> metadata;  // of the files it writes
-  std::string checkpoints() const { return options.output + "/checkpoints"; }
 };
 
-StepSpec make_step_spec(const PretrainOptions& o) {
+StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t step) {
+  const double rate = learning_rate(schedule, step);
   StepSpec spec;
-  spec.micro_batch_size = o.micro_batch_size > 0 ? o.micro_batch_size : o.batch_size;
   spec.clip_norm = o.clip_norm;
   spec.aux = {static_cast<float>(o.router_aux_loss), static_cast<float>(o.sequence_aux_loss)};
-  spec.adamw.beta1 = static_cast<float>(o.beta1);
-  spec.adamw.beta2 = static_cast<float>(o.beta2);
-  spec.adamw.epsilon = static_cast<float>(o.epsilon);
-  spec.adamw.weight_decay = static_cast<float>(o.weight_decay);
+  spec.adamw = {static_cast<float>(rate), static_cast<float>(o.beta1), static_cast<float>(o.beta2), static_cast<float>(o.epsilon),
+                static_cast<float>(o.weight_decay), step + 1};
+  // Balance is sought at full speed from the start, warm-up included, and settles as the weights do.
+  const bool decays = o.router_bias_decay && step >= o.warmup_steps && o.learning_rate > 0;
+  spec.router_bias_update_rate = o.router_bias_update_rate * (decays ? rate / o.learning_rate : 1.0);
   return spec;
 }
 
-// Holds a folder for this process alone: two runs in one folder would spoil each other's files.
-class FolderLock {
- public:
-  explicit FolderLock(const std::string& folder) : file_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    const bool locked = file_ >= 0 && ::flock(file_, LOCK_EX | LOCK_NB) == 0;
-    const int error = errno;
-    if (!locked && file_ >= 0) ::close(file_);
-    require(locked, folder, ": ", error == EWOULDBLOCK ? "another ds-train is at work in it" : std::strerror(error));
-  }
-  ~FolderLock() { ::close(file_); }
-  FolderLock(const FolderLock&) = delete;
-
- private:
-  int file_;
-};
-
-struct Summary {
-  double first_loss = 0, last_loss = 0;
-};
-
-Summary run_steps(Run& run, TrainState& state) {
-  const PretrainOptions& o = run.options;
-  MetricsFile metrics(o.output + "/metrics.jsonl", state.step);
-  RowOrder order(run.packed.count(), o.seed, !o.no_shuffle);
-  std::vector<size_t> rows(static_cast<size_t>(o.batch_size));
-  Summary summary;
-  const auto start = std::chrono::steady_clock::now();
-  auto before = start;
-  const uint64_t tokens_at_start = state.tokens;
-  while (state.step < o.steps) {
+LoopSpec make_loop(const PretrainOptions& o, const Data& data, const std::map<std::string, std::string>& metadata) {
+  LoopSpec loop;
+  loop.output = o.output;
+  loop.steps = o.steps;
+  loop.checkpoint_every = o.checkpoint_every;
+  loop.keep_checkpoints = o.keep_checkpoints;
+  loop.metadata = metadata;
+  loop.rows_per_step = o.batch_size;
+  const Schedule schedule = make_schedule(o);
+  loop.step_spec = [&o, schedule](int64_t step) { return step_spec(o, schedule, step); };
+  RowOrder order(data.packed.count(), o.seed, !o.no_shuffle);
+  const int64_t micro = o.micro_batch_size > 0 ? o.micro_batch_size : o.batch_size;
+  loop.next_batches = [&o, &data, order, micro](const TrainState& state) mutable {
+    std::vector<size_t> rows(static_cast<size_t>(o.batch_size));
     for (size_t i = 0; i < rows.size(); ++i) rows[i] = order.at(state.rows + i);
-    const double rate = learning_rate(run.schedule, state.step);
-    run.spec.adamw.learning_rate = static_cast<float>(rate);
-    run.spec.adamw.step = state.step + 1;
-    // Balance is sought at full speed from the start, warm-up included, and settles as the weights do.
-    const bool decays = o.router_bias_decay && state.step >= o.warmup_steps && o.learning_rate > 0;
-    run.spec.router_bias_update_rate = o.router_bias_update_rate * (decays ? rate / o.learning_rate : 1.0);
-    const StepResult result = train_step(state, run.documents, run.packed, rows, run.spec);
-    if (state.step == 1) summary.first_loss = result.loss;
-    summary.last_loss = result.loss;
-
-    const auto now = std::chrono::steady_clock::now();
-    const auto per_second = [&](uint64_t tokens, auto since) {
-      return std::round(static_cast<double>(tokens) / std::max(1e-9, std::chrono::duration<double>(now - since).count()));
-    };
-    metrics.append(metrics_line(state.step, result, rate, per_second(result.tokens, before)));
-    before = now;
-    char detail[96];
-    std::snprintf(detail, sizeof detail, "loss %.4f, %.0f tokens/s", result.loss, per_second(state.tokens - tokens_at_start, start));
-    progress({"train", "steps", static_cast<uint64_t>(state.step), static_cast<uint64_t>(o.steps), detail});
-
-    const bool scheduled = o.checkpoint_every > 0 && state.step % o.checkpoint_every == 0;
-    if (state.step < o.steps && (scheduled || stop_requested())) {
-      metrics.sync();
-      save_checkpoint(run.checkpoints(), state, run.metadata);
-      if (scheduled) prune_checkpoints(run.checkpoints(), static_cast<size_t>(o.keep_checkpoints), o.checkpoint_every);
-      throw_if_stopped();
-    }
-  }
-  metrics.sync();
-  return summary;
+    return make_batches(data.documents, data.packed, rows, micro);
+  };
+  return loop;
 }
 
 // The state to begin with: the newest checkpoint's, the given model's, or fresh weights.
-TrainState begin(const Run& run, SourceFolder& source) {
-  const PretrainOptions& o = run.options;
-  const std::string newest = o.resume ? newest_checkpoint(run.checkpoints()) : "";
+TrainState begin(const PretrainOptions& o, const LoopSpec& loop, SourceFolder& source) {
+  const std::string newest = o.resume ? newest_checkpoint(loop.checkpoints()) : "";
   if (!newest.empty()) {
-    const std::string stored = stored_history(newest + "/model.safetensors"), &wanted = run.metadata.at("ds.history");
+    const std::string stored = stored_history(newest + "/model.safetensors"), &wanted = loop.metadata.at("ds.history");
     if (stored != wanted) refuse_resume(newest, stored, wanted);
     info("going on from ", newest);
     return load_checkpoint(newest);
   }
-  prune_checkpoints(run.checkpoints(), 0, 0);
+  prune_checkpoints(loop.checkpoints(), 0, 0);
   if (!o.model.empty()) return make_state(std::move(source.model));
   Model& model = source.model;
   model.weights = make_weights(model.config, model.arena);
@@ -240,17 +145,16 @@ TrainState begin(const Run& run, SourceFolder& source) {
   return make_state(std::move(model));
 }
 
-std::string plan_json(const Run& run, const Config& config) {
+std::string plan_json(const PretrainOptions& o, const Data& data, const Config& config) {
   int64_t parameters = 0;
   Weights names;
   for_each_weight(config, names, [&](const WeightInfo& info, Tensor&) { parameters += checked_elements(info.shape, info.name); });
-  const auto& o = run.options;
   JsonWriter w(2);
-  w.open('{').field("parameters", parameters).field("documents", uint64_t{run.documents.count()});
-  w.field("tokens", uint64_t{run.documents.ids.size()}).field("text_bytes", run.documents.text_bytes);
-  w.field("rows", uint64_t{run.packed.count()}).field("targets_per_epoch", run.packed.targets);
+  w.open('{').field("parameters", parameters).field("documents", uint64_t{data.documents.count()});
+  w.field("tokens", uint64_t{data.documents.ids.size()}).field("text_bytes", data.documents.text_bytes);
+  w.field("rows", uint64_t{data.packed.count()}).field("targets_per_epoch", data.packed.targets);
   w.field("steps", o.steps).field("rows_per_step", o.batch_size);
-  w.field("epochs", static_cast<double>(o.steps) * static_cast<double>(o.batch_size) / static_cast<double>(run.packed.count()));
+  w.field("epochs", static_cast<double>(o.steps) * static_cast<double>(o.batch_size) / static_cast<double>(data.packed.count()));
   w.close();
   return w.text;
 }
@@ -265,49 +169,49 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   check_usage(options.sequence_length <= config.max_position_embeddings || config.max_position_embeddings == 0,
               cat("--sequence-length ", options.sequence_length, " is beyond the model's ", config.max_position_embeddings, " positions"));
 
-  Run run{options, make_schedule(options), make_step_spec(options), Documents(config.vocab_size), {}, {}};
+  Data data{Documents(config.vocab_size), {}};
   {
     const auto stage = report.stage("tokenize");
-    DataOptions data{options.data, options.text_field, options.weight_field, options.max_record_bytes,
-                     source.bos_id, source.eos_id};
-    run.documents = load_documents(data, source.tokenizer.get(), config.vocab_size);
-    run.packed = pack_rows(run.documents, options.sequence_length);
+    const DataOptions from{options.data, options.text_field, options.weight_field, options.max_record_bytes,
+                           source.bos_id, source.eos_id};
+    data.documents = load_documents(from, source.tokenizer.get(), config.vocab_size);
+    data.packed = pack_rows(data.documents, options.sequence_length);
   }
-  for (const auto& input : run.documents.inputs) {
+  for (const auto& input : data.documents.inputs) {
     report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
     report.read += input.lines;
   }
   report.kept = report.read;
-  report.results.emplace_back("plan", plan_json(run, config));
+  report.results.emplace_back("plan", plan_json(options, data, config));
   if (dry_run) {
     OutputFile plan("-");
-    plan.write(plan_json(run, config) + "\n");
+    plan.write(plan_json(options, data, config) + "\n");
     plan.commit();
     return;
   }
 
-  run.metadata = append_history(source.model.metadata, history_entry(options, run.documents, source));
+  const LoopSpec loop = make_loop(options, data, append_history(source.model.metadata, history_entry(options, data.documents, source)));
   const std::string model_file = options.output + "/model.safetensors";
   if (options.resume && fs::exists(model_file)) {
-    const std::string stored = stored_history(model_file), &wanted = run.metadata.at("ds.history");
+    const std::string stored = stored_history(model_file), &wanted = loop.metadata.at("ds.history");
     if (stored != wanted) refuse_resume(options.output, stored, wanted);
     info(options.output, " is finished");
     return;
   }
-  fs::create_directories(run.checkpoints());
+  fs::create_directories(loop.checkpoints());
   const FolderLock lock(options.output);
   fs::remove(model_file);
-  TrainState state = begin(run, source);
-  Summary summary;
+  TrainState state = begin(options, loop, source);
+  double last_loss = 0;
   {
     const auto stage = report.stage("train");
-    summary = run_steps(run, state);
+    last_loss = run_steps(loop, state);
   }
-  prune_checkpoints(run.checkpoints(), static_cast<size_t>(options.keep_checkpoints), options.checkpoint_every);
+  prune_checkpoints(loop.checkpoints(), static_cast<size_t>(options.keep_checkpoints), options.checkpoint_every);
   write_companions(source, options.output);
-  save_model(config, state.model.weights, options.output, dtype, run.metadata, true);
+  save_model(config, state.model.weights, options.output, dtype, loop.metadata, true);
   JsonWriter w;
-  w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", summary.last_loss).close();
+  w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", last_loss).close();
   report.results.emplace_back("training", w.text);
 }
 

@@ -66,36 +66,35 @@ static KvCache& empty_cache(Workspace& workspace, const Config& config, const Tr
   return *cache;
 }
 
-StepResult accumulate_gradients(TrainState& state, const Documents& documents, const PackedRows& packed,
-                                std::span<const size_t> rows, const StepSpec& spec) {
+StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch> batches, const StepSpec& spec) {
   const Config& config = state.model.config;
-  const auto micro = static_cast<size_t>(std::max<int64_t>(1, spec.micro_batch_size));
   StepResult result;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     if (config.is_moe(layer)) result.expert_load.emplace_back(static_cast<size_t>(config.n_routed_experts));
   }
-  std::vector<TrainingBatch> batches;
   double total_weight = 0;
-  for (size_t begin = 0; begin < rows.size(); begin += micro) {
-    batches.push_back(make_batch(documents, packed, rows.subspan(begin, std::min(micro, rows.size() - begin))));
-    for (const float w : batches.back().weights) total_weight += w;
-    result.tokens += batches.back().targets.size();
+  for (const TrainingBatch& batch : batches) {
+    for (const float w : batch.weights) total_weight += w;
+    result.tokens += batch.targets.size();
   }
+  require(result.tokens > 0, "a step without a target");
 
   Activations& acts = state.workspace.activations;
   Arena& scratch = state.workspace.scratch;
   acts.keep_all = true;
   double loss = 0;
-  for (TrainingBatch& batch : batches) {
+  std::vector<float> weights;
+  for (const TrainingBatch& batch : batches) {
     const auto count = static_cast<int64_t>(batch.targets.size());
     KvCache& cache = empty_cache(state.workspace, config, batch);
     forward(config, state.model.weights, batch.batch, cache, acts);
     add_expert_load(config, acts, result);
 
     scratch.reset();
-    for (float& w : batch.weights) w = total_weight > 0 ? static_cast<float>(w / total_weight) : 0.0f;
+    weights = batch.weights;
+    for (float& w : weights) w = total_weight > 0 ? static_cast<float>(w / total_weight) : 0.0f;
     const Tensor dnormed = scratch.make(DType::f32, {count, config.hidden_size});
-    loss += head_loss(state, acts.final_normed, batch, batch.weights, dnormed, scratch);
+    loss += head_loss(state, acts.final_normed, batch, weights, dnormed, scratch);
     const double share = static_cast<double>(count) / static_cast<double>(result.tokens);
     AuxLoss aux = spec.aux;
     aux.router_aux_loss = static_cast<float>(aux.router_aux_loss * share);
@@ -106,9 +105,8 @@ StepResult accumulate_gradients(TrainState& state, const Documents& documents, c
   return result;
 }
 
-StepResult train_step(TrainState& state, const Documents& documents, const PackedRows& packed,
-                      std::span<const size_t> rows, const StepSpec& spec) {
-  StepResult result = accumulate_gradients(state, documents, packed, rows, spec);
+StepResult train_step(TrainState& state, std::span<const TrainingBatch> batches, const StepSpec& spec) {
+  StepResult result = accumulate_gradients(state, batches, spec);
   result.gradient_norm = gradient_norm(state.parameters);
   require(std::isfinite(result.loss) && std::isfinite(result.gradient_norm), "step ", state.step + 1, ": the loss (",
           result.loss, ") or its gradient (norm ", result.gradient_norm,
@@ -128,7 +126,6 @@ StepResult train_step(TrainState& state, const Documents& documents, const Packe
   }
   state.step += 1;
   state.tokens += result.tokens;
-  state.rows += rows.size();
   return result;
 }
 

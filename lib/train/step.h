@@ -33,7 +33,6 @@ struct TrainState {
 TrainState make_state(Model model);
 
 struct StepSpec {
-  int64_t micro_batch_size = 1;       // rows computed together; changes memory and rounding only
   double clip_norm = 1;               // 0: none
   AuxLoss aux;
   AdamWSpec adamw;                    // of this step: its rate, and its number from 1
@@ -48,14 +47,13 @@ struct StepResult {
   std::vector<std::vector<int64_t>> expert_load;  // per MoE layer: choices of each expert over the whole batch
 };
 
-// Runs the rows as one step. The gradient is that of sum(w * loss) / sum(w) over all targets of all micro-batches, plus
-// the auxiliary losses of the micro-batches in proportion to their targets. A loss or gradient that is not finite is an
-// Error, and no weight has been touched then.
-StepResult train_step(TrainState& state, const Documents& documents, const PackedRows& packed,
-                      std::span<const size_t> rows, const StepSpec& spec);
+// Runs the micro-batches, one after the other, as one step. The gradient is that of sum(w * loss) / sum(w) over all their
+// targets, plus the auxiliary losses of the micro-batches in proportion to their targets: how rows are dealt to
+// micro-batches changes memory and rounding only. A loss or gradient that is not finite is an Error, and no weight has been
+// touched then. state.rows is the caller's.
+StepResult train_step(TrainState& state, std::span<const TrainingBatch> batches, const StepSpec& spec);
 
-// The first half of it: adds the batch's gradients to state.gradients.
-StepResult accumulate_gradients(TrainState& state, const Documents& documents, const PackedRows& packed,
-                                std::span<const size_t> rows, const StepSpec& spec);
+// The first half of it: adds the batches' gradients to state.gradients.
+StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch> batches, const StepSpec& spec);
 
 }  // namespace ds

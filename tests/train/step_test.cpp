@@ -32,6 +32,7 @@ struct Fixture {
     rows.resize(packed.count());
     std::iota(rows.begin(), rows.end(), size_t{0});
   }
+  std::vector<TrainingBatch> batches(int64_t micro) const { return make_batches(documents, packed, rows, micro); }
 };
 
 std::vector<float> gradients(const TrainState& state) {
@@ -40,9 +41,9 @@ std::vector<float> gradients(const TrainState& state) {
   return all;
 }
 
-StepSpec spec_of(int64_t micro, AuxLoss aux = {}, double rate = 0) {
+StepSpec spec_of(AuxLoss aux = {}, double rate = 0) {
   StepSpec spec;
-  spec.micro_batch_size = micro, spec.aux = aux, spec.router_bias_update_rate = rate;
+  spec.aux = aux, spec.router_bias_update_rate = rate;
   return spec;
 }
 
@@ -81,7 +82,7 @@ TEST(Step, LossIsTheMeanOverTokensAndCountsThem) {
   const Fixture f(false);
   TrainState state = make_state(tiny_model(3));
   const double expected = weighted_loss(state.model, f);
-  const StepResult result = accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(2));
+  const StepResult result = accumulate_gradients(state, f.batches(2), spec_of());
   EXPECT_NEAR(result.loss, expected, 1e-6 * expected);
   EXPECT_EQ(result.tokens, f.packed.targets);
   ASSERT_EQ(result.expert_load.size(), 1u);
@@ -95,7 +96,7 @@ TEST(Step, GradientIsThatOfTheWeightedMeanLoss) {
   TrainState state = make_state(tiny_model(4));
   // The choice of experts is a jump, which has no derivative: hold it.
   for (int e = 0; e < 8; ++e) state.model.weights.layers[1].router_bias.f32()[e] = static_cast<float>(e * 3 % 8);
-  accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(2));
+  accumulate_gradients(state, f.batches(2), spec_of());
   double squares = 0;
   for (const float g : gradients(state)) squares += double{g} * g;
   const double h = 5e-4 / std::sqrt(squares);
@@ -116,7 +117,7 @@ TEST(Step, MicroBatchesChangeOnlyRounding) {
   std::vector<std::vector<float>> all;
   for (const int64_t micro : {1, 2, 100}) {
     TrainState state = make_state(tiny_model(5));
-    accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(micro));
+    accumulate_gradients(state, f.batches(micro), spec_of());
     all.push_back(gradients(state));
   }
   double squares = 0, difference = 0;
@@ -135,9 +136,9 @@ TEST(Step, SameBytesForAnyNumberOfThreads) {
     set_threads(count);
     TrainState state = make_state(tiny_model(6));
     for (int step = 1; step <= 3; ++step) {
-      StepSpec spec = spec_of(3, {0.01f, 0.01f}, 1e-2);
+      StepSpec spec = spec_of({0.01f, 0.01f}, 1e-2);
       spec.adamw.step = step;
-      train_step(state, f.documents, f.packed, f.rows, spec);
+      train_step(state, f.batches(3), spec);
     }
     std::vector<float> weights;
     for (const Parameter& p : state.parameters) weights.insert(weights.end(), p.weight.f32(), p.weight.f32() + p.weight.elements());
@@ -153,10 +154,10 @@ TEST(Step, LearnsAndBalances) {
   TrainState state = make_state(tiny_model(7));
   double first = 0, last = 0;
   for (int step = 1; step <= 60; ++step) {
-    StepSpec spec = spec_of(8, {}, 0.01);
+    StepSpec spec = spec_of({}, 0.01);
     spec.adamw.learning_rate = 0.01f;
     spec.adamw.step = step;
-    const StepResult result = train_step(state, f.documents, f.packed, f.rows, spec);
+    const StepResult result = train_step(state, f.batches(8), spec);
     (step == 1 ? first : last) = result.loss;
   }
   EXPECT_GT(first, 3.5);
@@ -170,7 +171,7 @@ TEST(Step, LossThatIsNotFiniteIsAnErrorAndTouchesNoWeight) {
   TrainState state = make_state(tiny_model(8));
   state.model.weights.lm_head.f32()[0] = INFINITY;
   const float before = state.model.weights.embed_tokens.f32()[5];
-  EXPECT_THROW(train_step(state, f.documents, f.packed, f.rows, {}), Error);
+  EXPECT_THROW(train_step(state, f.batches(8), {}), Error);
   EXPECT_EQ(state.model.weights.embed_tokens.f32()[5], before);
 }
 
