@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "io/input.h"
 #include "io/json.h"
 #include "io/output.h"
 #include "io/safetensors.h"
@@ -33,7 +34,8 @@ void save_checkpoint(const std::string& folder, TrainState& state, const std::ma
   }
   write_safetensors(temporary + "/optimizer.safetensors", tensors, {}, true);
   JsonWriter w(2);
-  w.open('{').field("step", state.step).field("tokens", state.tokens).field("rows", state.rows).close();
+  w.open('{').field("step", state.step).field("tokens", state.tokens).close();
+  write_file(temporary + "/data_position.json", state.data + "\n", true);
   write_file(temporary + "/trainer_state.json", w.text + "\n", true);
   publish_folder(temporary, cat(folder, "/", kPrefix, state.step));
 }
@@ -57,6 +59,12 @@ static std::vector<int64_t> checkpoint_steps(const std::string& folder) {
 std::string newest_checkpoint(const std::string& folder) {
   const auto steps = checkpoint_steps(folder);
   return steps.empty() ? "" : cat(folder, "/", kPrefix, steps.back());
+}
+
+std::string stored_position(const std::string& checkpoint) {
+  std::string json = read_regular_file(checkpoint + "/data_position.json", kMaxConfigBytes);
+  while (json.ends_with('\n')) json.pop_back();
+  return json;
 }
 
 TrainState load_checkpoint(const std::string& checkpoint) {
@@ -85,7 +93,7 @@ TrainState load_checkpoint(const std::string& checkpoint) {
   };
   state.step = number("step");
   state.tokens = static_cast<uint64_t>(number("tokens"));
-  state.rows = static_cast<uint64_t>(number("rows"));
+  state.data = stored_position(checkpoint);
   return state;
 }
 

@@ -1,6 +1,6 @@
 // OUT/checkpoints/step-N: all that a run needs to go on as if it had never stopped. A checkpoint is a model folder
 // (config.json, model.safetensors in f32) with optimizer.safetensors (AdamW's two moments, "m." and "v." before the
-// names) and trainer_state.json (step, tokens seen, data position) beside it. It appears whole or not at all.
+// names), trainer_state.json (step, tokens seen) and data_position.json (TrainState::data) beside it. It appears whole or not at all.
 #pragma once
 #include <map>
 #include <string>
@@ -15,6 +15,9 @@ void save_checkpoint(const std::string& folder, TrainState& state, const std::ma
 
 // The folder of the newest complete checkpoint below `folder`; empty where there is none.
 std::string newest_checkpoint(const std::string& folder);
+
+// TrainState::data of a checkpoint.
+std::string stored_position(const std::string& checkpoint);
 
 // The state as it was saved. A file that does not fit is an Error.
 TrainState load_checkpoint(const std::string& checkpoint);

@@ -19,17 +19,19 @@ double run_steps(const LoopSpec& spec, TrainState& state) {
   auto before = start;
   const uint64_t tokens_at_start = state.tokens;
   while (state.step < spec.steps) {
-    std::vector<TrainingBatch> batches = spec.next_batches(state);
+    const auto asked = std::chrono::steady_clock::now();
+    LoopSpec::Batches data = spec.next_batches();
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - asked;
     const StepSpec step = spec.step_spec(state.step);
-    const StepResult result = train_step(state, batches, step);
-    state.rows += static_cast<uint64_t>(spec.rows_per_step);
+    const StepResult result = train_step(state, data.batches, step);
+    state.data = std::move(data.after);
     last_loss = result.loss;
 
     const auto now = std::chrono::steady_clock::now();
     const auto per_second = [&](uint64_t tokens, auto since) {
       return std::round(static_cast<double>(tokens) / std::max(1e-9, std::chrono::duration<double>(now - since).count()));
     };
-    metrics.append(metrics_line(state.step, result, step.adamw.learning_rate, per_second(result.tokens, before)));
+    metrics.append(metrics_line(state.step, result, step.adamw.learning_rate, per_second(result.tokens, before), waited.count()));
     before = now;
     char detail[96];
     std::snprintf(detail, sizeof detail, "loss %.4f, %.0f tokens/s", result.loss, per_second(state.tokens - tokens_at_start, start));

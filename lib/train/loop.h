@@ -16,8 +16,12 @@ struct LoopSpec {
   int64_t checkpoint_every = 0;                  // 0: only after a signal
   int64_t keep_checkpoints = 2;
   std::map<std::string, std::string> metadata;   // of the checkpoints' model files
-  int64_t rows_per_step = 0;                     // by which state.rows grows
-  std::function<std::vector<TrainingBatch>(const TrainState&)> next_batches;  // micro-batches of the step that comes
+  // The micro-batches of the step that comes, and where the data stands after it (TrainState::data).
+  struct Batches {
+    std::vector<TrainingBatch> batches;
+    std::string after;
+  };
+  std::function<Batches()> next_batches;
   std::function<StepSpec(int64_t step)> step_spec;                            // of update `step`, counted from 0
   std::string checkpoints() const { return output + "/checkpoints"; }
 };

@@ -14,11 +14,12 @@
 
 namespace ds {
 
-std::string metrics_line(int64_t step, const StepResult& result, double learning_rate, double tokens_per_second) {
+std::string metrics_line(int64_t step, const StepResult& result, double learning_rate, double tokens_per_second,
+                         double seconds_waiting) {
   JsonWriter w;
   w.open('{').field("step", step).field("loss", result.loss).field("learning_rate", learning_rate);
   w.field("gradient_norm", result.gradient_norm).field("tokens", result.tokens);
-  w.field("tokens_per_second", tokens_per_second);
+  w.field("tokens_per_second", tokens_per_second).field("seconds_waiting", seconds_waiting);
   if (!result.expert_load.empty()) {
     double worst = 0;
     w.open('[', "expert_load");

@@ -8,8 +8,10 @@
 namespace ds {
 
 // The line of one step, without newline. expert_load is a list of counts for each MoE layer; expert_load_max_mean the
-// highest count over the mean of the layer where that ratio is worst. tokens_per_second is the only value that varies.
-std::string metrics_line(int64_t step, const StepResult& result, double learning_rate, double tokens_per_second);
+// highest count over the mean of the layer where that ratio is worst. tokens_per_second and seconds_waiting, for
+// data, are the only values that vary.
+std::string metrics_line(int64_t step, const StepResult& result, double learning_rate, double tokens_per_second,
+                         double seconds_waiting);
 
 // An append-only file of lines.
 class MetricsFile {

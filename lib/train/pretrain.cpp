@@ -1,6 +1,8 @@
 #include "train/pretrain.h"
 
+#include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -10,7 +12,7 @@
 #include "io/output.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint.h"
-#include "train/data.h"
+#include "train/data_stream.h"
 #include "train/history.h"
 #include "train/loop.h"
 #include "train/output_folder.h"
@@ -50,6 +52,10 @@ void check_options(const PretrainOptions& o) {
   check_usage(o.min_learning_rate_ratio >= 0 && o.min_learning_rate_ratio <= 1, "--min-learning-rate-ratio must be in [0, 1]");
   check_usage(o.router_aux_loss >= 0 && o.sequence_aux_loss >= 0 && o.router_bias_update_rate >= 0,
               "--router-aux-loss, --sequence-aux-loss and --router-bias-update-rate must not be negative");
+  check_usage(o.weight_power >= 0 && o.weight_power <= 10 && o.final_weight_power <= 10,
+              "--weight-power and --final-weight-power must be 0 to 10");
+  check_usage(o.weight_use == "loss" || o.weight_use == "sampling", "--weight-use must be loss or sampling");
+  check_usage(o.window_bytes >= 1, "--window must be at least one byte");
   check_usage(o.checkpoint_every >= 0 && o.keep_checkpoints >= 1, "--checkpoint-every must be 0 or more, --keep-checkpoints 1 or more");
 }
 
@@ -65,11 +71,11 @@ Schedule make_schedule(const PretrainOptions& o) {
 }
 
 // What decides the bytes of the weights, as an entry of ds.history: never paths, threads or times.
-std::string history_entry(const PretrainOptions& o, const Documents& documents, const SourceFolder& source) {
+std::string history_entry(const PretrainOptions& o, const std::vector<LineReader::InputSummary>& inputs, const SourceFolder& source) {
   JsonWriter w;
   w.open('{').field("tool", "ds-train").field("version", DS_VERSION).field("verb", "pretrain");
   w.open('[', "data");
-  for (const auto& input : documents.inputs) w.value(hex(input.hash));
+  for (const auto& input : inputs) w.value(hex(input.hash));
   w.close();
   w.open('{', "from");
   for (const auto& [name, hash] : source.hashes) w.field(name, hash);
@@ -77,7 +83,11 @@ std::string history_entry(const PretrainOptions& o, const Documents& documents, 
   w.open('{', "options");
   w.field("steps", o.steps).field("batch-size", o.batch_size).field("micro-batch-size", o.micro_batch_size);
   w.field("sequence-length", o.sequence_length).field("shuffle", !o.no_shuffle).field("seed", o.seed);
-  w.field("text-field", o.text_field).field("weight-field", o.weight_field);
+  w.field("text-field", o.text_field).field("weight-field", o.weight_field).field("weight-use", o.weight_use);
+  w.field("weight-power", o.weight_power).field("final-weight-power", o.final_weight_power);
+  w.field("window", uint64_t{o.window_bytes}).open('[', "share");
+  for (const std::string& share : o.shares) w.value(share);
+  w.close();
   w.field("learning-rate", o.learning_rate).field("min-learning-rate-ratio", o.min_learning_rate_ratio);
   w.field("schedule", o.schedule).field("warmup-steps", o.warmup_steps).field("decay-steps", o.decay_steps);
   w.field("weight-decay", o.weight_decay).field("beta1", o.beta1).field("beta2", o.beta2);
@@ -89,11 +99,66 @@ std::string history_entry(const PretrainOptions& o, const Documents& documents, 
   return w.text;
 }
 
-// The data of a run. Rows of it are drawn by number.
-struct Data {
-  Documents documents;
-  PackedRows packed;
-};
+// "NAME=FILE" where a share has that NAME, else the whole is a file of the domain "".
+std::pair<std::string, std::string> domain_of(const std::string& data, const std::vector<Domain>& domains) {
+  const size_t equals = data.find('=');
+  if (equals != std::string::npos) {
+    const std::string name = data.substr(0, equals);
+    for (const Domain& d : domains)
+      if (!name.empty() && d.name == name) return {name, data.substr(equals + 1)};
+  }
+  return {"", data};
+}
+
+std::vector<Domain> make_domains(const PretrainOptions& o, const SourceFolder& source) {
+  std::vector<Domain> domains;
+  double rest = 1;
+  for (const std::string& text : o.shares) {
+    const size_t equals = text.find('=');
+    Domain domain;
+    domain.name = text.substr(0, equals);
+    char* end = nullptr;
+    domain.share = equals == std::string::npos ? 0 : std::strtod(text.c_str() + equals + 1, &end);
+    check_usage(!domain.name.empty() && end && *end == 0 && domain.share > 0 && domain.share <= 1,
+                cat("--share ", text, ": expected NAME=X with X above 0 and at most 1"));
+    for (const Domain& d : domains) check_usage(d.name != domain.name, cat("--share ", text, ": the share of ", d.name, " is given already"));
+    rest -= domain.share;
+    domains.push_back(domain);
+  }
+  check_usage(rest > -1e-9, "the shares of --share add up to more than 1");
+  domains.push_back({"", rest, {}});
+  for (const std::string& text : o.data) {
+    const auto [name, file] = domain_of(text, domains);
+    for (Domain& d : domains)
+      if (d.name == name) d.data.files.push_back(file);
+  }
+  if (domains.back().data.files.empty()) {
+    check_usage(rest < 1e-9, cat("the shares of --share add up to ", 1 - rest, ", and no --data FILE without a name has the rest"));
+    domains.pop_back();
+  }
+  for (Domain& d : domains) {
+    check_usage(!d.data.files.empty(), cat("--share ", d.name, ": no --data ", d.name, "=FILE"));
+    check_usage(d.share > 1e-9, "the shares of --share leave nothing for the files without a name");
+    d.data = {d.data.files, o.text_field, o.weight_field, o.max_record_bytes, source.bos_id, source.eos_id};
+  }
+  return domains;
+}
+
+DataStreamSpec make_stream_spec(const PretrainOptions& o, const SourceFolder& source) {
+  DataStreamSpec spec;
+  spec.domains = make_domains(o, source);
+  spec.sequence_length = o.sequence_length;
+  spec.rows_per_step = o.batch_size;
+  spec.micro_batch_size = o.micro_batch_size > 0 ? o.micro_batch_size : o.batch_size;
+  spec.steps = o.steps;
+  spec.window_bytes = o.window_bytes;
+  spec.seed = o.seed;
+  spec.shuffle = !o.no_shuffle;
+  spec.weight_use = o.weight_use == "loss" ? DataStreamSpec::WeightUse::loss : DataStreamSpec::WeightUse::sampling;
+  spec.weight_power_begin = o.weight_power;
+  spec.weight_power_end = o.final_weight_power < 0 ? o.weight_power : o.final_weight_power;
+  return spec;
+}
 
 StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t step) {
   const double rate = learning_rate(schedule, step);
@@ -108,36 +173,23 @@ StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t s
   return spec;
 }
 
-LoopSpec make_loop(const PretrainOptions& o, const Data& data, const std::map<std::string, std::string>& metadata) {
+LoopSpec make_loop(const PretrainOptions& o) {
   LoopSpec loop;
   loop.output = o.output;
   loop.steps = o.steps;
   loop.checkpoint_every = o.checkpoint_every;
   loop.keep_checkpoints = o.keep_checkpoints;
-  loop.metadata = metadata;
-  loop.rows_per_step = o.batch_size;
   const Schedule schedule = make_schedule(o);
   loop.step_spec = [&o, schedule](int64_t step) { return step_spec(o, schedule, step); };
-  RowOrder order(data.packed.count(), o.seed, !o.no_shuffle);
-  const int64_t micro = o.micro_batch_size > 0 ? o.micro_batch_size : o.batch_size;
-  loop.next_batches = [&o, &data, order, micro](const TrainState& state) mutable {
-    std::vector<size_t> rows(static_cast<size_t>(o.batch_size));
-    for (size_t i = 0; i < rows.size(); ++i) rows[i] = order.at(state.rows + i);
-    return make_batches(data.documents, data.packed, rows, micro);
-  };
   return loop;
 }
 
 // The state to begin with: the newest checkpoint's, the given model's, or fresh weights.
-TrainState begin(const PretrainOptions& o, const LoopSpec& loop, SourceFolder& source) {
-  const std::string newest = o.resume ? newest_checkpoint(loop.checkpoints()) : "";
+TrainState begin(const PretrainOptions& o, const std::string& newest, SourceFolder& source) {
   if (!newest.empty()) {
-    const std::string stored = stored_history(newest + "/model.safetensors"), &wanted = loop.metadata.at("ds.history");
-    if (stored != wanted) refuse_resume(newest, stored, wanted);
     info("going on from ", newest);
     return load_checkpoint(newest);
   }
-  prune_checkpoints(loop.checkpoints(), 0, 0);
   if (!o.model.empty()) return make_state(std::move(source.model));
   Model& model = source.model;
   model.weights = make_weights(model.config, model.arena);
@@ -145,18 +197,24 @@ TrainState begin(const PretrainOptions& o, const LoopSpec& loop, SourceFolder& s
   return make_state(std::move(model));
 }
 
-std::string plan_json(const PretrainOptions& o, const Data& data, const Config& config) {
+std::string plan_json(const PretrainOptions& o, const DataCounts& counts, const Config& config) {
   int64_t parameters = 0;
   Weights names;
   for_each_weight(config, names, [&](const WeightInfo& info, Tensor&) { parameters += checked_elements(info.shape, info.name); });
   JsonWriter w(2);
-  w.open('{').field("parameters", parameters).field("documents", uint64_t{data.documents.count()});
-  w.field("tokens", uint64_t{data.documents.ids.size()}).field("text_bytes", data.documents.text_bytes);
-  w.field("rows", uint64_t{data.packed.count()}).field("targets_per_epoch", data.packed.targets);
+  w.open('{').field("parameters", parameters).field("documents", counts.documents);
+  w.field("tokens", counts.tokens).field("text_bytes", counts.text_bytes);
+  w.field("rows", counts.rows).field("targets_per_epoch", counts.targets);
   w.field("steps", o.steps).field("rows_per_step", o.batch_size);
-  w.field("epochs", static_cast<double>(o.steps) * static_cast<double>(o.batch_size) / static_cast<double>(data.packed.count()));
+  w.field("epochs", static_cast<double>(o.steps) * static_cast<double>(o.batch_size) / static_cast<double>(counts.rows));
   w.close();
   return w.text;
+}
+
+// The position that a checkpoint's JSON holds.
+DataPosition position_of(const std::string& json) {
+  const std::string where = "data_position.json";
+  return json == "{}" ? DataPosition{} : parse_position(parse_json(json, where), where);
 }
 
 }  // namespace
@@ -169,39 +227,51 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   check_usage(options.sequence_length <= config.max_position_embeddings || config.max_position_embeddings == 0,
               cat("--sequence-length ", options.sequence_length, " is beyond the model's ", config.max_position_embeddings, " positions"));
 
-  Data data{Documents(config.vocab_size), {}};
+  const DataStreamSpec data = make_stream_spec(options, source);
+  if (dry_run) {
+    OutputFile plan("-");
+    plan.write(plan_json(options, count_data(data, source.tokenizer.get(), config.vocab_size), config) + "\n");
+    plan.commit();
+    return;
+  }
+  const std::string newest = options.resume ? newest_checkpoint(options.output + "/checkpoints") : "";
+  const std::string model_file = options.output + "/model.safetensors";
+  LoopSpec loop = make_loop(options);
+  // Whether there is nothing left to do. A run that differs is refused; what it is made of must be known for that.
+  const auto finished = [&](const std::vector<LineReader::InputSummary>& inputs) {
+    loop.metadata = append_history(source.model.metadata, history_entry(options, inputs, source));
+    const std::string& wanted = loop.metadata.at("ds.history");
+    const bool done = options.resume && fs::exists(model_file);
+    const std::string before = done ? options.output : newest;
+    if (before.empty()) return false;
+    if (const std::string stored = stored_history(before + "/model.safetensors"); stored != wanted) refuse_resume(before, stored, wanted);
+    if (done) info(options.output, " is finished");
+    return done;
+  };
+  const auto hashed = hash_inputs(data);
+  if (hashed && finished(*hashed)) return;
+  std::optional<DataStream> stream;
   {
     const auto stage = report.stage("tokenize");
-    const DataOptions from{options.data, options.text_field, options.weight_field, options.max_record_bytes,
-                           source.bos_id, source.eos_id};
-    data.documents = load_documents(from, source.tokenizer.get(), config.vocab_size);
-    data.packed = pack_rows(data.documents, options.sequence_length);
+    stream.emplace(data, source.tokenizer.get(), config.vocab_size, position_of(newest.empty() ? "{}" : stored_position(newest)));
   }
-  for (const auto& input : data.documents.inputs) {
+  if (!hashed && finished(stream->inputs())) return;
+  for (const auto& input : stream->inputs()) {
     report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
     report.read += input.lines;
   }
   report.kept = report.read;
-  report.results.emplace_back("plan", plan_json(options, data, config));
-  if (dry_run) {
-    OutputFile plan("-");
-    plan.write(plan_json(options, data, config) + "\n");
-    plan.commit();
-    return;
-  }
+  if (stream->counts().whole) report.results.emplace_back("plan", plan_json(options, stream->counts(), config));
+  loop.next_batches = [&stream] {
+    DataStream::Step step = stream->next();
+    return LoopSpec::Batches{std::move(step.batches), position_json(step.after)};
+  };
 
-  const LoopSpec loop = make_loop(options, data, append_history(source.model.metadata, history_entry(options, data.documents, source)));
-  const std::string model_file = options.output + "/model.safetensors";
-  if (options.resume && fs::exists(model_file)) {
-    const std::string stored = stored_history(model_file), &wanted = loop.metadata.at("ds.history");
-    if (stored != wanted) refuse_resume(options.output, stored, wanted);
-    info(options.output, " is finished");
-    return;
-  }
   fs::create_directories(loop.checkpoints());
   const FolderLock lock(options.output);
   fs::remove(model_file);
-  TrainState state = begin(options, loop, source);
+  TrainState state = begin(options, newest, source);
+  if (newest.empty()) prune_checkpoints(loop.checkpoints(), 0, 0);
   double last_loss = 0;
   {
     const auto stage = report.stage("train");
@@ -211,7 +281,8 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   write_companions(source, options.output);
   save_model(config, state.model.weights, options.output, dtype, loop.metadata, true);
   JsonWriter w;
-  w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", last_loss).close();
+  w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", last_loss);
+  w.field("seconds_waiting", stream->seconds_waited()).close();
   report.results.emplace_back("training", w.text);
 }
 

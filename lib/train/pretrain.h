@@ -13,8 +13,11 @@ struct PretrainOptions {
   std::string init, model, tokenizer;
   std::string output;
   // Data.
-  std::vector<std::string> data;
-  std::string text_field = "text", weight_field;
+  std::vector<std::string> data;                             // FILE, or NAME=FILE of a domain that `shares` names
+  std::vector<std::string> shares;                           // NAME=X, of the targets; the rest is of the files without name
+  std::string text_field = "text", weight_field, weight_use = "loss";
+  double weight_power = 1, final_weight_power = -1;          // at the first step and the last; -1: the same
+  size_t window_bytes = size_t{512} << 20;
   int64_t sequence_length = 256;
   bool no_shuffle = false;
   // Steps.

@@ -3,10 +3,11 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "model/decoder.h"
-#include "train/data.h"
+#include "train/packing.h"
 #include "train/optimizer.h"
 
 namespace ds {
@@ -26,7 +27,7 @@ struct TrainState {
   std::vector<Parameter> parameters;
   int64_t step = 0;                   // updates done
   uint64_t tokens = 0;                // targets seen
-  uint64_t rows = 0;                  // rows of the data stream used: the data position
+  std::string data = "{}";            // where the data stands, as JSON, {} at the start: of the job that reads it
   Workspace workspace;
 };
 // Takes over a model and gives it zero gradients and moments.
@@ -50,7 +51,7 @@ struct StepResult {
 // Runs the micro-batches, one after the other, as one step. The gradient is that of sum(w * loss) / sum(w) over all their
 // targets, plus the auxiliary losses of the micro-batches in proportion to their targets: how rows are dealt to
 // micro-batches changes memory and rounding only. A loss or gradient that is not finite is an Error, and no weight has been
-// touched then. state.rows is the caller's.
+// touched then.
 StepResult train_step(TrainState& state, std::span<const TrainingBatch> batches, const StepSpec& spec);
 
 // The first half of it: adds the batches' gradients to state.gradients.

@@ -19,14 +19,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Every file below a folder, without the one value of metrics.jsonl that may differ.
+// Every file below a folder, without the values of metrics.jsonl that may differ.
 std::map<std::string, std::string> contents(const std::string& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file()) continue;
     std::string bytes = read_file(entry.path().string());
     if (entry.path().filename() == "metrics.jsonl") {
-      bytes = std::regex_replace(bytes, std::regex("\"tokens_per_second\": [0-9.e+]+"), "");
+      bytes = std::regex_replace(bytes, std::regex("\"(tokens_per_second|seconds_waiting)\": [-0-9.e+]+"), "");
     }
     files[fs::relative(entry.path(), folder).string()] = bytes;
   }

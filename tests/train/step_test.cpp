@@ -19,6 +19,7 @@ struct Fixture {
   PackedRows packed;
   std::vector<size_t> rows;
   explicit Fixture(bool weighted) {
+    documents.files = {"d.jsonl"};
     const Rng rng{11, 0};
     uint64_t at = 0;
     for (int d = 0; d < 9; ++d) {
@@ -26,6 +27,7 @@ struct Fixture {
       for (auto& id : ids) id = static_cast<int32_t>(rng.below(at++, 48));
       documents.ids.append(ids);
       documents.offsets.push_back(documents.ids.size());
+      documents.places.push_back({0, static_cast<uint64_t>(d) + 1});
       if (weighted) documents.weights.push_back(0.5f + static_cast<float>(d % 3));
     }
     packed = pack_rows(documents, 24);

@@ -17,10 +17,15 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
       .option("--model", o.model, "model folder to go on from, with its tokenizer", "DIR")
       .option("-o,--output", o.output, "model folder to write, with metrics.jsonl and checkpoints/", "DIR")
       .choice("--dtype", o.dtype, {"f32", "bf16", "f16"}, "number format of the weights written; training is in f32");
-  pretraining.group("Data (held in memory: 2 bytes a token, 4 with a vocabulary over 65536)")
-      .option("--data", o.data, "JSONL with \"text\" or \"tokens\", plain, .gz or .zst; may be given several times", "FILE")
+  pretraining.group("Data (in memory: two windows a domain, 2 bytes a token, 4 with a vocabulary over 65536, and 40 a record)")
+      .option("--data", o.data, "JSONL with \"text\" or \"tokens\", plain, .gz or .zst; NAME=FILE where --share has the NAME; may be given several times", "FILE")
+      .option("--share", o.shares, "share of the targets that the files NAME=FILE have together; the rest is of the files without a name", "NAME=X")
       .option("--text-field", o.text_field, "name of the text's field", "KEY")
-      .option("--weight-field", o.weight_field, "number that weighs a record's loss, as \"augment.weight\"", "PATH")
+      .option("--weight-field", o.weight_field, "number that weighs a record, as \"augment.weight\"", "PATH")
+      .choice("--weight-use", o.weight_use, {"loss", "sampling"}, "what that number decides: the record's part in the loss, or how often its rows come")
+      .option("--weight-power", o.weight_power, "power to which it is raised at the first step (0: all weigh 1)", "X")
+      .option("--final-weight-power", o.final_weight_power, "the same at the last step, in a line between (-1: as the first)", "X")
+      .bytes("--window", o.window_bytes, "bytes of lines that are packed and shuffled together; files beyond are read a window at a time")
       .option("--sequence-length", o.sequence_length, "inputs of a row; longer documents are cut, shorter ones share rows", "TOKENS")
       .flag("--no-shuffle", o.no_shuffle, "take the rows in the order of the files, epoch after epoch")
       .bytes("--max-record-bytes", o.max_record_bytes, "longest line accepted");
