@@ -31,7 +31,7 @@ double run_steps(const LoopSpec& spec, TrainState& state) {
     const auto per_second = [&](uint64_t tokens, auto since) {
       return std::round(static_cast<double>(tokens) / std::max(1e-9, std::chrono::duration<double>(now - since).count()));
     };
-    metrics.append(metrics_line(state.step, result, step.adamw.learning_rate, per_second(result.tokens, before), waited.count()));
+    metrics.append(metrics_line(state.step, result, step.learning_rate, per_second(result.tokens, before), waited.count()));
     before = now;
     char detail[96];
     std::snprintf(detail, sizeof detail, "loss %.4f, %.0f tokens/s", result.loss, per_second(state.tokens - tokens_at_start, start));

@@ -165,7 +165,8 @@ StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t s
   StepSpec spec;
   spec.clip_norm = o.clip_norm;
   spec.aux = {static_cast<float>(o.router_aux_loss), static_cast<float>(o.sequence_aux_loss)};
-  spec.adamw = {static_cast<float>(rate), static_cast<float>(o.beta1), static_cast<float>(o.beta2), static_cast<float>(o.epsilon),
+  spec.learning_rate = rate;
+  spec.adamw = {0, static_cast<float>(o.beta1), static_cast<float>(o.beta2), static_cast<float>(o.epsilon),
                 static_cast<float>(o.weight_decay), step + 1};
   // Balance is sought at full speed from the start, warm-up included, and settles as the weights do.
   const bool decays = o.router_bias_decay && step >= o.warmup_steps && o.learning_rate > 0;

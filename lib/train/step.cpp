@@ -112,6 +112,7 @@ StepResult train_step(TrainState& state, std::span<const TrainingBatch> batches,
           result.loss, ") or its gradient (norm ", result.gradient_norm,
           ") is not finite; lower --learning-rate, or lengthen --warmup-steps");
   AdamWSpec adamw = spec.adamw;
+  adamw.learning_rate = static_cast<float>(spec.learning_rate);
   adamw.grad_scale = clip_coefficient(result.gradient_norm, spec.clip_norm);
   adamw_step(state.parameters, adamw);
   if (spec.router_bias_update_rate > 0) {

@@ -36,7 +36,8 @@ TrainState make_state(Model model);
 struct StepSpec {
   double clip_norm = 1;               // 0: none
   AuxLoss aux;
-  AdamWSpec adamw;                    // of this step: its rate, and its number from 1
+  double learning_rate = 1e-3;        // of this step
+  AdamWSpec adamw;                    // but for its rate; with the number of this step, from 1
   double router_bias_update_rate = 0;
 };
 

@@ -157,7 +157,7 @@ TEST(Step, LearnsAndBalances) {
   double first = 0, last = 0;
   for (int step = 1; step <= 60; ++step) {
     StepSpec spec = spec_of({}, 0.01);
-    spec.adamw.learning_rate = 0.01f;
+    spec.learning_rate = 0.01;
     spec.adamw.step = step;
     const StepResult result = train_step(state, f.batches(8), spec);
     (step == 1 ? first : last) = result.loss;
