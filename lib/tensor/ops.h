@@ -44,7 +44,7 @@ DS_OP(scale, x, (const Tensor& x, float factor), (x, factor))
 
 // y[T, N] = x[T, K] w[N, K]^T; with accumulate y += that.
 DS_OP(linear, x, (const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate = false), (x, w, y, accumulate))
-// dx[T, K] = dy[T, N] w[N, K]; with accumulate dx += that. w is f32 rows.
+// dx[T, K] = dy[T, N] w[N, K]; with accumulate dx += that. w is rows, of f32, f16 or bf16.
 DS_OP(linear_backward_input, dy, (const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate = false), (dy, w, dx, accumulate))
 // dw[N, K] += dy[T, N]^T x[T, K].
 DS_OP(linear_backward_weight, dy, (const Tensor& dy, const Tensor& x, const Tensor& dw), (dy, x, dw))
@@ -198,6 +198,16 @@ struct AdamWSpec {
   float grad_scale = 1;
 };
 DS_OP(adamw, p, (const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWSpec& spec), (p, g, m, v, spec))
+
+// The same with moments of 8 bits: m_codes, v_codes u8[n], and a scale for each kMomentBlock of them, the block's largest
+// magnitude, m_scales, v_scales f32[ceil(n / kMomentBlock)]. A code is a float of 3 bits of mantissa times the scale: of m
+// a sign and 4 bits of exponent, of v 5 bits of exponent. A v too small for its code gets the smallest one, never zero, so
+// that no update is divided by nothing. (Block-wise states: Dettmers et al., arXiv 2110.02861; the codes are ours.)
+constexpr int64_t kMomentBlock = 256;
+struct Moments8 {
+  Tensor m_codes, m_scales, v_codes, v_scales;
+};
+DS_OP_CPU(adamw8, p, (const Tensor& p, const Tensor& g, const Moments8& moments, const AdamWSpec& spec), (p, g, moments, spec))
 
 // ---- Packing ----
 

@@ -1,4 +1,4 @@
-// The loop around the steps of a training job: batches in, metrics, progress and checkpoints out, signals heeded.
+// The loop around the steps of a training job: batches in, metrics, progress and checkpoints out, trouble and signals heeded.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "train/spike.h"
 #include "train/step.h"
 
 namespace ds {
@@ -16,18 +17,29 @@ struct LoopSpec {
   int64_t checkpoint_every = 0;                  // 0: only after a signal
   int64_t keep_checkpoints = 2;
   std::map<std::string, std::string> metadata;   // of the checkpoints' model files
+  StateOptions state;                            // of the states that a rollback loads
   // The micro-batches of the step that comes, and where the data stands after it (TrainState::data).
   struct Batches {
     std::vector<TrainingBatch> batches;
     std::string after;
   };
   std::function<Batches()> next_batches;
-  std::function<StepSpec(int64_t step)> step_spec;                            // of update `step`, counted from 0
+  std::function<StepSpec(int64_t step)> step_spec;  // of step `step`, counted from 0
+  OnSpike on_spike = OnSpike::stop;
+  double spike_factor = 2;
+  // Held-out batches: their mean loss per token before the update of step 1 and every eval_every steps on.
+  std::vector<TrainingBatch> eval_batches;
+  int64_t eval_every = 0;
   std::string checkpoints() const { return output + "/checkpoints"; }
 };
 
-// Runs from state.step to spec.steps; returns the last step's loss. After a signal the state is saved at the end of the
-// step, and Stopped is thrown.
-double run_steps(const LoopSpec& spec, TrainState& state);
+struct LoopSummary {
+  double loss = 0, eval_loss = 0;                // of the last step; of the weights at the end, where there are eval_batches
+};
+
+// Runs from state.step to spec.steps. After a signal the state is saved at the end of the step (at once within an
+// evaluation), and Stopped is thrown. A rollback takes the newest checkpoint of the schedule: one that a
+// signal made would make the bytes depend on it. The tenth one is an Error.
+LoopSummary run_steps(const LoopSpec& spec, TrainState& state);
 
 }  // namespace ds

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <numeric>
 #include <optional>
 
 #include "base/error.h"
@@ -52,6 +53,11 @@ void check_options(const PretrainOptions& o) {
   check_usage(o.min_learning_rate_ratio >= 0 && o.min_learning_rate_ratio <= 1, "--min-learning-rate-ratio must be in [0, 1]");
   check_usage(o.router_aux_loss >= 0 && o.sequence_aux_loss >= 0 && o.router_bias_update_rate >= 0,
               "--router-aux-loss, --sequence-aux-loss and --router-bias-update-rate must not be negative");
+  check_usage(o.muon_learning_rate >= 0 && o.muon_momentum >= 0 && o.muon_momentum < 1,
+              "--muon-learning-rate must not be negative, --muon-momentum in [0, 1)");
+  check_usage(o.spike_factor == 0 || o.spike_factor > 1, "--spike-factor must be 0 or above 1");
+  check_usage(o.on_spike != "rollback" || o.checkpoint_every > 0, "--on-spike rollback needs checkpoints: --checkpoint-every is 0");
+  check_usage(o.eval_every >= 0 && (o.eval_every == 0 || !o.eval_data.empty()), "--eval-every N needs --eval-data FILE");
   check_usage(o.weight_power >= 0 && o.weight_power <= 10 && o.final_weight_power <= 10,
               "--weight-power and --final-weight-power must be 0 to 10");
   check_usage(o.weight_use == "loss" || o.weight_use == "sampling", "--weight-use must be loss or sampling");
@@ -90,6 +96,8 @@ std::string history_entry(const PretrainOptions& o, const std::vector<LineReader
   w.close();
   w.field("learning-rate", o.learning_rate).field("min-learning-rate-ratio", o.min_learning_rate_ratio);
   w.field("schedule", o.schedule).field("warmup-steps", o.warmup_steps).field("decay-steps", o.decay_steps);
+  w.field("optimizer", o.optimizer).field("muon-learning-rate", o.muon_learning_rate).field("muon-momentum", o.muon_momentum);
+  w.field("on-spike", o.on_spike).field("spike-factor", o.spike_factor);
   w.field("weight-decay", o.weight_decay).field("beta1", o.beta1).field("beta2", o.beta2);
   w.field("epsilon", o.epsilon).field("clip-norm", o.clip_norm).field("router-aux-loss", o.router_aux_loss);
   w.field("sequence-aux-loss", o.sequence_aux_loss).field("router-bias-update-rate", o.router_bias_update_rate);
@@ -166,8 +174,12 @@ StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t s
   spec.clip_norm = o.clip_norm;
   spec.aux = {static_cast<float>(o.router_aux_loss), static_cast<float>(o.sequence_aux_loss)};
   spec.learning_rate = rate;
-  spec.adamw = {0, static_cast<float>(o.beta1), static_cast<float>(o.beta2), static_cast<float>(o.epsilon),
-                static_cast<float>(o.weight_decay), step + 1};
+  spec.optimizer.adamw.beta1 = static_cast<float>(o.beta1);
+  spec.optimizer.adamw.beta2 = static_cast<float>(o.beta2);
+  spec.optimizer.adamw.epsilon = static_cast<float>(o.epsilon);
+  spec.optimizer.adamw.weight_decay = static_cast<float>(o.weight_decay);
+  spec.optimizer.muon_momentum = static_cast<float>(o.muon_momentum);
+  spec.muon_learning_rate = o.learning_rate > 0 ? o.muon_learning_rate * (rate / o.learning_rate) : 0;
   // Balance is sought at full speed from the start, warm-up included, and settles as the weights do.
   const bool decays = o.router_bias_decay && step >= o.warmup_steps && o.learning_rate > 0;
   spec.router_bias_update_rate = o.router_bias_update_rate * (decays ? rate / o.learning_rate : 1.0);
@@ -180,22 +192,26 @@ LoopSpec make_loop(const PretrainOptions& o) {
   loop.steps = o.steps;
   loop.checkpoint_every = o.checkpoint_every;
   loop.keep_checkpoints = o.keep_checkpoints;
+  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer)};
+  loop.on_spike = parse_on_spike(o.on_spike);
+  loop.spike_factor = o.spike_factor;
+  loop.eval_every = o.eval_every;
   const Schedule schedule = make_schedule(o);
   loop.step_spec = [&o, schedule](int64_t step) { return step_spec(o, schedule, step); };
   return loop;
 }
 
 // The state to begin with: the newest checkpoint's, the given model's, or fresh weights.
-TrainState begin(const PretrainOptions& o, const std::string& newest, SourceFolder& source) {
+TrainState begin(const PretrainOptions& o, const StateOptions& state, const std::string& newest, SourceFolder& source) {
   if (!newest.empty()) {
     info("going on from ", newest);
-    return load_checkpoint(newest);
+    return load_checkpoint(newest, state);
   }
-  if (!o.model.empty()) return make_state(std::move(source.model));
+  if (!o.model.empty()) return make_state(std::move(source.model), state);
   Model& model = source.model;
   model.weights = make_weights(model.config, model.arena);
   initialize(model.config, model.weights, o.seed);
-  return make_state(std::move(model));
+  return make_state(std::move(model), state);
 }
 
 std::string plan_json(const PretrainOptions& o, const DataCounts& counts, const Config& config) {
@@ -212,6 +228,19 @@ std::string plan_json(const PretrainOptions& o, const DataCounts& counts, const 
   return w.text;
 }
 
+// All rows of the held-out files, in order. Their hashes are not in the provenance: they decide no weight.
+std::vector<TrainingBatch> load_eval_batches(const PretrainOptions& o, const DataStreamSpec& data, const SourceFolder& source,
+                                             const Config& config) {
+  DataOptions from = data.domains.front().data;
+  from.files = o.eval_data;
+  from.weight_field.clear();
+  const Documents documents = load_documents(from, source.tokenizer.get(), config.vocab_size);
+  const PackedRows packed = pack_rows(documents, o.sequence_length);
+  std::vector<size_t> rows(packed.count());
+  std::iota(rows.begin(), rows.end(), size_t{0});
+  return make_batches(documents, packed, rows, data.micro_batch_size);
+}
+
 // The position that a checkpoint's JSON holds.
 DataPosition position_of(const std::string& json) {
   const std::string where = "data_position.json";
@@ -222,7 +251,6 @@ DataPosition position_of(const std::string& json) {
 
 void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   check_options(options);
-  const DType dtype = parse_dtype(options.dtype);
   SourceFolder source = open_source(options.init, options.model, options.tokenizer);
   const Config config = source.model.config;
   check_usage(options.sequence_length <= config.max_position_embeddings || config.max_position_embeddings == 0,
@@ -268,21 +296,24 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
     return LoopSpec::Batches{std::move(step.batches), position_json(step.after)};
   };
 
+  if (!options.eval_data.empty()) loop.eval_batches = load_eval_batches(options, data, source, config);
   fs::create_directories(loop.checkpoints());
   const FolderLock lock(options.output);
   fs::remove(model_file);
-  TrainState state = begin(options, newest, source);
+  TrainState state = begin(options, loop.state, newest, source);
   if (newest.empty()) prune_checkpoints(loop.checkpoints(), 0, 0);
-  double last_loss = 0;
+  LoopSummary summary;
   {
     const auto stage = report.stage("train");
-    last_loss = run_steps(loop, state);
+    summary = run_steps(loop, state);
   }
   prune_checkpoints(loop.checkpoints(), static_cast<size_t>(options.keep_checkpoints), options.checkpoint_every);
   write_companions(source, options.output);
-  save_model(config, state.model.weights, options.output, dtype, loop.metadata, true);
+  save_model(config, state.masters, options.output, state.dtype, loop.metadata, true);
   JsonWriter w;
-  w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", last_loss);
+  w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", summary.loss);
+  if (!loop.eval_batches.empty()) w.field("eval_loss", summary.eval_loss);
+  if (state.loss_scale.skipped > 0) w.field("skipped_steps", state.loss_scale.skipped);
   w.field("seconds_waiting", stream->seconds_waited()).close();
   report.results.emplace_back("training", w.text);
 }

@@ -25,10 +25,17 @@ struct PretrainOptions {
   double learning_rate = 1e-3, min_learning_rate_ratio = 0;
   int64_t warmup_steps = 0, decay_steps = 0;                 // decay (wsd) 0: a fifth of the steps
   std::string schedule = "cosine";
+  std::string optimizer = "adamw";                           // adamw, adamw8 or muon
+  double muon_learning_rate = 0.02, muon_momentum = 0.95;
   double weight_decay = 0.1, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, clip_norm = 1;
   // Mixture of experts.
   double router_aux_loss = 0, sequence_aux_loss = 0, router_bias_update_rate = 0;
   bool router_bias_decay = false;                            // the update rate falls with the learning rate
+  // Trouble, and held-out data.
+  std::string on_spike = "stop";                             // stop, skip or rollback
+  double spike_factor = 2;                                   // 0: no loss is a spike
+  std::vector<std::string> eval_data;
+  int64_t eval_every = 0;                                    // 0: only at the end
   // Files.
   std::string dtype = "f32";
   bool resume = false;

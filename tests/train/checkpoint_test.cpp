@@ -31,7 +31,7 @@ TEST(Checkpoint, RestoresEveryBit) {
   const std::string newest = newest_checkpoint(folder.path("checkpoints"));
   EXPECT_EQ(newest, folder.path("checkpoints") + "/step-7");
 
-  TrainState back = load_checkpoint(newest);
+  TrainState back = load_checkpoint(newest, {});
   EXPECT_EQ(back.step, 7);
   EXPECT_EQ(back.tokens, 12345u);
   EXPECT_EQ(back.data, R"({"step": 7})");
@@ -76,7 +76,7 @@ TEST(Checkpoint, DamageIsAnError) {
   save_checkpoint(folder.path("c"), state, {});
   const std::string checkpoint = newest_checkpoint(folder.path("c"));
   fs::resize_file(checkpoint + "/optimizer.safetensors", 1000);
-  EXPECT_THROW(load_checkpoint(checkpoint), Error);
+  EXPECT_THROW(load_checkpoint(checkpoint, {}), Error);
 }
 
 TEST(Metrics, CutsBackToTheCheckpointsStep) {

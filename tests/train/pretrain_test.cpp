@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <regex>
+#include <sstream>
 
 #include "base/parallel.h"
 #include "base/stop.h"
@@ -219,6 +220,88 @@ TEST_F(Pretrain, UsageIsChecked) {
   refused([&] { options.data.clear(); });
   refused([&] { options.sequence_length = 65; });
   EXPECT_FALSE(fs::exists(folder.path("never")));
+}
+
+// In every format, and by every optimizer, a run that was stopped goes on to the same bytes.
+TEST_F(Pretrain, ResumesInEveryFormatAndByEveryOptimizer) {
+  for (const char* dtype : {"f32", "bf16", "f16"}) {
+    for (const char* optimizer : {"adamw8", "muon"}) {
+      options.dtype = dtype, options.optimizer = optimizer;
+      const std::string name = cat(dtype, optimizer);
+      run(name);
+      stop_after(7);
+      EXPECT_THROW(run(name + "-stopped"), Stopped);
+      stop_signal = 0;
+      set_progress_sink({});
+      run(name + "-stopped", true);
+      EXPECT_TRUE(contents(folder.path(name)) == contents(folder.path(name + "-stopped"))) << name;
+    }
+  }
+}
+
+TEST_F(Pretrain, EvaluatesBeforeTheSteps) {
+  folder.write("held.jsonl", testing_train::counting_records(9, 17, 99));
+  run("plain");
+  options.eval_data = {folder.path("held.jsonl")};
+  options.eval_every = 5;
+  run("out");
+  const std::string metrics = read_file(folder.path("out/metrics.jsonl"));
+  std::vector<double> losses;
+  std::istringstream lines(metrics);
+  for (std::string line; std::getline(lines, line);)
+    if (const Json json = parse_json(line, "line"); json.find("eval_loss")) {
+      losses.push_back(json.find("eval_loss")->as_double(""));
+      EXPECT_EQ((json.find("step")->as_int("") - 1) % 5, 0);
+    }
+  ASSERT_EQ(losses.size(), 3u);
+  EXPECT_NEAR(losses[0], std::log(48), 0.3);
+  EXPECT_LT(losses[2], losses[0]);
+  // Looking changes nothing.
+  EXPECT_EQ(read_file(folder.path("out/model.safetensors")), read_file(folder.path("plain/model.safetensors")));
+}
+
+// A weight that is not finite from the start: the run ends, with a message to find the cause by.
+TEST_F(Pretrain, TroubleIsNamed) {
+  run("start");
+  Model model = load_model(folder.path("start"));
+  model.weights.layers[1].o_proj.f32()[0] = INFINITY;
+  save_model(model.config, model.weights, folder.path("broken"), DType::f32, {});
+  options.init.clear();
+  options.model = folder.path("broken");
+  const std::string error = error_of("out", false);
+  EXPECT_NE(error.find("step 1: the loss is nan"), std::string::npos) << error;
+  EXPECT_NE(error.find("the output of layer 1"), std::string::npos) << error;
+  EXPECT_NE(error.find("data.jsonl:"), std::string::npos) << error;
+}
+
+// Records that make a spike: skipped, or rolled back over, the run ends; killed on the way, it ends in the same bytes.
+TEST_F(Pretrain, SpikesAreSkippedOrRolledBackOver) {
+  std::string strange;
+  for (int d = 0; d < 4; ++d) {
+    strange += "{\"tokens\": [";
+    for (int i = 0; i < 17; ++i) strange += (i ? ", " : "") + std::to_string((d * 7 + i * i * 5) % 48);
+    strange += "]}\n";
+  }
+  folder.write("spike.jsonl", testing_train::counting_records(4 * 62, 17, 3) + strange + testing_train::counting_records(4 * 20, 17, 5));
+  options.data = {folder.path("spike.jsonl")};
+  options.no_shuffle = true;
+  options.steps = 75, options.checkpoint_every = 10, options.learning_rate = 0.02, options.schedule = "constant";
+  EXPECT_NE(error_of("stopped", false).find("step 63"), std::string::npos);
+  options.on_spike = "skip";
+  run("skipped");
+  EXPECT_NE(read_file(folder.path("skipped/metrics.jsonl")).find("\"skipped\": true"), std::string::npos);
+  options.on_spike = "rollback";
+  run("whole");
+  EXPECT_EQ(read_file(folder.path("whole/metrics.jsonl")).find("\"skipped\": true"), std::string::npos);
+  for (const uint64_t step : {61u, 66u}) {
+    const std::string name = cat("stopped-", step);
+    stop_after(step);
+    EXPECT_THROW(run(name), Stopped);
+    stop_signal = 0;
+    set_progress_sink({});
+    run(name, true);
+    EXPECT_TRUE(contents(folder.path("whole")) == contents(folder.path(name))) << step;
+  }
 }
 
 }  // namespace ds

@@ -16,7 +16,7 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
       .option("--tokenizer", o.tokenizer, "tokenizer.json (or a folder with one) for --init; records of ids need none", "FILE")
       .option("--model", o.model, "model folder to go on from, with its tokenizer", "DIR")
       .option("-o,--output", o.output, "model folder to write, with metrics.jsonl and checkpoints/", "DIR")
-      .choice("--dtype", o.dtype, {"f32", "bf16", "f16"}, "number format of the weights written; training is in f32");
+      .choice("--dtype", o.dtype, {"f32", "bf16", "f16"}, "number format of the matrices while training, and of what is written; masters, gradients and sums are f32");
   pretraining.group("Data (in memory: two windows a domain, 2 bytes a token, 4 with a vocabulary over 65536, and 40 a record)")
       .option("--data", o.data, "JSONL with \"text\" or \"tokens\", plain, .gz or .zst; NAME=FILE where --share has the NAME; may be given several times", "FILE")
       .option("--share", o.shares, "share of the targets that the files NAME=FILE have together; the rest is of the files without a name", "NAME=X")
@@ -38,7 +38,10 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
       .option("--min-learning-rate-ratio", o.min_learning_rate_ratio, "share of it at which the decay ends", "X")
       .option("--warmup-steps", o.warmup_steps, "steps of linear warm-up from 0", "N")
       .option("--decay-steps", o.decay_steps, "wsd: last steps, over which the rate falls (0: a fifth of all)", "N");
-  pretraining.group("AdamW")
+  pretraining.group("Optimizer")
+      .choice("--optimizer", o.optimizer, {"adamw", "adamw8", "muon"}, "adamw8: AdamW with moments of 8 bits; muon: for the matrices inside the blocks, AdamW for the rest")
+      .option("--muon-learning-rate", o.muon_learning_rate, "highest learning rate of muon's matrices, on the same schedule", "RATE")
+      .option("--muon-momentum", o.muon_momentum, "its decay of the gradients", "X")
       .option("--weight-decay", o.weight_decay, "of matrices; norms and biases are not decayed", "X")
       .option("--beta1", o.beta1, "decay of the first moment", "X")
       .option("--beta2", o.beta2, "decay of the second moment", "X")
@@ -49,6 +52,11 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
       .option("--sequence-aux-loss", o.sequence_aux_loss, "coefficient of the balance loss within each sequence", "C")
       .option("--router-bias-update-rate", o.router_bias_update_rate, "step of the router bias against each expert's excess load", "RATE")
       .flag("--router-bias-decay", o.router_bias_decay, "let that step fall with the learning rate, so that the balance settles");
+  pretraining.group("Trouble and held-out data")
+      .choice("--on-spike", o.on_spike, {"stop", "skip", "rollback"}, "a loss that is not finite, or a spike: end the run, leave the step out, or go back to the newest checkpoint and on behind that data")
+      .option("--spike-factor", o.spike_factor, "a loss so many times the median of the last 50, and 1 above it, is a spike (0: none is)", "X")
+      .option("--eval-data", o.eval_data, "held-out JSONL, whose loss is measured (field eval_loss of metrics.jsonl); may be given several times", "FILE").incidental()
+      .option("--eval-every", o.eval_every, "steps between these measurements (0: only at the end, in the report)", "N").incidental();
   pretraining.group("Checkpoints")
       .option("--checkpoint-every", o.checkpoint_every, "steps between checkpoints (0: only after a signal)", "N").incidental()
       .option("--keep-checkpoints", o.keep_checkpoints, "newest ones kept", "N").incidental()
