@@ -1,5 +1,6 @@
 #include "run/server.h"
 
+#include <malloc.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -268,8 +269,17 @@ struct Server::Impl {
     return text;
   }
 
+  // What the parsed form of a wide body took goes back to the system: the allocator would keep it for its thread.
+  struct GiveBack {
+    bool wide;
+    ~GiveBack() {
+      if (wide) malloc_trim(0);
+    }
+  };
+
   // Fills `work`; what cannot be done is a BadRequest or an Error.
   openai::Body parse(Endpoint endpoint, const std::string& text, Work& work) {
+    const GiveBack after_all{text.size() > kWideBody};
     openai::Body body = openai::parse(endpoint, parse_json(text, "the body"), context);
     int64_t places = 0;
     for (const GenerateRequest& request : body.requests) {

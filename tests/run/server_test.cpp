@@ -402,15 +402,15 @@ TEST(Server, WideBodiesDelaySmallOnesLittle) {
   wide += "[5]]}";                 // more prompts than one body may have, which is known at its end
   std::atomic<int> answered = 0;
   std::vector<std::jthread> clients;
-  for (int i = 0; i < 10; ++i)
+  for (int i = 0; i < 8; ++i)
     clients.emplace_back([&] {
       EXPECT_EQ(run.post("/v1/completions", wide).status, 400);
       ++answered;
     });
-  ASSERT_TRUE(wait_for([&] { return run.metric("ds_connections") > 8; }));
+  ASSERT_TRUE(wait_for([&] { return run.metric("ds_connections") > 6; }));
   EXPECT_EQ(run.get("/health").status, 200);
   EXPECT_EQ(run.post("/v1/completions", body("b", 1)).status, 200);
-  EXPECT_LT(answered, 10);
+  EXPECT_LT(answered, 8);
 }
 
 TEST(Server, NoAnswerNamesAPathOfTheDisk) {
@@ -422,7 +422,7 @@ TEST(Server, NoAnswerNamesAPathOfTheDisk) {
     });
     const Reply reply = run.post("/v1/chat/completions", chat);
     EXPECT_EQ(reply.status, 400);
-    EXPECT_NE(reply.body.find("template"), std::string::npos) << reply.body;
+    EXPECT_NE(reply.body.find("chat"), std::string::npos) << reply.body;
     EXPECT_EQ(reply.body.find(std::filesystem::temp_directory_path().string()), std::string::npos) << reply.body;
   }
 }
