@@ -1,6 +1,7 @@
 // Inside the room: records through a model, a group at a time.
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -68,6 +69,8 @@ std::vector<int32_t> ids_of(const Record& record, std::string_view key);
 std::string ids_json(std::span<const int32_t> ids);
 // The model that the options name, ready to run; its files and the time of loading go into the report.
 Engine load_engine(const RunOptions& options, Report& report);
+// The draft model that the options name, which is set in their scheduler's options too; null where they name none.
+std::unique_ptr<Engine> load_draft(RunOptions& options);
 // The name that a folder or file has: "models/llama/" is "llama".
 std::string base_name(const std::string& path);
 // How texts become vectors: as the options say, else the model's folder.

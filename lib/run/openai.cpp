@@ -176,6 +176,7 @@ class Reader {
     }
     if (is_null(json_.find("min_tokens"))) s.min_tokens = std::min(s.min_tokens, s.max_tokens);
     if (is_null(json_.find("best_of")) && s.best_of < s.n) s.best_of = 0;
+    if (s.beams > 1 && is_null(json_.find("temperature"))) s.temperature = 0;  // the default is for answers that are drawn
     if (body_.echo && s.logprobs >= 0) throw BadRequest("\"echo\" with \"logprobs\" is not supported: score prompts with `ds-run score`", "echo");
     try {
       check(s);

@@ -180,17 +180,42 @@ ConstraintSpec constraint_spec(const Json& value, const std::string& where) {
   return {language == "python" ? Kind::python : Kind::brackets, ""};
 }
 
+// With the mutex held. Moves those out that are too many: what they hold is given back by the caller, without it.
+void ConstraintCache::drop(std::list<Entry>& dropped) {
+  size_t bytes = 0, kept = 0;
+  auto first = entries_.begin();
+  for (; first != entries_.end() && kept < most_entries_; ++first, ++kept) {
+    bytes += learnt_bytes(*first->constraint);
+    if (bytes > most_bytes_ && kept > 0) break;
+  }
+  dropped.splice(dropped.end(), entries_, first, entries_.end());
+}
+
 std::shared_ptr<const Constraint> ConstraintCache::get(const ConstraintSpec& spec) {
-  const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(entries_.begin(), entries_.end(),
-                                  [&](const Entry& e) { return e.spec.kind == spec.kind && e.spec.source == spec.source; });
-  if (found != entries_.end()) {
+  const auto find = [&]() -> std::shared_ptr<const Constraint> {
+    const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                    [&](const Entry& e) { return e.spec.kind == spec.kind && e.spec.source == spec.source; });
+    if (found == entries_.end()) return nullptr;
     entries_.splice(entries_.begin(), entries_, found);
     return found->constraint;
+  };
+  {
+    const std::lock_guard lock(mutex_);
+    if (auto found = find()) return found;
   }
-  entries_.push_front({spec, compile_constraint(spec)});
-  if (entries_.size() > most_) entries_.pop_back();
-  return entries_.front().constraint;
+  auto made = compile_constraint(spec);  // others need not wait for it
+  std::list<Entry> dropped;
+  const std::lock_guard lock(mutex_);
+  if (auto found = find()) return found;
+  entries_.push_front({spec, made});
+  drop(dropped);
+  return made;
+}
+
+void ConstraintCache::trim() {
+  std::list<Entry> dropped;
+  const std::lock_guard lock(mutex_);
+  drop(dropped);
 }
 
 }  // namespace ds

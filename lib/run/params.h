@@ -46,16 +46,21 @@ std::string json_text(const Json& value);
 // call it.
 class ConstraintCache {
  public:
-  explicit ConstraintCache(size_t most = 16) : most_(most) {}  // each learns up to 64 MiB of masks
+  // Keeps `entries` constraints at most, and those that have learnt (masks, positions) `bytes` together at most, but always
+  // the one asked for last. What is dropped goes once no answer uses it any more.
+  explicit ConstraintCache(size_t entries = 16, size_t bytes = size_t{128} << 20) : most_entries_(entries), most_bytes_(bytes) {}
   // The Error of compile_constraint for a source that is wrong.
   std::shared_ptr<const Constraint> get(const ConstraintSpec& spec);
+  // Keeps to `bytes` again: constraints learn after they were asked for.
+  void trim();
 
  private:
   struct Entry {
     ConstraintSpec spec;
     std::shared_ptr<const Constraint> constraint;
   };
-  const size_t most_;
+  void drop(std::list<Entry>& dropped);
+  const size_t most_entries_, most_bytes_;
   std::mutex mutex_;
   std::list<Entry> entries_;  // the one used last in front
 };

@@ -31,6 +31,14 @@ Engine load_engine(const RunOptions& options, Report& report) {
   return Engine(options.model, engine_options);
 }
 
+std::unique_ptr<Engine> load_draft(RunOptions& options) {
+  if (options.draft_model.empty()) return nullptr;
+  auto draft = std::make_unique<Engine>(options.draft_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
+  options.scheduler.draft = draft.get();
+  if (options.scheduler.guesses == 0) options.scheduler.guesses = 4;
+  return draft;
+}
+
 // Gives records their results under "run". A field of that name is replaced, and those are counted for one warning; where
 // it holds what the verb read, its place is taken without one.
 class Results {
@@ -226,12 +234,7 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
     near.emplace(options.answer_cache_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
     options.scheduler.answer_cache_model = &*near;
   }
-  std::optional<Engine> draft;
-  if (!options.draft_model.empty()) {
-    draft.emplace(options.draft_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
-    options.scheduler.draft = &*draft;
-    if (options.scheduler.guesses == 0) options.scheduler.guesses = 4;
-  }
+  const std::unique_ptr<Engine> draft = load_draft(options);
   const Chat chat(options.model, options.chat_template);
   const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
                            .model_name = options.model_name, .in_order = options.order == "input", .resume = options.resume,

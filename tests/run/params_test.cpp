@@ -87,5 +87,23 @@ TEST(Constraints, AreCompiledOnceAndTheOldestIsLetGo) {
   EXPECT_THROW(cache.get({Kind::regex, "("}), Error);
 }
 
+TEST(Constraints, ThatHaveLearntMuchAreLetGo) {
+  using Kind = ConstraintSpec::Kind;
+  const auto learn = [](const std::shared_ptr<const Constraint>& c) { EXPECT_TRUE(matches(*c, "[" + std::string(300, '1') + "]")); };
+  ConstraintCache cache(16, 4000);
+  const auto a = cache.get({Kind::json, ""}), b = cache.get({Kind::regex, "a"});
+  EXPECT_EQ(learnt_bytes(*a), 0u);
+  learn(a);
+  EXPECT_GT(learnt_bytes(*a), 4000u);
+  cache.trim();                    // more than fits, and not the one asked for last
+  EXPECT_EQ(cache.get({Kind::regex, "a"}), b);
+  const auto again = cache.get({Kind::json, ""});
+  EXPECT_NE(again, a);
+  learn(again);
+  cache.trim();                    // the one asked for last stays
+  EXPECT_EQ(cache.get({Kind::json, ""}), again);
+  EXPECT_NE(cache.get({Kind::regex, "a"}), b);
+}
+
 }  // namespace
 }  // namespace ds

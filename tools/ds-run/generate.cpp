@@ -39,16 +39,10 @@ void declare_sampling(Options& o, RunOptions& r) {
   o.group("Sampling (in this order, as Hugging Face's generate; a record's field of the same name, with _ for -, comes first)");
   o.option("--max-tokens", s.max_tokens, "tokens generated at most", "N").range(0, 1 << 30);
   o.option("--min-tokens", s.min_tokens, "before so many no end-of-sequence token is drawn", "N").range(0, 1 << 30);
-  o.option("--repetition-penalty", s.repetition_penalty, "divides the logits of tokens that were there (multiplies those below 0)", "X").range(1e-3, 1e3);
-  o.option("--frequency-penalty", s.frequency_penalty, "subtracted from a logit for each time that the answer has the token", "X").range(-100, 100);
-  o.option("--presence-penalty", s.presence_penalty, "subtracted once if the answer has the token", "X").range(-100, 100);
-  o.option("--temperature", s.temperature, "divides the logits; 0 takes the likeliest token", "X").range(0, 1e6);
-  o.option("--top-k", s.top_k, "keep the k likeliest tokens and those equal to the k-th; 0 keeps all", "K").range(0, 1 << 30);
-  o.option("--top-p", s.top_p, "keep the likeliest tokens until their probabilities reach this sum", "P").range(0, 1);
-  o.option("--min-p", s.min_p, "keep tokens of at least this share of the likeliest one's probability", "P").range(0, 1);
+  declare_drawing(o, s);
+  declare_stop(o, s);
   o.choice("--compat", r.compat, {"hf", "llama.cpp"}, "llama.cpp: penalties over the last 64 tokens, temperature last, exactly k");
   o.flag("--ignore-eos", s.ignore_eos, "go on after an end-of-sequence token");
-  o.option("--stop", s.stop, "the answer ends before this text; may be given several times", "TEXT");
   o.option("--logprobs", s.logprobs, "give each token's log-probability and so many likeliest alternatives; -1: none", "N").range(-1, 20);
   o.option("-n,--n", s.n, "answers to each prompt", "N").range(1, 128);
   o.option("--best-of", s.best_of, "draw so many, keep the n of the highest mean log-probability; 0: n", "N").range(0, 128);
@@ -89,9 +83,8 @@ void declare_generate_verb(App& app, RunOptions& r) {
   o.option("--answer-cache-threshold", r.scheduler.answer_cache_threshold, "the least cosine of the two prompts' vectors", "X").range(-1, 1);
   declare_engine(o, r);
   declare_cache(o, r);
-  o.bytes("--answer-cache", r.scheduler.answer_cache, "keep so much of answers, for requests that are equal in all that decides them; 0: none").incidental();
-  o.option("--prompt-lookup", r.scheduler.guesses, "guess up to so many tokens a pass from the text before; 0: none", "N").range(0, 64).incidental();
-  o.option("--draft-model", r.draft_model, "a smaller model of the same vocabulary guesses instead, 4 tokens a pass where --prompt-lookup says nothing else", "MODEL").incidental();
+  declare_answer_cache(o, r);
+  declare_speculation(o, r);
 }
 
 void declare_cache(Options& o, RunOptions& r) {
