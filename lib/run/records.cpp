@@ -217,6 +217,8 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
+  if (options.engine.mtp && !options.draft_model.empty()) throw UsageError("--mtp and --draft-model: one of them guesses");
+  if (options.engine.mtp && options.scheduler.guesses == 0) options.scheduler.guesses = 2;
   options.model = precision_folder(options.model, options.precision);
   Engine engine = load_engine(options, report);
   std::optional<Engine> near;

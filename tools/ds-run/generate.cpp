@@ -92,6 +92,7 @@ void declare_generate_verb(App& app, RunOptions& r) {
   o.bytes("--answer-cache", r.scheduler.answer_cache, "keep so much of answers, for requests that are equal in all that decides them; 0: none").incidental();
   o.option("--prompt-lookup", r.scheduler.guesses, "guess up to so many tokens a pass from the text before; 0: none", "N").range(0, 64).incidental();
   o.option("--draft-model", r.draft_model, "a smaller model of the same vocabulary guesses instead, 4 tokens a pass where --prompt-lookup says nothing else", "MODEL").incidental();
+  o.flag("--mtp", r.engine.mtp, "the model's own head for multi-token prediction guesses instead, 2 tokens a pass where --prompt-lookup says nothing else").incidental();
 }
 
 void declare_cache(Options& o, RunOptions& r) {
