@@ -13,17 +13,20 @@
 namespace ds {
 namespace {
 
-constexpr const char* kConfig = R"({"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "vocab_size": 61, "hidden_size": 24,
+constexpr const char* kConfig = R"({"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "vocab_size": 24, "hidden_size": 24,
     "num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 3, "max_position_embeddings": 512,
     "q_lora_rank": 12, "kv_lora_rank": 10, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4, "v_head_dim": 7,
     "intermediate_size": 29, "moe_intermediate_size": 9, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3,
     "n_group": 4, "topk_group": 2, "first_k_dense_replace": 1, "initializer_range": 0.3, "num_nextn_predict_layers": 1})";
 
-// A model folder with a head. `knowing`: no block adds anything, so that a token alone says the next one, and the head, which
-// takes the embedding of the next token for its state, says the one after that as the model will. Else all is random.
+// What a head knows. `random`: nothing. Else a token alone says the next one, 5 further on: embeddings are unit vectors, no
+// block adds anything, and lm_head turns 5 further on. The head is right by the next token, whose embedding it takes for its
+// state (`next_token`), or by the model's state of the token before, which it turns by 5 (`hidden`).
+enum class Knows { random, next_token, hidden };
+
 class WithHead {
  public:
-  explicit WithHead(bool knowing) {
+  explicit WithHead(Knows knows) {
     std::string name = (std::filesystem::temp_directory_path() / "ds-run-XXXXXX").string();
     path_ = ::mkdtemp(name.data());
     const Config config = parse_config(parse_json(kConfig, "config.json"), "config.json");
@@ -36,11 +39,13 @@ class WithHead {
     for_each_weight(config, head, [&](const WeightInfo& info, Tensor& t) {
       for (int64_t i = 0; i < t.elements(); ++i) t.f32()[i] = info.shape.size() == 1 ? 1.0f : static_cast<float>(0.3 * rng.normal(drawn++));
     });
-    if (knowing) {
+    if (knows != Knows::random) {
       for (LayerWeights& w : weights.layers) clear(w);
       clear(head.block);
-      for (int64_t i = 0; i < config.hidden_size; ++i)
-        for (int64_t j = 0; j < 2 * config.hidden_size; ++j) head.projection.f32()[i * 2 * config.hidden_size + j] = i == j;
+      turn(weights.embed_tokens, 0, 0);
+      turn(weights.lm_head, 5, 0);
+      if (knows == Knows::next_token) turn(head.projection, 0, 0);
+      else turn(head.projection, 5, config.hidden_size);
     }
     save_with_head(config, weights, head, path_);
   }
@@ -53,11 +58,18 @@ class WithHead {
     for (const Tensor& t : {w.o_proj, w.down_proj, w.experts_down, w.shared_down})
       if (t) std::fill_n(t.f32(), t.elements(), 0.0f);
   }
+  // Row (i + by) % rows has a one in column first + i, and zeros.
+  static void turn(const Tensor& t, int64_t by, int64_t first) {
+    std::fill_n(t.f32(), t.elements(), 0.0f);
+    for (int64_t i = 0; i < t.rows(); ++i) t.f32()[(i + by) % t.rows() * t.cols() + first + i] = 1.0f;
+  }
   std::string path_;
 };
 
-class MtpSchedule : public testing::TestWithParam<bool> {};
-INSTANTIATE_TEST_SUITE_P(Heads, MtpSchedule, testing::Bool(), [](const auto& i) { return i.param ? "knowing" : "random"; });
+class MtpSchedule : public testing::TestWithParam<Knows> {};
+INSTANTIATE_TEST_SUITE_P(Heads, MtpSchedule, testing::Values(Knows::random, Knows::next_token, Knows::hidden), [](const auto& i) {
+  return i.param == Knows::random ? "random" : i.param == Knows::hidden ? "hidden" : "next_token";
+});
 
 TEST_P(MtpSchedule, ChangesNoAnswer) {
   const WithHead model(GetParam());
@@ -77,7 +89,7 @@ TEST_P(MtpSchedule, ChangesNoAnswer) {
       expect_equal(outcome.results, wanted, "two at once");
       EXPECT_GT(outcome.stats.guessed_tokens, 0u);
       EXPECT_GT(outcome.stats.cached_tokens, 32u * 4u);
-      if (GetParam() && temperature == 0) {
+      if (GetParam() != Knows::random && temperature == 0) {
         EXPECT_GT(outcome.stats.accepted_tokens, outcome.stats.guessed_tokens * 9 / 10);
       }
     }
@@ -107,7 +119,7 @@ TEST_P(MtpSchedule, BeamsGoOnBesideIt) {
 
 // All guesses are right: 60 tokens take a third of the passes, and a few more until guesses are as many as they may be.
 TEST(Mtp, SavesPassesWhereItIsRight) {
-  const WithHead model(true);
+  const WithHead model(Knows::hidden);
   const std::vector<GenerateRequest> request = {{{5, 6, 7}, {.max_tokens = 60, .ignore_eos = true}}};
   for (const DType dtype : {DType::f32, DType::i8}) {
     Engine engine(model.path(), {.kv_cache_dtype = dtype, .mtp = true});
@@ -122,7 +134,7 @@ TEST(Mtp, SavesPassesWhereItIsRight) {
 
 // The guesses of a sequence depend on it alone, and there are none for what the head did not go through.
 TEST(Mtp, GuessesOnlyWhatItFollowed) {
-  const WithHead model(true);
+  const WithHead model(Knows::random);
   Engine engine(model.path(), {.batch_sequences = 2, .mtp = true});
   KvCache cache = engine.make_cache();
   MtpHead head(engine, cache);
@@ -147,7 +159,7 @@ TEST(Mtp, GuessesOnlyWhatItFollowed) {
 }
 
 TEST(Mtp, NeedsAHead) {
-  const WithHead model(true);
+  const WithHead model(Knows::random);
   Engine without(model.path());
   KvCache cache = without.make_cache();
   EXPECT_THROW(MtpHead(without, cache), Error);
