@@ -97,7 +97,11 @@ const StoredTensor& Binder::need_float(const std::string& name, const std::vecto
 bool Binder::may_be_left_over(const std::string& name, const StoredTensor& t, size_t& skipped) const {
   if (config_.tie_word_embeddings && name == "lm_head.weight") return true;  // a copy of the embedding
   if (name.ends_with(".rotary_emb.inv_freq")) return true;                   // computed, not learned
-  if (is_of_prediction(config_, name)) return ++skipped, true;
+  if (is_of_prediction(config_, name)) {
+    // These two are copies of the model's own, which the heads share.
+    skipped += !name.ends_with(".embed_tokens.weight") && !name.ends_with(".shared_head.head.weight");
+    return true;
+  }
   if (is_ignored(config_, t.name)) return true;
   // Older tools for GPTQ write a bias for every layer, of zeros where the model has none.
   return config_.quantization.format == Quantization::Format::gptq && name.ends_with(".bias") &&

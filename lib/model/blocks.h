@@ -47,6 +47,13 @@ inline Rows rows_of(const TokenBatch& batch, const KvCache& cache, int64_t layer
   return {indices_view(batch.sequences), indices_view(batch.positions), cache.page_table(layer)};
 }
 
+// ---- forward.cpp ----
+
+// One block alone: y[T, H] from x[T, H], the rows of a batch, whose keys and values go into the cache's `layer`. What it
+// needs besides comes from `memory`.
+void run_block(const Config& config, const LayerWeights& weights, int64_t layer, const TokenBatch& batch, KvCache& cache, const Tensor& x,
+               const Tensor& y, Arena& memory);
+
 // ---- lora.cpp ----
 
 // The rows of one adapter, at least one: numbers of rows of an input, ascending. Where they are those of experts,

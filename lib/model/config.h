@@ -73,7 +73,7 @@ struct Config {
   std::vector<int64_t> mlp_only_layers;
   RouterSpec router;
   bool router_bias = false;            // experts are chosen by score + bias (DeepSeek-V3)
-  int64_t num_nextn_predict_layers = 0;  // layers for multi-token prediction in the file, after the others: not read
+  int64_t num_nextn_predict_layers = 0;  // layers for multi-token prediction in the file, after the others (mtp.h)
 
   Quantization quantization;           // of the file it was read from
 

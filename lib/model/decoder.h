@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,6 +47,15 @@ struct Weights {
   Tensor lm_head;                                          // [V, H]; embed_tokens itself where tied
 };
 
+// A head for multi-token prediction: one block more, which makes of a token's final_normed and of the token after it a
+// guess of the token after that one (mtp.h). Embedding and lm_head are the model's.
+struct MtpWeights {
+  Tensor embed_norm, hidden_norm;                          // [H]: enorm, hnorm
+  Tensor projection;                                       // [H, 2H]: eh_proj
+  LayerWeights block;
+  Tensor final_norm;                                       // [H]: shared_head.norm
+};
+
 // One weight as a checkpoint knows it. `name` of experts has "{}" for the expert's number: files hold one matrix each.
 struct WeightInfo {
   std::string name;
@@ -58,6 +68,8 @@ struct WeightInfo {
 // loading, saving, initialising, optimising and quantizing all go through it.
 // weights.layers gets its size. Where the head is tied, lm_head is not visited, and is set to embed_tokens at the end.
 void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit);
+// The same for a head for multi-token prediction: the layer after the last, and what belongs to it.
+void for_each_weight(const Config& config, MtpWeights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit);
 // The name of one expert's matrix: the "{}" replaced by its number.
 std::string expert_name(const WeightInfo& info, int64_t expert);
 
@@ -68,12 +80,13 @@ void initialize(const Config& config, Weights& weights, uint64_t seed);
 
 // Makes absorbed_k and absorbed_v of every layer of an MLA model from kv_b_proj, packed, in its dtype (f16 where it is
 // quantized), so that forward need not make them anew for each batch with generated tokens. Does nothing without MLA.
-void split_latent(const Config& config, Weights& weights, Arena& arena);
+void split_latent(const Config& config, std::span<LayerWeights> layers, Arena& arena);
 
 // A loaded checkpoint.
 struct Model {
   Config config;
   Weights weights;
+  std::optional<MtpWeights> mtp;                           // where it was asked for
   Arena arena;
   std::map<std::string, std::string> metadata;             // of the file, ds.history included
   bool int8_activations = false;                           // some products round activations to 8 bits (cpu/int8_gemm.h)
@@ -85,6 +98,7 @@ struct LoadOptions {
   Device device = Device::cpu;
   bool pack = false;        // panels, for inference; else rows in f32, for training and quantization
   ActivationRounding rounding = ActivationRounding::as_stored;  // with pack
+  bool mtp = false;         // the head for multi-token prediction too (the first where there are more); Error where there is none
   std::string merge_adapter = {};  // a folder (lora.h) whose products are added to the weights; Error where those are quantized
 };
 // Reads a folder of safetensors, or a .gguf file: binds every weight by name, dtype and shape. A missing one is an Error

@@ -243,6 +243,17 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
   rms_norm(x, weights.final_norm, config.rms_norm_eps, config.norm_plus_one, acts.final_normed);
 }
 
+void run_block(const Config& config, const LayerWeights& weights, int64_t layer, const TokenBatch& batch, KvCache& cache, const Tensor& x,
+               const Tensor& y, Arena& memory) {
+  check_batch(batch, cache);
+  const LatentPlan plan = cache.latent() ? plan_latent(batch) : LatentPlan{};
+  LayerActivations a;
+  a.input = x;
+  Block block{config, weights, a, memory, cache, rows_of(batch, cache, layer), plan, {}, layer, x.rows(), false};
+  block.attend();
+  block.feed_forward(y);
+}
+
 void head(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& logits) {
   require(normed.rank == 2 && normed.cols() == config.hidden_size && logits.rank == 2 && logits.cols() == config.vocab_size &&
               logits.rows() == normed.rows(),

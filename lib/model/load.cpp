@@ -110,14 +110,20 @@ Model load_model(const std::string& path, const LoadOptions& options) {
   if (!options.merge_adapter.empty())
     source = merge_adapter(std::move(source), load_adapter(options.merge_adapter, model.config, AdapterUse::merge), model.config);
   Loader loader(*source, model.config, options, model.arena);
-  for_each_weight(model.config, model.weights, [&](const WeightInfo& info, Tensor& t) {
+  const auto load = [&](const WeightInfo& info, Tensor& t) {
     t = loader.load(info);
     model.int8_activations |= t.int8_activations;
-  });
+  };
+  for_each_weight(model.config, model.weights, load);
+  if (options.mtp) {
+    require(model.config.num_nextn_predict_layers > 0, path, ": the model has no head for multi-token prediction (num_nextn_predict_layers)");
+    for_each_weight(model.config, model.mtp.emplace(), load);
+  }
   source->check_left_over();
   require(model.int8_activations || options.rounding != ActivationRounding::int8, path,
           ": no weight is in 4-bit or 8-bit integers, and activations are rounded to 8 bits for those only (--activations int8)");
-  if (options.pack) split_latent(model.config, model.weights, model.arena);
+  if (options.pack) split_latent(model.config, model.weights.layers, model.arena);
+  if (options.pack && model.mtp) split_latent(model.config, {&model.mtp->block, 1}, model.arena);
   model.metadata = source->metadata();
   return model;
 }

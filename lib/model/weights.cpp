@@ -89,6 +89,13 @@ void visit_experts(const Config& c, const ExpertNames& names, LayerWeights& w, L
   }
 }
 
+void visit_block(const Config& c, int64_t layer, LayerWeights& w, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
+  LayerVisitor each{visit, layer, cat("model.layers.", layer, ".")};
+  visit_attention(c, w, each);
+  if (c.is_moe(layer)) visit_experts(c, architecture_of(c).names, w, each);
+  else visit_dense(c, w, each);
+}
+
 Tensor make_shaped(Arena& arena, const std::vector<int64_t>& s, bool zeroed) {
   require(!s.empty() && s.size() <= 3, "a weight has 1 to 3 dimensions");
   const auto make = [&](std::initializer_list<int64_t> shape) {
@@ -100,19 +107,23 @@ Tensor make_shaped(Arena& arena, const std::vector<int64_t>& s, bool zeroed) {
 }  // namespace
 
 void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
-  const ExpertNames& names = architecture_of(config).names;
   weights.layers.resize(static_cast<size_t>(config.num_hidden_layers));
   visit({"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.embed_tokens);
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    LayerVisitor each{visit, layer, cat("model.layers.", layer, ".")};
-    LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
-    visit_attention(config, w, each);
-    if (config.is_moe(layer)) visit_experts(config, names, w, each);
-    else visit_dense(config, w, each);
-  }
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+    visit_block(config, layer, weights.layers[static_cast<size_t>(layer)], visit);
   visit({"model.norm.weight", {config.hidden_size}, -1, false, true}, weights.final_norm);
   if (config.tie_word_embeddings) weights.lm_head = weights.embed_tokens;
   else visit({"lm_head.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.lm_head);
+}
+
+void for_each_weight(const Config& config, MtpWeights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
+  const int64_t layer = config.num_hidden_layers, hidden = config.hidden_size;
+  LayerVisitor each{visit, layer, cat("model.layers.", layer, ".")};
+  each("enorm.weight", {hidden}, false, weights.embed_norm);
+  each("hnorm.weight", {hidden}, false, weights.hidden_norm);
+  each("eh_proj.weight", {hidden, 2 * hidden}, true, weights.projection);
+  visit_block(config, layer, weights.block, visit);
+  each("shared_head.norm.weight", {hidden}, false, weights.final_norm);
 }
 
 std::string expert_name(const WeightInfo& info, int64_t expert) {

@@ -159,7 +159,10 @@ class BatchRun {
     }
     answers_.commit(report);
     report.bad_bytes = bad_bytes_;
-    if (const SchedulerStats stats = scheduler_.stats(); options_.scheduler.answer_cache)
+    const SchedulerStats stats = scheduler_.stats();
+    if (options_.scheduler.guesses > 0)
+      report.results.emplace_back("guesses", cat("{\"tokens\": ", stats.guessed_tokens, ", \"right\": ", stats.accepted_tokens, "}"));
+    if (options_.scheduler.answer_cache)
       report.results.emplace_back("answer_cache", cat("{\"equal\": ", stats.cached_answers, ", \"near\": ", stats.similar_answers, "}"));
     for (const auto& input : reader_.inputs()) report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
     if (replaced_) warn("records whose own field \"run\" was replaced by the result: ", replaced_);

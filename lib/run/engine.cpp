@@ -11,6 +11,7 @@
 #include "io/gguf.h"
 #include "io/json.h"
 #include "model/lora.h"
+#include "model/mtp.h"
 #include "run/memory.h"
 
 namespace ds {
@@ -25,7 +26,7 @@ void Throughput::add(uint64_t prefill, uint64_t decode, double seconds) {
 
 Engine::Engine(const std::string& path, const EngineOptions& engine_options)
     : path(path), model(load_model(path, {.device = Device::cpu, .pack = true, .rounding = engine_options.rounding,
-                                          .merge_adapter = engine_options.merge_adapter})),
+                                          .mtp = engine_options.mtp, .merge_adapter = engine_options.merge_adapter})),
       options(engine_options) {
   require(options.batch_tokens > 0 && options.batch_sequences > 0, "a batch of ", options.batch_tokens, " tokens and ",
           options.batch_sequences, " sequences");
@@ -89,14 +90,14 @@ KvCache& Engine::cache(int64_t sequences, int64_t positions) {
 }
 
 KvCache Engine::make_cache() const {
-  const Config& c = model.config;
+  const Config c = model.mtp ? with_mtp_layer(model.config) : model.config;
   CacheOptions cache{.dtype = options.kv_cache_dtype};
   const CachePages pages = plan_cache(c, cache, options.batch_sequences, max_length(), options.batch_tokens);
   cache.pages = pages.full, cache.window_pages = pages.window;
   if (options.pages) cache.pages = std::min(cache.pages, options.pages);
   uint64_t budget = free_memory() / 2;
   if (options.memory) {
-    const uint64_t needed = model.arena.bytes_reserved() + activation_bytes(c, options.batch_tokens);
+    const uint64_t needed = model.arena.bytes_reserved() + (model.mtp ? 2 : 1) * activation_bytes(c, options.batch_tokens);
     const uint64_t page = KvCache::page_bytes(c, cache) + KvCache::window_page_bytes(c, cache);
     require(options.memory >= needed + page, "a memory of ", options.memory, " bytes is too little: the weights, the activations of a pass of ",
             options.batch_tokens, " tokens and one page of the cache take ", needed + page, " (--batch-tokens lessens the second)");

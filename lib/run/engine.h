@@ -24,6 +24,7 @@ struct EngineOptions {
   int64_t pages = 0;               // of the cache at most, in layers that keep all keys; 0: what the memory allows
   DType kv_cache_dtype = DType::f32;         // or i8
   ActivationRounding rounding = ActivationRounding::as_stored;
+  bool mtp = false;                          // load the model's head for multi-token prediction too
   std::string merge_adapter = {};            // a folder whose LoRA adapter is merged into the weights at load
   std::vector<std::string> adapters = {};    // "NAME=DIR" or "DIR": LoRA adapters that requests choose by name
 };
@@ -58,7 +59,7 @@ struct Engine {
   // may replace it.
   KvCache& cache(int64_t sequences, int64_t positions);
   // A cache for batch_sequences of max_length() positions, with as many pages as the memory allows. Error where that is not
-  // enough for one sequence of a page.
+  // enough for one sequence of a page. Where the head for multi-token prediction is loaded, it has a layer for that too.
   KvCache make_cache() const;
 
  private:

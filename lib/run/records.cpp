@@ -32,6 +32,8 @@ Engine load_engine(const RunOptions& options, Report& report) {
 }
 
 std::unique_ptr<Engine> load_draft(RunOptions& options) {
+  if (options.engine.mtp && !options.draft_model.empty()) throw UsageError("--mtp and --draft-model: one of them guesses");
+  if (options.engine.mtp && options.scheduler.guesses == 0) options.scheduler.guesses = 2;
   if (options.draft_model.empty()) return nullptr;
   auto draft = std::make_unique<Engine>(options.draft_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
   options.scheduler.draft = draft.get();

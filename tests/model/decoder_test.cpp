@@ -219,7 +219,7 @@ TEST_F(Latent, TheBatchTheChunksAndThreadsDoNotMatter) {
 TEST_F(Latent, PackedWeightsAndHalvesMadeAheadGiveTheSameBits) {
   const std::vector<Request> requests = {request(20, 30, 1), request(3, 40, 2)};
   Weights ahead = decoder.weights;
-  split_latent(decoder.config, ahead, packed_memory);
+  split_latent(decoder.config, ahead.layers, packed_memory);
   ASSERT_TRUE(ahead.layers[0].absorbed_k);
   const auto want = steps(decoder.weights, requests, 1000);
   EXPECT_EQ(steps(ahead, requests, 1000), want);

@@ -120,7 +120,8 @@ inline double value_of(const std::string& name, uint64_t i) {
   return static_cast<double>(x >> 40) / 16777216.0 - 0.5;
 }
 
-inline void make_values(const Config& config, Weights& weights) {
+template <class W>  // Weights or MtpWeights
+void make_values(const Config& config, W& weights) {
   for_each_weight(config, weights, [&](const WeightInfo& info, Tensor& t) {
     const int64_t experts = info.shape.size() == 3 ? info.shape[0] : 1, each = t.elements() / experts;
     const bool norm = info.shape.size() == 1 && info.name.find("bias") == std::string::npos;

@@ -23,6 +23,7 @@ void declare_stop(Options& o, Sampling& s) { o.option("--stop", s.stop, "an answ
 void declare_speculation(Options& o, RunOptions& r) {
   o.option("--prompt-lookup", r.scheduler.guesses, "guess up to so many tokens a pass from the text before; 0: none", "N").range(0, 64).incidental();
   o.option("--draft-model", r.draft_model, "a smaller model of the same vocabulary guesses instead, 4 tokens a pass where --prompt-lookup says nothing else", "MODEL").incidental();
+  o.flag("--mtp", r.engine.mtp, "the model's own head for multi-token prediction guesses instead, 2 tokens a pass where --prompt-lookup says nothing else").incidental();
 }
 
 void declare_answer_cache(Options& o, RunOptions& r) {
