@@ -221,9 +221,8 @@ TrainedTokenizer BpeTrainer::train() {
   TrainedTokenizer& result = impl.result;
   result.distinct_words = impl.counts.size();
   if (result.forgotten.words)
-    warn("the distinct words of the text took more than ", impl.options.max_words_memory, " bytes: ",
-         result.forgotten.words, " times the rarest were forgotten, with ", result.forgotten.occurrences, " of all ",
-         result.words, " words");
+    warn("the distinct words took more than ", impl.options.max_words_memory, " bytes: ", result.forgotten.words,
+         " rare ones were forgotten, ", result.forgotten.occurrences, " of the ", result.words, " words of the texts");
   std::vector<std::string> tokens = impl.first_tokens();
   CountedWords words = impl.symbols(tokens);
   impl.counts = WordCounts();
