@@ -156,6 +156,38 @@ TEST(SchemaConstraint, Numbers) {
   EXPECT_TRUE(state.may_end());
 }
 
+// White space and digits of an answer end; a text that is given may have any number of both.
+TEST(SchemaConstraint, AnswersDoNotGoOnForEver) {
+  const auto any = compiled(Kind::json, "");
+  const auto integer = compiled(Kind::json_schema, R"({"type":"integer"})"), positive = compiled(Kind::json_schema, R"({"type":"number","minimum":0})");
+  const auto takes = [](const std::shared_ptr<const Constraint>& constraint, const std::string& text) {
+    return ConstraintState(constraint, small_vocabulary()).accept_bytes(text);
+  };
+  const auto digits = [](size_t n) { return std::string(n, '7'); };
+  for (const auto& constraint : {any, integer, positive}) {
+    EXPECT_TRUE(takes(constraint, digits(20)));
+    EXPECT_FALSE(takes(constraint, digits(21)));
+    EXPECT_TRUE(matches(*constraint, digits(500)));
+  }
+  EXPECT_TRUE(takes(any, "-" + digits(20) + "." + digits(20) + "e-" + digits(3)));
+  EXPECT_FALSE(takes(any, "-" + digits(21)));
+  EXPECT_FALSE(takes(any, "0." + digits(21)));
+  EXPECT_FALSE(takes(any, "1e" + digits(4)));
+  EXPECT_FALSE(takes(any, "1.5E+" + digits(4)));
+  EXPECT_TRUE(matches(*any, "1e" + digits(9)));
+  EXPECT_FALSE(takes(any, "07"));
+  EXPECT_FALSE(takes(any, "1e5.0"));
+  // At the limit the number may end, and what comes after it may follow.
+  EXPECT_TRUE(takes(any, "[" + digits(20) + ", " + digits(3) + "]"));
+  EXPECT_TRUE(takes(any, "[\n" + std::string(64, ' ') + "1"));
+  EXPECT_FALSE(takes(any, "[\n" + std::string(65, ' ')));
+  EXPECT_FALSE(takes(any, "[  "));
+  EXPECT_FALSE(takes(any, "[ \n"));
+  EXPECT_FALSE(takes(any, " "));
+  EXPECT_FALSE(takes(any, "1 "));
+  EXPECT_TRUE(matches(*any, " [ \t\n\n 1 ]  "));
+}
+
 TEST(SchemaConstraint, RefusesByKeyword) {
   const std::pair<const char*, const char*> cases[] = {
       {R"({"properties":{"a":{"maxLenght":3}}})", "schema: #/properties/a: the keyword \"maxLenght\" is not supported"},
