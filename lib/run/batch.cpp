@@ -26,6 +26,7 @@ struct Item {
   std::optional<Record> record;               // none where the line is no record
   bool openai = false;
   openai::Body body;                          // OpenAI's lines; of others its requests only
+  std::string policy;                         // policy_json(), "" without
   std::vector<GenerateResult> results;        // of each request
   size_t open = 0;                            // requests under way
   size_t held = 0;                            // bytes that count as held in memory
@@ -59,7 +60,7 @@ static void write_answer(JsonWriter& w, const Answer& answer, const Sampling& sa
   w.close();
 }
 
-static std::string run_json(const GenerateResult& result, const Sampling& sampling, bool with_text) {
+static std::string run_json(const GenerateResult& result, const Sampling& sampling, bool with_text, const std::string& policy) {
   JsonWriter w;
   if (sampling.n == 1) {
     write_answer(w, result.answers.at(0), sampling, with_text);
@@ -68,10 +69,12 @@ static std::string run_json(const GenerateResult& result, const Sampling& sampli
     for (const Answer& answer : result.answers) write_answer(w, answer, sampling, with_text);
     w.close().close();
   }
-  if (result.similarity) {  // the answer to another prompt: one more member
+  const auto add = [&](const std::string& member) {
     w.text.pop_back();
-    w.text += ", \"cached\": {\"similarity\": " + json_number(*result.similarity) + "}}";
-  }
+    w.text += ", " + member + "}";
+  };
+  if (result.similarity) add("\"cached\": {\"similarity\": " + json_number(*result.similarity) + "}");  // the answer to another prompt
+  if (!policy.empty()) add("\"policy\": " + policy);
   return w.text;
 }
 
@@ -87,11 +90,19 @@ static std::string openai_line(const Item& item, int status, std::string_view bo
 
 // ---- Requests ----
 
-static GenerateRequest record_request(const Engine& engine, const Chat& chat, const BatchOptions& options, ConstraintCache& constraints, const Record& record) {
-  const Parameters parameters = parameters_of(record, options.defaults);
+// Chooses what the options leave to the policy, for the prompt of a record as text. Its JSON.
+static std::string choose(const BatchOptions& options, const Record& record, const std::string& prompt, Parameters& parameters) {
+  Policy policy = policy_of(*options.intents, prompt);
+  if (!options.policy_temperature) policy.temperature.reset();
+  if (!options.policy_constraint) policy.constraint.reset();
+  apply(policy, record, parameters);
+  return policy_json(policy);
+}
+
+static GenerateRequest record_request(const Engine& engine, const Chat& chat, const BatchOptions& options, ConstraintCache& constraints, const Record& record,
+                                      std::string& policy) {
+  Parameters parameters = parameters_of(record, options.defaults);
   GenerateRequest request;
-  request.sampling = parameters.sampling;
-  request.seed = parameters.seed;
   request.adapter = adapter_of(engine, record);
   std::string stream_key;
   const bool ids_in_prompt = record.raw_value(options.prompt_field).starts_with('[');
@@ -113,6 +124,14 @@ static GenerateRequest record_request(const Engine& engine, const Chat& chat, co
   require(!request.tokens.empty(), record.has("tokens") ? "\"tokens\" is empty: ids are used as they are, no BOS token is added" : "the prompt is empty, and there is no BOS token to begin with");
   require(static_cast<int64_t>(request.tokens.size()) <= engine.max_length(), "the prompt has ", request.tokens.size(),
           " tokens and the model only ", engine.max_length(), " positions");
+  if (options.intents) {
+    const std::string prompt = record.has("tokens") || ids_in_prompt ? engine.tokenizer().decode(request.tokens, true)
+                               : record.has("messages") ? last_user_text(parse_json(record.raw_value("messages"), record.where() + ": messages"))
+                                                        : stream_key;
+    policy = choose(options, record, prompt, parameters);
+  }
+  request.sampling = parameters.sampling;
+  request.seed = parameters.seed;
   if (record.has("id")) stream_key = std::string(record.raw_value("id"));
   request.stream = hash64(stream_key);
   if (parameters.constraint) request.constraint = constraints.get(*parameters.constraint);
@@ -233,7 +252,7 @@ class BatchRun {
       if (item.openai) {
         item.body = openai_request(*item.record, context_);
       } else {
-        item.body.requests.push_back(at_record(*item.record, [&] { return record_request(engine_, chat_, options_, constraints_, *item.record); }));
+        item.body.requests.push_back(at_record(*item.record, [&] { return record_request(engine_, chat_, options_, constraints_, *item.record, item.policy); }));
       }
     } catch (const openai::BadRequest& bad) {
       wrong_request(item, bad.what(), bad.status, openai::error(bad));
@@ -302,7 +321,7 @@ class BatchRun {
       item.line = openai_line(item, 200, openai::completion(item.body, id, -1, item.results, context_));
     } else {
       replaced_ += item.record->has("run");
-      set_run(item, run_json(item.results[0], item.body.requests[0].sampling, with_text_));
+      set_run(item, run_json(item.results[0], item.body.requests[0].sampling, with_text_, item.policy));
     }
     item.done = true;
     item.body = {};

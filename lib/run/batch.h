@@ -9,6 +9,7 @@
 #include "io/report.h"
 #include "run/chat.h"
 #include "run/params.h"
+#include "run/policy.h"
 #include "run/scheduler.h"
 
 namespace ds {
@@ -21,6 +22,9 @@ struct BatchOptions {
   bool resume = false;
   std::vector<std::pair<std::string, std::string>> identity;  // what else decides the bytes: names and JSON values
   SchedulerOptions scheduler;
+  // --policy auto: for records (not OpenAI's lines) that say nothing themselves; none: no policy. What the options say comes first:
+  const Classifier* intents = nullptr;
+  bool policy_temperature = true, policy_constraint = true;  // whether the policy may set them
 };
 
 // Answers every line of the inputs; each comes out once, in the output, or where options.rejects names a file and something
@@ -29,7 +33,7 @@ struct BatchOptions {
 // fields. It gets "run": {"tokens", "text" (where the model has a tokenizer), "finish_reason"}, where n > 1
 // {"answers": [those]}; where log-probabilities are asked for "logprob" (the sum) and "logprobs" (one a token), and
 // "top_logprobs" (for each token [{"token": id, "logprob"}]) where alternatives are. Where the answer is
-// that to an earlier prompt which is only near (SchedulerOptions::answer_cache_model) "cached": {"similarity": cosine}. A record
+// that to an earlier prompt which is only near (SchedulerOptions::answer_cache_model) "cached": {"similarity": cosine}; with a policy "policy": policy_json(). A record
 // with something wrong gets "run": {"error"}, a line that is none becomes bad_line().
 // A line of OpenAI's batches (custom_id, url, body) becomes one: {"id", "custom_id", "response": {"status_code",
 // "request_id", "body"}, "error": null}; ids are hashes of the line.

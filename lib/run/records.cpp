@@ -16,6 +16,7 @@
 #include "run/chat.h"
 #include "run/embed.h"
 #include "run/groups.h"
+#include "run/policy.h"
 #include "run/precision.h"
 #include "run/score.h"
 
@@ -193,6 +194,7 @@ static std::vector<std::pair<std::string, std::string>> identity_of(const RunOpt
   add("chat-template", json_string(options.chat_template.empty() ? "" : hex(hash128(read_file(options.chat_template)))));
   add("order", json_string(options.order));
   add("compat", json_string(options.compat));
+  add("policy", json_string(options.policy == "none" ? "none" : cat(options.temperature_given, ' ', hex(hash128(options.policy_model.empty() ? builtin_intents() : read_file(options.policy_model))))));
   add("constraint", json_string(options.constraint ? cat(static_cast<int>(options.constraint->kind), ' ', options.constraint->source) : ""));
   std::string stop;
   for (const std::string& one : s.stop) stop += json_string(one);
@@ -215,6 +217,9 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   RunOptions options = given;
   options.sampling.order = options.compat == "llama.cpp" ? SamplingOrder::llama_cpp : SamplingOrder::hugging_face;
   if (options.model_name.empty()) options.model_name = base_name(options.model);
+  std::optional<Classifier> intents;
+  if (options.policy == "auto") intents.emplace(intent_classifier(options.policy_model));
+  else if (!options.policy_model.empty()) throw UsageError("--policy-model needs --policy auto");
   try {
     check(options.sampling);
     if (options.constraint) compile_constraint(*options.constraint);
@@ -229,6 +234,7 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   }
   options.model = precision_folder(options.model, options.precision);
   Engine engine = load_engine(options, report);
+  if (intents && !engine.has_tokenizer()) throw UsageError("--policy auto reads prompts as text, and the model has no tokenizer");
   std::optional<Engine> near;
   if (!options.answer_cache_model.empty()) {
     if (!options.scheduler.answer_cache) throw UsageError("--answer-cache-model needs --answer-cache BYTES");
@@ -240,7 +246,9 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   const Chat chat(options.model, options.chat_template);
   const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
                            .model_name = options.model_name, .in_order = options.order == "input", .resume = options.resume,
-                           .identity = options.stream.output == "-" ? Identity{} : identity_of(options), .scheduler = options.scheduler};
+                           .identity = options.stream.output == "-" ? Identity{} : identity_of(options), .scheduler = options.scheduler,
+                           .intents = intents ? &*intents : nullptr, .policy_temperature = !options.temperature_given,
+                           .policy_constraint = !options.constraint};
   const uint64_t bad = run_batch(engine, chat, options.stream, batch, report);
   if (bad)
     warn(bad, " of ", report.read, " records could not be used: see ",

@@ -24,6 +24,9 @@ struct RunOptions {
   EngineOptions engine;
   Sampling sampling;                          // generate: what records leave out
   std::optional<ConstraintSpec> constraint;   // generate: the same
+  std::string policy = "none";                // generate: none, auto
+  std::string policy_model;                   // generate: a classifier in place of the built-in one; empty: that
+  bool temperature_given = false;             // generate: sampling.temperature comes before the policy's
   std::string compat = "hf";                  // generate: hf, llama.cpp: the order of sampling
   std::string order = "input";                // generate: of the lines that come out: input, finished
   bool resume = false;                        // generate: go on with an unfinished output

@@ -13,6 +13,7 @@ struct Given {
   std::string regex, json_schema, grammar, code;
   std::vector<std::string> choices;
   bool json = false;
+  std::optional<double> temperature;
 };
 
 std::optional<ConstraintSpec> constraint_of(const Given& given) {
@@ -34,12 +35,12 @@ std::optional<ConstraintSpec> constraint_of(const Given& given) {
   return specs.front();
 }
 
-void declare_sampling(Options& o, RunOptions& r) {
+void declare_sampling(Options& o, RunOptions& r, Given& given) {
   Sampling& s = r.sampling;
   o.group("Sampling (in this order, as Hugging Face's generate; a record's field of the same name, with _ for -, comes first)");
   o.option("--max-tokens", s.max_tokens, "tokens generated at most", "N").range(0, 1 << 30);
   o.option("--min-tokens", s.min_tokens, "before so many no end-of-sequence token is drawn", "N").range(0, 1 << 30);
-  declare_drawing(o, s);
+  declare_drawing(o, s, given.temperature);
   declare_stop(o, s);
   o.choice("--compat", r.compat, {"hf", "llama.cpp"}, "llama.cpp: penalties over the last 64 tokens, temperature last, exactly k");
   o.flag("--ignore-eos", s.ignore_eos, "go on after an end-of-sequence token");
@@ -61,6 +62,8 @@ void declare_generate_verb(App& app, RunOptions& r) {
                          r.seed = common.seed;
                          r.hash_model = !common.report.empty();
                          r.constraint = constraint_of(given);
+                         r.temperature_given = given.temperature.has_value();
+                         r.sampling.temperature = given.temperature.value_or(0);
                          r.scheduler.prefix_cache = !r.no_prefix_cache;
                          return run_generate(r, report) ? 1 : 0;
                        });
@@ -70,7 +73,10 @@ void declare_generate_verb(App& app, RunOptions& r) {
   o.choice("--order", r.order, {"input", "finished"}, "of the lines that come out");
   o.flag("--resume", r.resume, "go on with FILE.partial, which an interrupted run with -o FILE left").incidental();
   o.option("--model-name", r.model_name, "what lines of OpenAI's batches call the model; without it the folder's name", "NAME");
-  declare_sampling(o, r);
+  declare_sampling(o, r, given);
+  o.group("Policy (what neither options nor the record say)");
+  o.choice("--policy", r.policy, {"none", "auto"}, "auto: temperature and constraint by what a prompt asks for: facts, analysis, invention or code");
+  o.option("--policy-model", r.policy_model, "a classifier of ds-clean learn in place of the built-in one", "FILE");
   o.group("Constraints (one; a record's \"constraint\" comes first)");
   o.option("--regex", given.regex, "the answer matches it as a whole", "REGEX");
   o.option("--json-schema", given.json_schema, "the answer is JSON that is valid against this schema", "FILE");

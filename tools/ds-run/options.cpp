@@ -16,6 +16,7 @@ static void declare_drawing(Options& o, Sampling& s, Real& temperature, Integer&
 }
 
 void declare_drawing(Options& o, Sampling& s) { declare_drawing(o, s, s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty); }
+void declare_drawing(Options& o, Sampling& s, std::optional<double>& temperature) { declare_drawing(o, s, temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty); }
 void declare_drawing(Options& o, ChatOptions& c) { declare_drawing(o, c.run.sampling, c.temperature, c.top_k, c.top_p, c.min_p, c.repetition_penalty); }
 
 void declare_stop(Options& o, Sampling& s) { o.option("--stop", s.stop, "an answer ends before this text; may be given several times", "TEXT"); }

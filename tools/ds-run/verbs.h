@@ -13,6 +13,7 @@ void declare_engine(Options& o, RunOptions& options);
 void declare_cache(Options& o, RunOptions& options);
 // The three penalties, --temperature, --top-k, --top-p and --min-p; in ChatOptions it is known whether they were given.
 void declare_drawing(Options& o, Sampling& sampling);
+void declare_drawing(Options& o, Sampling& sampling, std::optional<double>& temperature);  // a temperature that may not be given
 void declare_drawing(Options& o, ChatOptions& options);
 void declare_stop(Options& o, Sampling& sampling);
 // --prompt-lookup, --draft-model
