@@ -53,6 +53,29 @@ class Keys {
   const std::string arch;
 };
 
+// Control tokens that end an answer wherever they stand, whatever the keys say: ends of turns, messages and texts, and what
+// separates files in training on code. Not every file has the keys; llama.cpp goes by these texts too.
+constexpr std::string_view kEndTexts[] = {
+    "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>",
+    "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<\uff5cend\u2581of\u2581sentence\uff5c>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"};
+
+// The ids of the tokens that end an answer, in order.
+template <class Named>
+std::vector<int64_t> end_ids(const GgufFile& file, int64_t vocabulary, const Named& named) {
+  std::vector<int64_t> ends;
+  for (const char* name : {"eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep"})
+    if (const int64_t end = named(name); end >= 0) ends.push_back(end);
+  const GgufValue *const tokens = file.get("tokenizer.ggml.tokens"), *const types = file.get("tokenizer.ggml.token_type");
+  constexpr int64_t kControl = 3;
+  if (tokens && types)
+    for (size_t i = 0; i < std::min({tokens->strings.size(), types->integers.size(), static_cast<size_t>(vocabulary)}); ++i)
+      if (types->integers[i] == kControl && std::ranges::find(kEndTexts, tokens->strings[i]) != std::end(kEndTexts))
+        ends.push_back(static_cast<int64_t>(i));
+  std::sort(ends.begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
+  return ends;
+}
+
 void write_token_ids(const Keys& keys, int64_t vocabulary, JsonWriter& json) {
   const auto id = [&](std::string_view name) {
     const int64_t value = keys.file.integer_or(cat("tokenizer.ggml.", name, "_token_id"), -1);
@@ -60,10 +83,7 @@ void write_token_ids(const Keys& keys, int64_t vocabulary, JsonWriter& json) {
   };
   if (const int64_t bos = id("bos"); bos >= 0) json.field("bos_token_id", bos);
   if (const int64_t pad = id("padding"); pad >= 0) json.field("pad_token_id", pad);
-  // The end of a turn ends an answer as the end of the text does.
-  std::vector<int64_t> ends;
-  for (const char* name : {"eos", "eot"})
-    if (const int64_t end = id(name); end >= 0 && std::find(ends.begin(), ends.end(), end) == ends.end()) ends.push_back(end);
+  const std::vector<int64_t> ends = end_ids(keys.file, vocabulary, id);
   if (ends.empty()) return;
   json.open('[', "eos_token_id");
   for (const int64_t end : ends) json.value(end);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "io/gguf.h"
+#include "io/input.h"
 #include "io/json.h"
 #include "model/lora.h"
 #include "model/mtp.h"
@@ -113,7 +114,7 @@ std::vector<int32_t> end_tokens(const Engine& engine) {
   if (config.eos_token_id >= 0) ids.push_back(config.eos_token_id);
   const auto file = std::filesystem::path(engine.path) / "generation_config.json";
   if (std::filesystem::exists(file)) {
-    const Json json = parse_json_file(file.string());
+    const Json json = parse_json_file(file.string(), kMaxConfigBytes);
     const std::string where = file.string() + ": eos_token_id";
     const Json* const eos = json.find("eos_token_id");
     const auto add = [&](const Json& one) {

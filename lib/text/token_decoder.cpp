@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "io/json.h"
-#include "text/bpe.h"
 #include "text/byte_level.h"
 #include "text/splits.h"
 #include "text/unicode.h"
@@ -66,16 +65,36 @@ std::string byte_level_bytes(const std::string& token) {
   return bytes ? std::move(*bytes) : token;
 }
 
-// Runs of byte tokens become their text, or one U+FFFD a byte where that is not UTF-8.
-std::vector<std::string> join_byte_tokens(std::vector<std::string>& tokens) {
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+
+// Cuts off the first character of bytes; a byte that begins none is one U+FFFD. Empty where there is none, or its last bytes
+// may still follow.
+std::string take_character(std::string& bytes) {
+  if (bytes.empty()) return "";
+  size_t at = 0;
+  if (decode_utf8(bytes, at) == replacement_character && !bytes.starts_with(kReplacement)) {
+    // A valid beginning stays valid whatever is added: it is what decode_utf8 takes as one part, to the end.
+    const auto lead = static_cast<uint8_t>(bytes[0]);
+    if (at == bytes.size() && lead >= 0xc2 && lead <= 0xf4 && at < utf8_length(bytes[0])) return "";
+    bytes.erase(0, 1);
+    return std::string(kReplacement);
+  }
+  std::string out = bytes.substr(0, at);
+  bytes.erase(0, at);
+  return out;
+}
+
+// Runs of byte tokens become their text. Where a run is not UTF-8, all of its bytes become one U+FFFD each, as in Hugging
+// Face tokenizers; `by_character`: only those that are in no character, for a stream has told of the characters before them.
+std::vector<std::string> join_byte_tokens(std::vector<std::string>& tokens, bool by_character) {
   std::vector<std::string> out;
   std::string run;
   const auto flush = [&] {
-    if (run.empty()) return;
-    if (is_valid_utf8(run))
-      out.push_back(run);
-    else
-      out.insert(out.end(), run.size(), "\xef\xbf\xbd");
+    if (by_character)
+      for (std::string next; !(next = take_character(run)).empty();) out.push_back(std::move(next));
+    else if (is_valid_utf8(run) && !run.empty())
+      out.push_back(std::exchange(run, {}));
+    out.insert(out.end(), run.size(), std::string(kReplacement));
     run.clear();
   };
   for (std::string& token : tokens) {
@@ -155,7 +174,7 @@ void TokenDecoder::Step::apply(std::vector<std::string>& tokens, bool continues,
       break;
     }
     case Kind::byte_fallback:
-      if (!(continues && joined)) tokens = join_byte_tokens(tokens);
+      if (!(continues && joined)) tokens = join_byte_tokens(tokens, continues);
       break;
     case Kind::fuse:
       tokens.assign(1, concatenate(tokens));
@@ -370,6 +389,7 @@ void TokenDecoder::Stream::push(size_t at, std::string token) {
     case Kind::byte_fallback:
       if (const int byte = fallback_byte(token); byte >= 0) {
         held += static_cast<char>(byte);
+        for (std::string next; !(next = take_character(held)).empty();) push(at + 1, std::move(next));
         return;
       }
       flush(at);
@@ -405,9 +425,7 @@ void TokenDecoder::Stream::flush(size_t at) {
   std::vector<std::string> rest;
   std::string held = std::exchange(held_[at], {});
   if (step.kind == Step::Kind::byte_fallback && !step.joined) {
-    std::vector<std::string> bytes;
-    for (const char c : held) bytes.push_back(byte_token(static_cast<uint8_t>(c)));
-    rest = join_byte_tokens(bytes);
+    rest.assign(held.size(), std::string(kReplacement));
   } else if (step.kind == Step::Kind::byte_level && !step.joined) {
     rest.push_back(replace_invalid_utf8(held));
   } else if (step.joined || waits_[at]) {

@@ -21,8 +21,8 @@ class TokenDecoder {
   TokenDecoder(TokenDecoder&&) noexcept;
 
   // `tokens` as the file writes them; invalid UTF-8 becomes U+FFFD. `continues`: other tokens stand before them, so that
-  // nothing is done that is only done to the beginning of a text. An Error where replacements make a text grow beyond
-  // GrowthLimit (text/splits.h).
+  // nothing is done that is only done to the beginning of a text, and ByteFallback keeps the characters of a run of byte
+  // tokens that is not UTF-8 as a whole. An Error where replacements make a text grow beyond GrowthLimit (text/splits.h).
   std::string decode(std::vector<std::string> tokens, bool continues = false) const;
   // The same as decode(tokens, true), token by token.
   class Stream;
@@ -51,8 +51,7 @@ class TokenDecoder::Stream {
   void make(std::string_view text);
 
   const TokenDecoder& decoder_;
-  // What a step waits with: the beginning of a character or of a text that it replaces, a run of byte tokens, the last
-  // token, or all of its text.
+  // What a step waits with: the beginning of a character or of a text that it replaces, the last token, or all of its text.
   std::vector<std::string> held_;
   std::vector<bool> waits_;  // BPEDecoder: held_ is a token
   size_t received_ = 0, made_ = 0;

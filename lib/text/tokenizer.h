@@ -30,7 +30,9 @@ class Tokenizer {
   // The text of ids; invalid UTF-8 becomes U+FFFD. Unknown ids are an Error.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
   // The text that ids add to a text that ends before them: as decode, but nothing is done that is only done to the
-  // beginning of a text. The first space of an answer is kept, where decode drops it (Llama 2, Metaspace).
+  // beginning of a text. The first space of an answer is kept, where decode drops it (Llama 2, Metaspace). Of byte tokens
+  // in a row ("<0xE2>") that are not UTF-8 as a whole, decode makes one U+FFFD each, as Hugging Face tokenizers; here the
+  // characters among them stay, so that an answer that is cut within its last character keeps the others.
   std::string decode_continuation(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
   // The bytes of one token, which may be a part of a character.
   std::string token_bytes(int32_t id) const;

@@ -26,6 +26,14 @@ struct GgufWriter {
   void real(const std::string& name, float value) { key(name, 6), put(keys, value); }
   void flag(const std::string& name, bool value) { key(name, 7), put<uint8_t>(keys, value); }
   void string(const std::string& name, const std::string& value) { key(name, 8), put_string(keys, value); }
+  void strings(const std::string& name, const std::vector<std::string>& values) {
+    key(name, 9), put<uint32_t>(keys, 8), put<uint64_t>(keys, values.size());
+    for (const std::string& value : values) put_string(keys, value);
+  }
+  void integers(const std::string& name, const std::vector<int32_t>& values) {
+    key(name, 9), put<uint32_t>(keys, 5), put<uint64_t>(keys, values.size());
+    for (const int32_t value : values) put(keys, value);
+  }
   void tensor(const std::string& name, std::vector<int64_t> shape, GgufType type, const std::string& bytes) {
     put_string(header, name);
     put(header, static_cast<uint32_t>(shape.size()));
@@ -75,6 +83,14 @@ void common_keys(GgufWriter& out, const std::string& arch, const Config& c) {
   out.real(arch + ".rope.freq_base", static_cast<float>(c.rope_theta));
   out.integer("tokenizer.ggml.eos_token_id", 7);
   out.integer("tokenizer.ggml.eot_token_id", 9);
+  out.integer("tokenizer.ggml.eom_token_id", 9);
+  // Ends that no key names: a control token is one by its text, and a token of the text is none.
+  std::vector<std::string> tokens;
+  std::vector<int32_t> types(12, 1);
+  for (int id = 0; id < 12; ++id) tokens.push_back(cat("token", id));
+  tokens[3] = "<end_of_turn>", types[3] = 3, tokens[5] = "</s>", tokens[6] = "<|im_start|>", types[6] = 3;
+  out.strings("tokenizer.ggml.tokens", tokens);
+  out.integers("tokenizer.ggml.token_type", types);
 }
 
 // Every weight of a model under llama.cpp's name; `change` may give other numbers.
@@ -111,7 +127,7 @@ void expect_same(const std::string& path, Tiny& m) {
   const std::vector<float> want = logits_of(m.config, m.weights);
   EXPECT_EQ(logits_of(rows.config, rows.weights), want);
   EXPECT_EQ(logits_of(panels.config, panels.weights), want);
-  EXPECT_EQ(rows.config.eos_token_ids, (std::vector<int32_t>{7, 9}));
+  EXPECT_EQ(rows.config.eos_token_ids, (std::vector<int32_t>{3, 7, 9}));
 }
 
 std::vector<float> paired(const Config& config, const WeightInfo& info, std::vector<float> values) {

@@ -377,6 +377,73 @@ TEST(Tokenizer, ContinuesWithAnyBytes) {
   }
 }
 
+// What byte tokens stand for, by definition: characters, and one U+FFFD for each byte that is in none. `open`: the length of a
+// beginning of a character at the end, which is not in the text.
+std::string characters_of(std::string_view bytes, size_t& open) {
+  std::string out;
+  open = 0;
+  for (size_t at = 0; at < bytes.size();) {
+    size_t length = 1;
+    while (length <= 4 && at + length <= bytes.size() && !is_valid_utf8(bytes.substr(at, length))) ++length;
+    if (length <= 4 && at + length <= bytes.size()) {
+      out += bytes.substr(at, length), at += length;
+      continue;
+    }
+    const std::string rest(bytes.substr(at));
+    for (size_t more = 1; more <= 3 && rest.size() + more <= 4 && open == 0; ++more)
+      for (const char* second : {"\x80", "\x90", "\xa0"})  // some of them may follow any lead, and any may follow later
+        if (std::string whole = rest + std::string(more, '\x80'); true) {
+          if (rest.size() == 1) whole[1] = second[0];
+          if (is_valid_utf8(whole)) open = rest.size();
+        }
+    if (open) return out;
+    out += "\ufffd", ++at;
+  }
+  return out;
+}
+
+// A character comes with its last byte, whatever follows; tokenizers' decode agrees where all bytes are characters.
+TEST(Tokenizer, StreamsCharactersOfByteTokens) {
+  std::string vocabulary = "\"a\":256";
+  for (int b = 0; b < 256; ++b) {
+    char name[8];
+    std::snprintf(name, sizeof name, "<0x%02X>", b);
+    vocabulary += cat(",\"", name, "\":", b);
+  }
+  const Tokenizer tokenizer = Tokenizer::parse(
+      cat(R"({"decoder":{"type":"Sequence","decoders":[{"type":"ByteFallback"},{"type":"Fuse"}]},"model":{"type":"WordLevel","vocab":{)",
+          vocabulary, R"(},"unk_token":"a"}})"), "t");
+  std::mt19937 random(7);
+  const std::string pieces[] = {"\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x99\x82", "\xef\xbf\xbd", "z", "\xff", "\xc0", "\xed\xa0\x80", "\xf4\x90",
+                                "\xe2\x82", "\xf0\x9f", "\x80", "\xc3", "\xe0\x80"};
+  size_t valid = 0;
+  for (int i = 0; i < 4000; ++i) {
+    std::string bytes;
+    for (size_t n = random() % 8; n > 0; --n) bytes += pieces[random() % (i % 2 ? std::size(pieces) : 5)];
+    const std::vector<int32_t> ids(reinterpret_cast<const uint8_t*>(bytes.data()), reinterpret_cast<const uint8_t*>(bytes.data()) + bytes.size());
+    StreamDecoder stream(tokenizer);
+    std::string out;
+    size_t open = 0;
+    for (size_t n = 0; n < ids.size(); ++n) {
+      out += stream.add(ids[n]);
+      ASSERT_EQ(out, characters_of(std::string_view(bytes).substr(0, n + 1), open)) << json_string(bytes);
+    }
+    out += stream.finish();
+    std::string whole = characters_of(bytes, open);
+    for (; open > 0; --open) whole += "\ufffd";
+    EXPECT_EQ(out, whole) << json_string(bytes);
+    EXPECT_EQ(out, tokenizer.decode_continuation(ids));
+    if (!is_valid_utf8(bytes)) continue;
+    EXPECT_EQ(out, tokenizer.decode(ids));
+    ++valid;
+  }
+  EXPECT_GE(valid, 1500u);
+  // Cut within a character: tokenizers' decode loses the others of the run.
+  const std::vector<int32_t> cut = {0xc3, 0xa9, 0xe2, 0x82};
+  EXPECT_EQ(tokenizer.decode_continuation(cut), "\u00e9\ufffd\ufffd");
+  EXPECT_EQ(tokenizer.decode(cut), "\ufffd\ufffd\ufffd\ufffd");
+}
+
 TEST(Tokenizer, AnAnswerKeepsItsFirstSpace) {
   const Tokenizer tokenizer = Tokenizer::parse(variant_json("llama 2"), "t");
   const std::vector<int32_t> ids = tokenizer.encode("hello the", false);
