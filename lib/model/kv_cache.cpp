@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/sizes.h"
 #include "model/rope.h"
 
@@ -105,10 +106,14 @@ struct KvCache::Impl {
       pool.free.pop_back();
     }
     pool.references[static_cast<size_t>(page)] = 1;
-    for (const int64_t layer : pool.layers) {
-      clear(k[static_cast<size_t>(layer)], page, k_scales);
-      clear(v[static_cast<size_t>(layer)], page, v_scales);
-    }
+    // On all threads: memory that was never touched comes slowly from the system.
+    parallel_for(pool.layers.size(), 1, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) {
+        const auto layer = static_cast<size_t>(pool.layers[i]);
+        clear(k[layer], page, k_scales);
+        clear(v[layer], page, v_scales);
+      }
+    });
     return page;
   }
   void check_held(CachePage page) const {

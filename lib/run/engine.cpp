@@ -204,12 +204,12 @@ void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> seq
   }
 }
 
-void for_each_logits(const Engine& engine, std::span<const int32_t> wanted,
+void for_each_logits(Engine& engine, std::span<const int32_t> wanted,
                      const std::function<void(const Tensor& logits, size_t first)>& use) {
   const Config& config = engine.model.config;
   // About 64 MB of logits; not too few rows, for every chunk reads the whole head.
   const auto chunk = static_cast<size_t>(std::clamp<int64_t>((int64_t{1} << 24) / config.vocab_size, 32, 512));
-  Arena arena;
+  Arena& arena = engine.logits;
   for (size_t first = 0; first < wanted.size(); first += chunk) {
     const auto count = static_cast<int64_t>(std::min(wanted.size() - first, chunk));
     arena.reset();

@@ -47,6 +47,7 @@ struct Engine {
   EngineOptions options;
   std::vector<Adapter> adapters;
   Activations activations;         // after_layer may be set to watch (expert load)
+  Arena logits;                    // for_each_logits' own: kept, since a pass that took fresh memory would wait for the system
   Throughput throughput;
 
   int64_t max_length() const { return options.context ? std::min(options.context, model.config.max_position_embeddings) : model.config.max_position_embeddings; }
@@ -102,7 +103,7 @@ void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> seq
 
 // The logits of some rows of final_normed, some of them at a time so that memory stays bounded: use(logits[n, V], first)
 // gets those of wanted[first .. first + n).
-void for_each_logits(const Engine& engine, std::span<const int32_t> wanted,
+void for_each_logits(Engine& engine, std::span<const int32_t> wanted,
                      const std::function<void(const Tensor& logits, size_t first)>& use);
 
 }  // namespace ds
