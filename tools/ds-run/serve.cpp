@@ -32,7 +32,7 @@ static void declare_connections(Options& o, ServeOptions& s) {
 
 static void declare_defaults(Options& o, ServeOptions& s) {
   Sampling& p = s.run.sampling;
-  p.temperature = 1;  // as the API has it; ds-run generate's is 0
+  p.temperature = kOpenAiTemperature;  // ds-run generate's is 0
   o.group("What requests get that say nothing of it");
   o.option("--temperature", p.temperature, "divides the logits; 0 takes the likeliest token", "X").range(0, 1e6);
   o.option("--top-k", p.top_k, "keep the k likeliest tokens and those equal to the k-th; 0 keeps all", "K").range(0, 1 << 30);
