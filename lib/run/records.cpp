@@ -10,6 +10,7 @@
 #include "base/math.h"
 #include "io/input.h"
 #include "io/json.h"
+#include "io/json_scan.h"
 #include "run/answer_file.h"
 #include "run/batch.h"
 #include "run/beam.h"
@@ -164,7 +165,9 @@ void run_score(const RunOptions& options, Report& report) {
 // its files, the options by their names.
 static Identity identity_of(const RunOptions& options) {
   std::vector<std::pair<std::string, std::string>> list;
-  const auto add = [&](const char* name, const std::string& json) { list.emplace_back(name, json); };
+  const auto add = [&](const char* name, const std::string& json) {
+    list.emplace_back(name, valid_utf8(json) ? json : json_string(hex(hash128(json))));  // names of files may be any bytes
+  };
   const Sampling& s = options.sampling;
   add("version", json_string(DS_VERSION));
   std::string model;
