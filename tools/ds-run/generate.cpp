@@ -13,6 +13,7 @@ struct Given {
   std::string regex, json_schema, grammar, code;
   std::vector<std::string> choices;
   bool json = false;
+  std::optional<int64_t> max_tokens;
   std::optional<double> temperature;
 };
 
@@ -38,7 +39,7 @@ std::optional<ConstraintSpec> constraint_of(const Given& given) {
 void declare_sampling(Options& o, RunOptions& r, Given& given) {
   Sampling& s = r.sampling;
   o.group("Sampling (in this order, as Hugging Face's generate; a record's field of the same name, with _ for -, comes first)");
-  o.option("--max-tokens", s.max_tokens, "tokens generated at most", "N").range(0, 1 << 30);
+  o.option("--max-tokens", given.max_tokens, "tokens generated at most; without it 128, for lines of OpenAI's batches 4096", "N").range(0, 1 << 30);
   o.option("--min-tokens", s.min_tokens, "before so many no end-of-sequence token is drawn", "N").range(0, 1 << 30);
   declare_drawing(o, s, given.temperature);
   declare_stop(o, s);
@@ -63,7 +64,8 @@ void declare_generate_verb(App& app, RunOptions& r) {
                          r.hash_model = !common.report.empty();
                          r.constraint = constraint_of(given);
                          r.temperature_given = given.temperature.has_value();
-                         r.sampling.temperature = given.temperature.value_or(0);
+                         if (given.max_tokens) r.sampling.max_tokens = r.openai_max_tokens = *given.max_tokens;
+                         if (given.temperature) r.sampling.temperature = r.openai_temperature = *given.temperature;
                          r.scheduler.prefix_cache = !r.no_prefix_cache;
                          return run_generate(r, report) ? 1 : 0;
                        });

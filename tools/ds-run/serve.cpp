@@ -33,7 +33,7 @@ static void declare_connections(Options& o, ServeOptions& s) {
 
 static void declare_defaults(Options& o, ServeOptions& s) {
   Sampling& p = s.run.sampling;
-  p.temperature = 1;  // as the API has it; ds-run generate's is 0
+  p.temperature = kOpenAiTemperature;  // ds-run generate's is 0
   o.group("What requests get that say nothing of it");
   declare_drawing(o, p);
 }
