@@ -4,8 +4,8 @@
 namespace ds {
 
 // In the order in which they are applied.
-template <class Real, class Integer>
-static void declare_drawing(Options& o, Sampling& s, Real& temperature, Integer& top_k, Real& top_p, Real& min_p, Real& repetition_penalty) {
+template <class Temperature, class Real, class Integer>
+static void declare_drawing(Options& o, Sampling& s, Temperature& temperature, Integer& top_k, Real& top_p, Real& min_p, Real& repetition_penalty) {
   o.option("--repetition-penalty", repetition_penalty, "divides the logits of tokens that were there (multiplies those below 0)", "X").range(1e-3, 1e3);
   o.option("--frequency-penalty", s.frequency_penalty, "subtracted from a logit for each time that the answer has the token", "X").range(-100, 100);
   o.option("--presence-penalty", s.presence_penalty, "subtracted once if the answer has the token", "X").range(-100, 100);
