@@ -237,6 +237,7 @@ struct Scheduler::Impl {
     }
     if (options.guesses <= 0 || decoding.empty()) return;
     const int64_t each = (std::min(kGuessedRows, engine.options.batch_tokens) - static_cast<int64_t>(decoding.size())) / static_cast<int64_t>(decoding.size());
+    if (each <= 0) return;  // what is looked up then need not be kept up to date either: it catches up
     std::vector<GuessRequest> requests;
     std::vector<Sequence*> asked;
     for (Sequence* const s : decoding) {
