@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "io/report.h"
+#include "train/output_folder.h"
 
 namespace ds {
 
 struct PretrainOptions {
-  // Model: one of init (config.json, with tokenizer) and model (a folder, with its own tokenizer).
-  std::string init, model, tokenizer;
+  SourceOptions source;
   std::string output;
   // Data.
   std::vector<std::string> data;                             // FILE, or NAME=FILE of a domain that `shares` names
