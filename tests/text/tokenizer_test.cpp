@@ -330,7 +330,7 @@ TEST(Tokenizer, ContinuesATextIdById) {
           const std::string expected = tokenizer.decode_continuation(rest, skip);
           EXPECT_EQ(streamed(tokenizer, rest, skip), expected) << name << ": " << text.text;
           ++count;
-          if (ends) continue;
+          if (ends || expected.find("\ufffd") != std::string::npos) continue;  // of a character that began in the context
           std::vector<int32_t> both = context;
           both.insert(both.end(), rest.begin(), rest.end());
           EXPECT_EQ(tokenizer.decode(both, skip), tokenizer.decode(context, skip) + expected) << name << ": " << text.text;
