@@ -99,6 +99,8 @@ MemoryPlan Engine::plan(uint64_t others) const {
   MemoryNeeds needs{.weight_bytes = model.arena.bytes_used(), .tokens = has_tokenizer() ? tokenizer().vocab_size() : 0,
                     .sequences = options.batch_sequences, .positions = max_length(), .batch_tokens = options.batch_tokens,
                     .kv_cache_dtype = options.kv_cache_dtype, .adapters = !adapters.empty()};
+  for (const Tensor* const t : {&model.weights.embed_tokens, &model.weights.lm_head})
+    needs.reading_bytes = std::max(needs.reading_bytes, reading_bytes(t->rows(), t->cols(), dtype_bits(t->dtype), t->scales ? t->group_size : 0));
   for (const Adapter& adapter : adapters) needs.weight_bytes += adapter.arena.bytes_used();
   MemoryPlan plan = plan_memory(c, needs);
   plan.process += others;

@@ -186,6 +186,15 @@ uint64_t gguf_weight_bytes(const Config& c, const StoredTensors& stored) {
   return total;
 }
 
+// To read the embedding or the head, the largest matrices.
+uint64_t most_reading_bytes(const Config& c, const StoredTensors& stored) {
+  uint64_t most = 0;
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight", "token_embd.weight", "output.weight"})
+    if (const auto at = stored.find(name); at != stored.end())
+      most = std::max(most, reading_bytes(c.vocab_size, c.hidden_size, at->second.packed.bits, at->second.packed.group));
+  return most;
+}
+
 std::string tokenizer_kind(const std::string& model) {
   if (!fs::is_directory(model)) return std::string(GgufFile(model).string_or("tokenizer.ggml.model", ""));
   const fs::path file = fs::path(model) / "tokenizer.json";
@@ -218,7 +227,7 @@ Inspection inspect(const InspectOptions& options) {
   attempt(result, [&] {
     check_context(config, options.context);
     MemoryNeeds needs{.weight_bytes = is_folder ? folder_weight_bytes(config, stored) : gguf_weight_bytes(config, stored),
-                      .tokens = result.tokenizer_tokens, .sequences = options.sequences,
+                      .reading_bytes = most_reading_bytes(config, stored), .tokens = result.tokenizer_tokens, .sequences = options.sequences,
                       .positions = options.context ? options.context : config.max_position_embeddings,
                       .batch_tokens = options.batch_tokens, .kv_cache_dtype = options.kv_cache_dtype};
     result.memory = plan_memory(config, needs);
@@ -295,10 +304,10 @@ std::string as_json(const Inspection& i, const InspectOptions& options) {
   if (i.memory) {
     const MemoryPlan& m = *i.memory;
     w.field("cache_bytes_per_token", i.cache_bytes_per_token);
-    w.open('{', "memory").field("sequences", options.sequences);
+    w.open('{', "memory").field("batch_sequences", options.sequences);
     w.field("context", options.context ? options.context : i.config->max_position_embeddings).field("kv_cache_dtype", dtype_name(m.options.dtype));
     w.field("weight_bytes", m.weights).field("cache_bytes", m.cache).field("activation_bytes", m.activations);
-    w.field("position_bytes", m.positions).field("process_bytes", m.process).field("total_bytes", m.total()).close();
+    w.field("position_bytes", m.positions).field("process_bytes", m.process).field("reading_bytes", m.reading).field("total_bytes", m.total()).close();
   }
   return w.close().text + "\n";
 }

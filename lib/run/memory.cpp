@@ -30,10 +30,17 @@ static void set_cache_bytes(const Config& config, MemoryPlan& plan) {
                            bytes(plan.options.window_pages, KvCache::window_page_bytes(config, plan.options)), "bytes of the cache");
 }
 
+uint64_t reading_bytes(int64_t n, int64_t k, int64_t bits, int64_t group) {
+  const size_t values = checked_mul(static_cast<size_t>(n), static_cast<size_t>(k), "a weight");
+  const size_t stored = checked_mul(values, static_cast<size_t>(bits), "a weight") / 8;
+  return group ? stored + values + values / static_cast<size_t>(group) * 9 : stored;
+}
+
 MemoryPlan plan_memory(const Config& config, const MemoryNeeds& n) {
   MemoryPlan plan;
   plan.options.dtype = n.kv_cache_dtype;
   plan.weights = n.weight_bytes;
+  plan.reading = n.reading_bytes;
   const auto all = static_cast<int64_t>(checked_mul(static_cast<size_t>(n.sequences), static_cast<size_t>(blocks_of(n.positions)), "pages of the cache"));
   if (KvCache::page_bytes(config, plan.options) > 0) plan.options.pages = all;
   if (KvCache::window_page_bytes(config, plan.options) > 0) {
@@ -70,10 +77,13 @@ void limit_cache(const Config& config, MemoryPlan& plan, uint64_t bytes) {
 }
 
 void limit_memory(const Config& config, MemoryPlan& plan, uint64_t bytes) {
-  const uint64_t others = plan.total() - plan.cache, page = KvCache::page_bytes(config, plan.options) + KvCache::window_page_bytes(config, plan.options);
-  require(bytes >= others + page, "a memory of ", format_bytes(bytes), " is too little for ", format_bytes(others + page), ": weights ",
-          format_bytes(plan.weights), ", activations ", format_bytes(plan.activations), " (less with a smaller --batch-tokens), program and tokenizer ",
-          format_bytes(plan.process), ", tables of positions ", format_bytes(plan.positions), " (less with a smaller --context), and a page of the cache ", format_bytes(page));
+  const uint64_t page = KvCache::page_bytes(config, plan.options) + KvCache::window_page_bytes(config, plan.options);
+  const uint64_t others = plan.weights + plan.process + plan.activations + plan.positions;
+  const uint64_t least = std::max(others + page, plan.weights + plan.process + plan.reading);
+  require(bytes >= least, "a memory of ", format_bytes(bytes), " is too little, ", format_bytes(least), " are needed: weights ",
+          format_bytes(plan.weights), ", activations ", format_bytes(plan.activations), " (less with a smaller --batch-tokens), tables of positions ",
+          format_bytes(plan.positions), " (less with a smaller --context), program and tokenizer ", format_bytes(plan.process), ", a page of the cache ",
+          format_bytes(page), "; and to read the model ", format_bytes(plan.reading), " besides the weights");
   limit_cache(config, plan, bytes - others);
 }
 

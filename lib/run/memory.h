@@ -1,6 +1,7 @@
 // What a run takes of memory, and how much of it the cache of keys and values gets: the one plan that inspect prints, and that
 // generate, serve and chat keep.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "model/kv_cache.h"
@@ -10,6 +11,7 @@ namespace ds {
 // What is to run.
 struct MemoryNeeds {
   uint64_t weight_bytes = 0;       // as they are packed, adapters included
+  uint64_t reading_bytes = 0;      // what reading the largest matrix takes besides (reading_bytes)
   int64_t tokens = 0;              // of the tokenizer; 0: none
   int64_t sequences = 1, positions = 0;  // under way at once, and of each, prompt and answer
   int64_t batch_tokens = 2048;     // rows of a forward pass
@@ -24,11 +26,16 @@ struct MemoryPlan {
   uint64_t cache = 0;              // its pages,
   uint64_t positions = 0;          // and its tables: rotations, and where the pages of each sequence are
   uint64_t process = 0;            // the program, its threads, and the tokenizer
-  uint64_t total() const { return weights + activations + cache + positions + process; }
+  uint64_t reading = 0;            // while the model is read, when there is no cache yet
+  uint64_t total() const { return weights + process + std::max(reading, activations + cache + positions); }
 };
 // A window drops the pages behind it, so windowed layers have those of the windows, and as many for beginnings that prompts
 // share. Sizes that overflow are an Error.
 MemoryPlan plan_memory(const Config& config, const MemoryNeeds& needs);
+
+// What reading a matrix [n, k] takes besides its place among the weights: the part of the file, and of quantized ones (with
+// groups of so many values) the values and what belongs to each group.
+uint64_t reading_bytes(int64_t n, int64_t k, int64_t bits, int64_t group);
 
 // Lessens the pages so that the cache takes no more than `bytes`. Error where that is not enough for one page of each kind.
 void limit_cache(const Config& config, MemoryPlan& plan, uint64_t bytes);
