@@ -86,7 +86,12 @@ struct LatentPlan {
   std::vector<Group> groups;
   RowSet generated;
 };
+constexpr int64_t kGroupPositions = 2048;  // sequences are expanded together up to so many positions,
+constexpr int64_t kExpandedChunk = 256;    // so many at a time
 LatentPlan plan_latent(const TokenBatch& batch);
+int64_t expanded_blocks(const LatentPlan& plan);  // kKeyBlock positions each, of the largest group
+// Bytes of the arena that a pass of `tokens` rows takes at most, without adapters and keep_all.
+uint64_t pass_bytes(const Config& config, int64_t tokens, int64_t blocks);
 // Writes c_kv[T, kv_lora], normed, and k_rope[T, rope], rotated, to a latent cache.
 void latent_write(const Config& config, const Tensor& c_kv, const Tensor& k_rope, const Rows& at, const KvCache& cache, int64_t layer,
                   Arena& memory);

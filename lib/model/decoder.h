@@ -154,6 +154,9 @@ struct Activations {
 // `adapters` are what batch.adapters counts; loaded for AdapterUse::run_time.
 void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
              std::span<const Adapter> adapters = {});
+// Bytes of `acts` after batches of at most `tokens` rows of at most `sequences` sequences, none longer than `positions`,
+// without adapters and keep_all. Latent attention needs the more the longer the sequences are.
+uint64_t activation_bytes(const Config& config, int64_t tokens, int64_t sequences, int64_t positions);
 // logits[R, V] of some rows of final_normed (all: rows(...)), capped where the config says so.
 void head(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& logits);
 

@@ -218,6 +218,7 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
   const LatentPlan plan = cache.latent() ? plan_latent(batch) : LatentPlan{};
   const std::vector<AdaptedRows> adapted = adapted_rows(batch, adapters);
   acts.arena.reset();
+  if (!acts.keep_all) acts.arena.reserve(pass_bytes(config, tokens, expanded_blocks(plan)));
   acts.layers.assign(acts.keep_all ? static_cast<size_t>(config.num_hidden_layers) : 1, {});
   Tensor x = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
   Tensor y = acts.arena.make_uninitialized(DType::f32, {tokens, hidden});
