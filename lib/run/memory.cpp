@@ -23,7 +23,7 @@ uint64_t activation_bytes(const Config& c, int64_t batch_tokens) {
       sparse = 3 * c.moe_intermediate_size * c.n_shared_experts + 2 * c.n_routed_experts +
                c.router.top_k * (2 * c.hidden_size + 3 * c.moe_intermediate_size);
     else
-      dense = 3 * c.intermediate_size;
+      dense = (c.gated_mlp ? 3 : 2) * c.intermediate_size;
   const int64_t logits = std::clamp<int64_t>((int64_t{1} << 24) / c.vocab_size, 32, 512) * c.vocab_size;
   return 4 * static_cast<uint64_t>(batch_tokens * (row + 2 * c.hidden_size + std::max(dense, sparse)) + logits);
 }

@@ -25,16 +25,20 @@ static double head_loss(TrainState& state, const Tensor& normed, const TrainingB
                         const Tensor& dnormed, Arena& scratch) {
   const Config& config = state.model.config;
   const int64_t count = normed.rows();
-  Tensor logits = scratch.make_uninitialized(DType::f32, {std::min(kHeadRows, count), config.vocab_size});
+  const int64_t most = std::min(kHeadRows, count);
+  const Tensor logits = scratch.make_uninitialized(DType::f32, {most, config.vocab_size});
+  // In place, but where the cap's gradient needs the logits.
+  const bool capped = config.final_logit_softcapping > 0;
+  const Tensor dlogits = capped ? scratch.make_uninitialized(DType::f32, {most, config.vocab_size}) : logits;
   Tensor losses = scratch.make_uninitialized(DType::f32, {count});
   for (int64_t begin = 0; begin < count; begin += kHeadRows) {
     const int64_t n = std::min(kHeadRows, count - begin);
-    const Tensor part = rows(normed, begin, n), out = rows(logits, 0, n);
+    const Tensor part = rows(normed, begin, n), out = rows(logits, 0, n), dout = rows(dlogits, 0, n);
     const Tensor targets = make_tensor(const_cast<int32_t*>(batch.targets.data()) + begin, DType::i32, {n});
     head(config, state.model.weights, part, out);
     cross_entropy(out, targets, make_tensor(losses.f32() + begin, DType::f32, {n}));
-    cross_entropy_backward(out, targets, make_tensor(weights.data() + begin, DType::f32, {n}), out);
-    head_backward(config, state.model.weights, part, out, rows(dnormed, begin, n), state.gradients);
+    cross_entropy_backward(out, targets, make_tensor(weights.data() + begin, DType::f32, {n}), dout);
+    head_backward(config, state.model.weights, part, dout, rows(dnormed, begin, n), state.gradients, out);
   }
   double sum = 0;
   for (int64_t t = 0; t < count; ++t) sum += losses.f32()[t];
