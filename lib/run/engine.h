@@ -62,7 +62,8 @@ struct Engine {
   // may replace it.
   KvCache& cache(int64_t sequences, int64_t positions);
   // The memory of batch_sequences of max_length() positions, with as many pages of the cache as options.memory allows beside
-  // `others` (bytes of other models, a cache of answers). Error where that is not enough for one sequence of a page. Where the head for multi-token prediction is loaded, the cache has a layer for that too.
+  // `others` (bytes of other models, a cache of answers). Error where that is not enough for one sequence of a page. Where
+  // the head for multi-token prediction is loaded, the cache has a layer for that too.
   MemoryPlan plan(uint64_t others = 0) const;
   KvCache make_cache(uint64_t others = 0) const;
 

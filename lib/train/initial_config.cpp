@@ -14,6 +14,7 @@ struct Arch {
 
 // Of each, what its row needs beyond the sizes that all share.
 constexpr Arch kArchs[] = {
+    {"gpt2", R"("architectures": ["GPT2LMHeadModel"], "model_type": "gpt2")"},
     {"llama", R"("architectures": ["LlamaForCausalLM"], "model_type": "llama", "intermediate_size": 768, "num_key_value_heads": 4)"},
     {"qwen2", R"("architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "intermediate_size": 768, "num_key_value_heads": 2)"},
     {"qwen3", R"("architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "intermediate_size": 768, "num_key_value_heads": 2,
@@ -40,8 +41,8 @@ constexpr Arch kArchs[] = {
  "routed_scaling_factor": 1.0)"},
 };
 constexpr std::string_view kShared = R"("vocab_size": 8192, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
- "max_position_embeddings": 1024, "rope_theta": 10000.0, "rms_norm_eps": 1e-6, "hidden_act": "silu", "tie_word_embeddings": true,
- "initializer_range": 0.02)";
+ "max_position_embeddings": 1024, "tie_word_embeddings": true, "initializer_range": 0.02)";
+constexpr std::string_view kRotated = R"(, "rope_theta": 10000.0, "rms_norm_eps": 1e-6, "hidden_act": "silu")";  // all but GPT-2
 
 }  // namespace
 
@@ -53,7 +54,7 @@ std::vector<std::string> arch_names() {
 
 std::string arch_config(std::string_view name) {
   for (const Arch& arch : kArchs)
-    if (arch.name == name) return cat("{", arch.config, ", ", kShared, "}");
+    if (arch.name == name) return cat("{", arch.config, ", ", kShared, name == "gpt2" ? "" : kRotated, "}");
   std::string known;
   for (const Arch& arch : kArchs) known += cat(known.empty() ? "" : ", ", arch.name);
   throw UsageError(cat("--arch ", name, ": expected one of ", known));

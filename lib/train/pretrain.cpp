@@ -194,7 +194,7 @@ LoopSpec make_loop(const PretrainOptions& o) {
   loop.steps = o.steps;
   loop.checkpoint_every = o.checkpoint_every;
   loop.keep_checkpoints = o.keep_checkpoints;
-  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer)};
+  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer), o.recompute};
   loop.on_spike = parse_on_spike(o.on_spike);
   loop.spike_factor = o.spike_factor;
   loop.eval_every = o.eval_every;

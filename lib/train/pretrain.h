@@ -38,6 +38,7 @@ struct PretrainOptions {
   int64_t eval_every = 0;                                    // 0: only at the end
   // Files.
   std::string dtype = "f32";
+  bool recompute = false;
   bool resume = false;
   int64_t checkpoint_every = 1000, keep_checkpoints = 2;
   uint64_t seed = 0;

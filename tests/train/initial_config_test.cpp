@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "train/step.h"
@@ -37,6 +38,17 @@ TEST(InitialConfig, EveryArchitectureTrains) {
       sum_of_squares(p.gradient, &squares);
       EXPECT_GT(squares, 0) << name << " " << p.name;
     }
+    // The same to the bit where activations are computed anew.
+    Model twin;
+    twin.config = state.model.config;
+    twin.weights = make_weights(twin.config, twin.arena);
+    initialize(twin.config, twin.weights, 1);
+    TrainState anew = make_state(std::move(twin), {.recompute = true});
+    EXPECT_EQ(accumulate_gradients(anew, batches, {}).expert_load, result.expert_load);
+    for (size_t i = 0; i < state.parameters.size(); ++i)
+      EXPECT_EQ(std::memcmp(state.parameters[i].gradient.data, anew.parameters[i].gradient.data,
+                            static_cast<size_t>(state.parameters[i].gradient.elements()) * sizeof(float)), 0) << name << " " << state.parameters[i].name;
+    EXPECT_LT(anew.workspace.activations.arena.bytes_used(), state.workspace.activations.arena.bytes_used() / 3) << name;
   }
   EXPECT_THROW(arch_config("gpt9"), UsageError);
 }

@@ -37,6 +37,7 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
       .option("--steps", o.steps, "optimizer steps", "N")
       .option("--batch-size", o.batch_size, "rows of one optimizer step", "ROWS")
       .option("--micro-batch-size", o.micro_batch_size, "rows computed at a time: less memory, other rounding (0: the whole batch)", "ROWS")
+      .flag("--recompute", o.recompute, "keep only the input of each layer for the backward pass, and compute the rest anew: less memory, the same bytes").incidental()
       .choice("--schedule", o.schedule, {"constant", "cosine", "wsd", "linear"}, "how the learning rate falls after warm-up")
       .option("--learning-rate", o.learning_rate, "highest learning rate", "RATE")
       .option("--min-learning-rate-ratio", o.min_learning_rate_ratio, "share of it at which the decay ends", "X")
