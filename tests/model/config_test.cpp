@@ -153,7 +153,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Bad{R"(, "quantization_config": {"quant_method": "awq", "bits": 3})", "bits"},
                     Bad{R"(, "quantization_config": {"quant_method": "awq", "version": "gemv"})", "gemv"},
                     Bad{R"(, "quantization_config": {"quant_method": "awq", "group_size": 0})", "group_size"},
-                    Bad{R"(, "architectures": ["GPT2LMHeadModel"])", "GPT2LMHeadModel"}, Bad{R"(, "architectures": [])", "architectures"},
+                    Bad{R"(, "architectures": ["GPTJForCausalLM"])", "GPTJForCausalLM"}, Bad{R"(, "architectures": [])", "architectures"},
                     Bad{R"(, "eos_token_id": 61)", "eos_token_id"}, Bad{R"(, "partial_rotary_factor": 0.5)", "partial_rotary_factor"}));
 
 // ---- Kinds of layers ----
