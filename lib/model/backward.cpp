@@ -11,6 +11,7 @@ struct BlockBackward {
   const Config& c;
   const LayerWeights& w;
   const LayerActivations& a;
+  const Activations& acts;
   LayerWeights& g;
   Arena& memory;
   const KvCache& cache;
@@ -40,11 +41,20 @@ struct BlockBackward {
                  bool accumulate, const Tensor& dbias = {}) {
     apply_norm_backward(c, dy, x, weight, eps, dinput, dweight, dbias, accumulate);
   }
-  // The gradient of what a half of the block added, from that of the block's output: through the half's own norm, if any.
-  Tensor added_back(const Tensor& added, const Tensor& weight, const Tensor& dweight) {
-    if (!weight) return dx;
+  // The gradient of what a half of the block added, from that of the block's output: through dropout and the half's own norm,
+  // where there are such.
+  Tensor dropped_back(int half) {
+    if (acts.dropout == 0) return dx;
+    const Tensor dropped = like(dx);
+    convert(dx, dropped);
+    dropout(dropped, dropout_spec(acts, layer, half));
+    return dropped;
+  }
+  Tensor added_back(int half, const Tensor& added, const Tensor& weight, const Tensor& dweight) {
+    const Tensor dsum = dropped_back(half);
+    if (!weight) return dsum;
     const Tensor dadded = like(added);
-    norm_back(dx, added, weight, c.rms_norm_eps, dadded, dweight, false);
+    norm_back(dsum, added, weight, c.rms_norm_eps, dadded, dweight, false);
     return dadded;
   }
 
@@ -91,10 +101,10 @@ struct BlockBackward {
   }
 
   // Adds to dmlp_in.
-  void experts_back(const Tensor& dmlp_in) {
+  void experts_back(const Tensor& dsum, const Tensor& dmlp_in) {
     const Tensor dout = like(a.expert_out), dact = like(a.expert_act), dgate = like(a.expert_gate), dup = like(a.expert_up);
     const Tensor din = like(a.expert_in), dweights = like(a.weights), dlogits = like(a.logits);
-    combine_backward(dx, a.expert_out, a.row_of_slot, a.weights, dout, dweights);
+    combine_backward(dsum, a.expert_out, a.row_of_slot, a.weights, dout, dweights);
     grouped_linear_backward_weight(dout, a.offsets, a.expert_act, g.experts_down);
     grouped_linear_backward_input(dout, a.offsets, w.experts_down, dact);
     gated_activation_backward(dact, a.expert_gate, a.expert_up, c.hidden_act, dgate, dup);
@@ -111,14 +121,15 @@ struct BlockBackward {
   void feed_forward_back() {
     const Tensor dmlp_in = like(a.mlp_in);
     if (!c.is_moe(layer)) {
-      const Tensor dadded = added_back(a.mlp_added, w.mlp_out_norm, g.mlp_out_norm);
+      const Tensor dadded = added_back(1, a.mlp_added, w.mlp_out_norm, g.mlp_out_norm);
       if (!c.gated_mlp) plain_back(dadded, dmlp_in);
       else gated_back(dadded, w.gate_proj, w.up_proj, w.down_proj, g.gate_proj, g.up_proj, g.down_proj, dmlp_in);
     } else {
+      const Tensor dsum = dropped_back(1);
       if (w.shared_gate)
-        gated_back(dx, w.shared_gate, w.shared_up, w.shared_down, g.shared_gate, g.shared_up, g.shared_down, dmlp_in);
+        gated_back(dsum, w.shared_gate, w.shared_up, w.shared_down, g.shared_gate, g.shared_up, g.shared_down, dmlp_in);
       else fill(dmlp_in, 0);
-      experts_back(dmlp_in);
+      experts_back(dsum, dmlp_in);
     }
     norm_back(dmlp_in, a.mid, w.post_attention_norm, c.rms_norm_eps, dx, g.post_attention_norm, true, g.post_attention_norm_bias);
   }
@@ -166,7 +177,7 @@ struct BlockBackward {
 
   void attend_back() {
     const Tensor dattn_out = like(a.attn_out), dq = like(a.q), dk = like(a.k), dv = like(a.v), dattn_in = like(a.attn_in);
-    const Tensor dadded = added_back(a.attn_added, w.attention_out_norm, g.attention_out_norm);
+    const Tensor dadded = added_back(0, a.attn_added, w.attention_out_norm, g.attention_out_norm);
     project_back(dadded, a.attn_out, w.o_proj, g.o_proj, g.o_bias, dattn_out, false);
     attention_backward(dattn_out, a.q, cache.k_pages(layer), cache.v_pages(layer), at, attention_spec(c, layer), a.attn_out, a.lse,
                        dq, dk, dv);
@@ -193,14 +204,16 @@ double backward(const Config& config, const Weights& weights, const TokenBatch& 
   const Arena::Mark layer_begin = scratch.mark();
   for (int64_t layer = config.num_hidden_layers - 1; layer >= 0; --layer) {
     const auto i = static_cast<size_t>(layer);
-    if (acts.recompute) recompute_block(config, weights.layers[i], batch, cache, layer, acts.layers[i], scratch);
-    BlockBackward block{config, weights.layers[i], acts.layers[i], grads.layers[i], scratch, cache, rows_of(batch, cache, layer), layer,
+    if (acts.recompute) recompute_block(config, weights.layers[i], batch, cache, layer, acts, acts.layers[i], scratch);
+    BlockBackward block{config, weights.layers[i], acts.layers[i], acts, grads.layers[i], scratch, cache, rows_of(batch, cache, layer), layer,
                         tokens, batch, aux, dx};
     block.feed_forward_back();
     block.attend_back();
+    round_stored(acts, dx, scratch);
     aux_loss += block.aux_loss;
     scratch.rewind(layer_begin);
   }
+  if (acts.dropout > 0) dropout(dx, dropout_spec(acts, -1, 0));
   if (config.positions == Positions::learned) embedding_backward(dx, indices_view(batch.positions), grads.embed_positions);
   if (config.embedding_scale != 1) scale(dx, config.embedding_scale);
   embedding_backward(dx, indices_view(batch.tokens), grads.embed_tokens);

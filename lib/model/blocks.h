@@ -61,6 +61,12 @@ inline Rows rows_of(const TokenBatch& batch, const KvCache& cache, int64_t layer
 
 // ---- forward.cpp ----
 
+// The dropout of a place: of the embedding (layer -1, 0), or of what attention (0) or feed-forward (1) of a layer add.
+inline DropoutSpec dropout_spec(const Activations& acts, int64_t layer, int half) {
+  const uint64_t place = static_cast<uint64_t>(layer + 1) << 1 | static_cast<uint64_t>(half);
+  return {acts.dropout, acts.dropout_seed, acts.dropout_step << 16 | place, acts.dropout_first_row};
+}
+
 // One block alone: y[T, H] from x[T, H], the rows of a batch, whose keys and values go into the cache's `layer`. What it
 // needs besides comes from `memory`.
 void run_block(const Config& config, const LayerWeights& weights, int64_t layer, const TokenBatch& batch, KvCache& cache, const Tensor& x,
@@ -68,9 +74,19 @@ void run_block(const Config& config, const LayerWeights& weights, int64_t layer,
 
 // ---- forward.cpp ----
 
+// Rounds what passes from block to block, or its gradient, to acts.storage.
+inline void round_stored(const Activations& acts, const Tensor& x, Arena& memory) {
+  if (acts.storage == DType::f32) return;
+  const Arena::Mark before = memory.mark();
+  const Tensor narrow = memory.make_uninitialized(acts.storage, {x.rows(), x.cols()});
+  convert(x, narrow);
+  convert(narrow, x);
+  memory.rewind(before);
+}
+
 // What forward with keep_all left of a layer, anew from a.input, to the bit.
 void recompute_block(const Config& config, const LayerWeights& weights, const TokenBatch& batch, KvCache& cache, int64_t layer,
-                     LayerActivations& a, Arena& memory);
+                     const Activations& acts, LayerActivations& a, Arena& memory);
 
 // ---- lora.cpp ----
 

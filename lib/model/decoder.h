@@ -147,6 +147,11 @@ struct Activations {
   explicit Activations(Device device = Device::cpu) : arena(device) {}
   Arena arena;                          // reset by forward
   bool keep_all = false;                // training: every layer's stay; else layers share their memory,
+  float dropout = 0;                    // training: of the embedding and of what each half of a block adds (ops.h),
+  uint64_t dropout_seed = 0, dropout_step = 0;  // decided by these, the place in the model,
+  int64_t dropout_first_row = 0;        // and the row's number in the whole batch of a step
+  DType storage = DType::f32;           // what passes from block to block, and its gradient, is rounded to it
+  bool round_cache = false;             // training: keys and values as they come back from a cache of i8
   bool recompute = false;               // with keep_all: of a layer only `input` stays, and backward computes the rest anew
   std::vector<LayerActivations> layers; // and here is only the last one
   Tensor final_input, final_normed;     // [T, H]

@@ -20,6 +20,7 @@ struct Block {
   const LatentPlan& plan;
   std::span<const AdaptedRows> adapted;
   int64_t layer, tokens;
+  const Activations& acts;
   bool training;
 
   Tensor make(int64_t columns, DType dtype = DType::f32) { return memory.make_uninitialized(dtype, {tokens, columns}); }
@@ -69,6 +70,10 @@ struct Block {
     a.kv_a_normed = norm(c_kv, w.kv_a_norm, kLatentNormEps);
     rotate(k_rope, true);
     if (cache.latent()) return latent_write(c, a.kv_a_normed, k_rope, at, cache, layer, memory);
+    if (acts.round_cache) {
+      kv_round(a.kv_a_normed, static_cast<int>(c.kv_lora_rank), 0);
+      kv_round(k_rope, static_cast<int>(c.qk_rope_head_dim), 0);
+    }
 
     project(a.kv_a_normed, {{&LayerWeights::kv_b_proj, {}, &a.kv_b}});
     a.k = make(c.num_attention_heads * c.head_dim);
@@ -104,6 +109,10 @@ struct Block {
       rotate(a.q, false);
       rotate(a.k, false);
     }
+    if (acts.round_cache) {
+      kv_round(a.k, static_cast<int>(c.head_dim), 0);
+      kv_round(a.v, static_cast<int>(c.v_head_dim), 0);
+    }
   }
 
   void attend() {
@@ -126,7 +135,13 @@ struct Block {
       a.attn_added = a.mid;
       a.mid = norm(a.attn_added, w.attention_out_norm, c.rms_norm_eps);
     }
+    drop(a.mid, 0);
     add(a.input, a.mid);
+  }
+
+  // Dropout of what a half of the block adds.
+  void drop(const Tensor& added, int half) {
+    if (acts.dropout > 0) dropout(added, dropout_spec(acts, layer, half));
   }
 
   Tensor activate(const Tensor& gate, const Tensor& up) {
@@ -153,6 +168,7 @@ struct Block {
       if (w.down_bias) add_bias(y, w.down_bias);
       adapt(a.act, &LayerWeights::down_proj, y);
     }
+    drop(y, 1);
     add(a.mid, y);
   }
 
@@ -201,13 +217,17 @@ struct Block {
     }
     linear_all(down);
     adapt_experts(a.expert_act, &LayerWeights::experts_down, a.expert_out);
-    if (w.shared_gate) {
-      adapt(a.act, &LayerWeights::shared_down, y);
+    if (w.shared_gate) adapt(a.act, &LayerWeights::shared_down, y);
+    if (acts.dropout > 0) {  // of all that is added, so mid comes last
+      if (!w.shared_gate) fill(y, 0);
+      combine(a.expert_out, a.row_of_slot, a.weights, y);
+      drop(y, 1);
       add(a.mid, y);
     } else {
-      copy(a.mid, y);
+      if (w.shared_gate) add(a.mid, y);
+      else copy(a.mid, y);
+      combine(a.expert_out, a.row_of_slot, a.weights, y);
     }
-    combine(a.expert_out, a.row_of_slot, a.weights, y);
   }
 
   void feed_forward(const Tensor& y) {
@@ -254,15 +274,17 @@ void forward(const Config& config, const Weights& weights, const TokenBatch& bat
     embedding(weights.embed_positions, indices_view(batch.positions), y);
     add(y, x);
   }
+  if (acts.dropout > 0) dropout(x, dropout_spec(acts, -1, 0));
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     LayerActivations& a = acts.layers[acts.keep_all ? static_cast<size_t>(layer) : 0];
     a = {};
     a.input = x;
     const Arena::Mark layer_end = acts.arena.mark();  // behind y, which is the next layer's input
     Block block{config, weights.layers[static_cast<size_t>(layer)], a, acts.arena, cache, rows_of(batch, cache, layer), plan,
-                adapted, layer, tokens, acts.keep_all};
+                adapted, layer, tokens, acts, acts.keep_all};
     block.attend();
     block.feed_forward(y);
+    round_stored(acts, y, acts.arena);
     if (acts.after_layer) acts.after_layer(layer, a);
     std::swap(x, y);
     if (acts.keep_all && acts.recompute) {
@@ -282,17 +304,18 @@ void run_block(const Config& config, const LayerWeights& weights, int64_t layer,
                const Tensor& y, Arena& memory) {
   check_batch(config, batch, cache);
   const LatentPlan plan = cache.latent() ? plan_latent(batch) : LatentPlan{};
+  const Activations none;
   LayerActivations a;
   a.input = x;
-  Block block{config, weights, a, memory, cache, rows_of(batch, cache, layer), plan, {}, layer, x.rows(), false};
+  Block block{config, weights, a, memory, cache, rows_of(batch, cache, layer), plan, {}, layer, x.rows(), none, false};
   block.attend();
   block.feed_forward(y);
 }
 
 void recompute_block(const Config& config, const LayerWeights& weights, const TokenBatch& batch, KvCache& cache, int64_t layer,
-                     LayerActivations& a, Arena& memory) {
+                     const Activations& acts, LayerActivations& a, Arena& memory) {
   const LatentPlan plan;  // of a latent cache, which training has not
-  Block block{config, weights, a, memory, cache, rows_of(batch, cache, layer), plan, {}, layer, a.input.rows(), true};
+  Block block{config, weights, a, memory, cache, rows_of(batch, cache, layer), plan, {}, layer, a.input.rows(), acts, true};
   block.attend();
   block.feed_forward(memory.make_uninitialized(DType::f32, {a.input.rows(), config.hidden_size}));
 }

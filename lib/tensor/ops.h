@@ -131,6 +131,9 @@ DS_OP_CPU(assemble_kv_backward, dk, (const Tensor& dk, const Tensor& dv, int hea
 // with a = max |x|, becomes x * (127 / a) to the nearest integer, ties to even, and the scale a / 127. Where a < 2^-100
 // they are zeros; where x holds an infinity or a NaN the scale is NaN.
 DS_OP_CPU(kv_write, k, (const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages, const Tensor& v_pages), (k, v, at, spec, k_pages, v_pages))
+// x[T, heads * columns], in place, as it comes back from i8 pages, heads by themselves, `split` as of kv_write's keys: training
+// with a rounded cache (its gradient passes straight through).
+DS_OP_CPU(kv_round, x, (const Tensor& x, int columns, int split), (x, columns, split))
 // out[T, heads * v_head_dim] = causal softmax(scale q k^T) v for q[T, heads * head_dim]; lse[T, heads] (may be empty)
 // gets the log of each row's softmax denominator, which backward needs.
 DS_OP_CPU(attention, q, (const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec, const Tensor& out, const Tensor& lse), (q, k_pages, v_pages, at, spec, out, lse))
@@ -146,6 +149,17 @@ DS_OP_CPU(activation_backward, dy, (const Tensor& dy, const Tensor& x, Activatio
 // y = act(gate) * up, elementwise.
 DS_OP_CPU(gated_activation, gate, (const Tensor& gate, const Tensor& up, Activation act, const Tensor& y), (gate, up, act, y))
 DS_OP_CPU(gated_activation_backward, dy, (const Tensor& dy, const Tensor& gate, const Tensor& up, Activation act, const Tensor& dgate, const Tensor& dup), (dy, gate, up, act, dgate, dup))
+
+// ---- Dropout ----
+
+// x[T, H], in place: an element becomes 0 with probability rate (to 16 bits), and else x / (1 - rate). What falls is decided
+// by (seed, stream, first_row + t, h) alone: on a gradient, it is the backward operation. (Srivastava et al., JMLR 2014)
+struct DropoutSpec {
+  float rate = 0;
+  uint64_t seed = 0, stream = 0;
+  int64_t first_row = 0;
+};
+DS_OP_CPU(dropout, x, (const Tensor& x, const DropoutSpec& spec), (x, spec))
 
 // ---- Caps ----
 

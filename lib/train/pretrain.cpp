@@ -57,6 +57,7 @@ void check_options(const PretrainOptions& o) {
               "--router-aux-loss, --sequence-aux-loss and --router-bias-update-rate must not be negative");
   check_usage(o.muon_learning_rate >= 0 && o.muon_momentum >= 0 && o.muon_momentum < 1,
               "--muon-learning-rate must not be negative, --muon-momentum in [0, 1)");
+  check_usage(o.dropout >= 0 && o.dropout < 1, "--dropout must be in [0, 1)");
   check_usage(o.spike_factor == 0 || o.spike_factor > 1, "--spike-factor must be 0 or above 1");
   check_usage(o.on_spike != "rollback" || o.checkpoint_every > 0, "--on-spike rollback needs checkpoints: --checkpoint-every is 0");
   check_usage(o.eval_every >= 0 && (o.eval_every == 0 || !o.eval_data.empty()), "--eval-every N needs --eval-data FILE");
@@ -104,7 +105,7 @@ std::string history_entry(const PretrainOptions& o, const std::vector<LineReader
   w.field("epsilon", o.epsilon).field("clip-norm", o.clip_norm).field("router-aux-loss", o.router_aux_loss);
   w.field("sequence-aux-loss", o.sequence_aux_loss).field("router-bias-update-rate", o.router_bias_update_rate);
   w.field("router-bias-decay", o.router_bias_decay);
-  w.field("dtype", o.dtype);
+  w.field("dropout", o.dropout).field("kv-cache-dtype", o.kv_cache_dtype).field("dtype", o.dtype);
   w.close().close();
   return w.text;
 }
@@ -174,6 +175,8 @@ StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t s
   const double rate = learning_rate(schedule, step);
   StepSpec spec;
   spec.clip_norm = o.clip_norm;
+  spec.dropout = static_cast<float>(o.dropout);
+  spec.seed = o.seed;
   spec.aux = {static_cast<float>(o.router_aux_loss), static_cast<float>(o.sequence_aux_loss)};
   spec.learning_rate = rate;
   spec.optimizer.adamw.beta1 = static_cast<float>(o.beta1);
@@ -194,7 +197,7 @@ LoopSpec make_loop(const PretrainOptions& o) {
   loop.steps = o.steps;
   loop.checkpoint_every = o.checkpoint_every;
   loop.keep_checkpoints = o.keep_checkpoints;
-  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer), o.recompute};
+  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer), o.kv_cache_dtype == "int8", o.recompute};
   loop.on_spike = parse_on_spike(o.on_spike);
   loop.spike_factor = o.spike_factor;
   loop.eval_every = o.eval_every;

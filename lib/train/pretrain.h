@@ -39,6 +39,8 @@ struct PretrainOptions {
   // Files.
   std::string dtype = "f32";
   bool recompute = false;
+  double dropout = 0;
+  std::string kv_cache_dtype = "f32";                        // int8: train for a cache of 8 bits
   bool resume = false;
   int64_t checkpoint_every = 1000, keep_checkpoints = 2;
   uint64_t seed = 0;

@@ -15,6 +15,8 @@ TrainState make_state(Model model, const StateOptions& options) {
   state.model = std::move(model);
   state.dtype = options.dtype;
   state.workspace.activations.recompute = options.recompute;
+  state.workspace.activations.round_cache = options.round_cache;
+  state.workspace.activations.storage = options.dtype;
   const Config& config = state.model.config;
   state.gradients = make_weights(config, state.arena);
   state.masters = state.model.weights;
@@ -116,6 +118,8 @@ StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch
   Activations& acts = state.workspace.activations;
   Arena& scratch = state.workspace.scratch;
   acts.keep_all = true;
+  acts.dropout = spec.dropout, acts.dropout_seed = spec.seed, acts.dropout_step = static_cast<uint64_t>(state.step);
+  acts.dropout_first_row = 0;
   const double loss_scale = state.loss_scale.scale;
   result.loss_scale = loss_scale;
   const std::vector<int64_t> places = moe_places(config);
@@ -142,6 +146,7 @@ StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch
     aux.router_aux_loss = static_cast<float>(aux.router_aux_loss * share);
     aux.sequence_aux_loss = static_cast<float>(aux.sequence_aux_loss * share);
     result.aux_loss += backward(config, state.model.weights, batch.batch, cache, acts, dnormed, aux, state.gradients, scratch) / loss_scale;
+    acts.dropout_first_row += count;
   }
   acts.after_layer = nullptr;
   result.loss = loss / static_cast<double>(result.tokens);
@@ -196,7 +201,7 @@ void apply_step(TrainState& state, const StepSpec& spec, StepResult& result) {
 
 double batch_loss(TrainState& state, const TrainingBatch& batch) {
   Activations& acts = state.workspace.activations;
-  acts.keep_all = false;
+  acts.keep_all = false, acts.dropout = 0;
   forward(state.model.config, state.model.weights, batch.batch, empty_cache(state.workspace, state.model.config, batch), acts);
   state.workspace.scratch.reset();
   return head_loss(state, acts.final_normed, batch, {}, {}, state.workspace.scratch);

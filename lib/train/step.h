@@ -31,11 +31,12 @@ struct LossScale {
 struct StateOptions {
   DType dtype = DType::f32;           // of the matrices that the model computes with; f16 has a loss scale of 65536 at first
   Optimizer optimizer = Optimizer::adamw;
+  bool round_cache = false;           // keys and values are rounded as a cache of 8 bits does it
   bool recompute = false;             // of a layer's activations only its input is kept: less memory, a third more time
 };
 
-// All that training changes. In 16 bits the matrices of model.weights are the masters rounded; what has one dimension, and
-// routers, are the masters themselves. Views in `gradients` and the parameters belong to `arena`.
+// All that training changes. In 16 bits the matrices of model.weights are the masters rounded, and so is what passes from
+// block to block, and its gradient; what has one dimension, and routers, are the masters themselves. Views in `gradients` and the parameters belong to `arena`.
 struct TrainState {
   Model model;
   Arena arena;                        // gradients, optimizer states, weights of 16 bits
@@ -60,6 +61,8 @@ struct StepSpec {
   OptimizerSpec optimizer;            // but for rates, step and grad_scale
   double muon_learning_rate = 0.02;   // of this step
   double router_bias_update_rate = 0;
+  float dropout = 0;                  // of the embedding and of what attention and feed-forward add
+  uint64_t seed = 0;                  // of the dropout
 };
 
 struct StepResult {

@@ -43,6 +43,9 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
       .option("--min-learning-rate-ratio", o.min_learning_rate_ratio, "share of it at which the decay ends", "X")
       .option("--warmup-steps", o.warmup_steps, "steps of linear warm-up from 0", "N")
       .option("--decay-steps", o.decay_steps, "wsd: last steps, over which the rate falls (0: a fifth of all)", "N");
+  pretraining.group("Regularisation")
+      .option("--dropout", o.dropout, "share of the embedding and of what attention and feed-forward add that is dropped (never in a router)", "X")
+      .choice("--kv-cache-dtype", o.kv_cache_dtype, {"f32", "int8"}, "int8: keys and values are rounded as ds-run's cache of 8 bits does it, so that the model learns to live with it");
   pretraining.group("Optimizer")
       .choice("--optimizer", o.optimizer, {"adamw", "adamw8", "muon"}, "adamw8: AdamW with moments of 8 bits; muon: for the matrices inside the blocks, AdamW for the rest")
       .option("--muon-learning-rate", o.muon_learning_rate, "highest learning rate of muon's matrices, on the same schedule", "RATE")
