@@ -147,10 +147,15 @@ def make_folder(folder, shape, weights):
 
 
 def convert(llama_cpp, folder, outtype, out):
-    """The converter of llama.cpp without a vocabulary: it knows those of known models only."""
-    program = ("import sys; sys.path.insert(0, sys.argv.pop(1)); import convert_hf_to_gguf as m; of = m.get_model_class\n"
+    """The converter of llama.cpp, which knows the vocabularies of known models only, with the folder's own; its server needs one."""
+    program = ("import json, sys; sys.path.insert(0, sys.argv.pop(1)); import convert_hf_to_gguf as m; of = m.get_model_class\n"
                "def get(*a, **k):\n c = of(*a, **k)\n"
-               " c.set_vocab = lambda s: (s._set_vocab_none(), s.gguf_writer.add_vocab_size(s.hparams['vocab_size']))\n return c\n"
+               " def vocabulary(s):\n"
+               "  w, ids = s.gguf_writer, json.loads((s.dir_model / 'tokenizer.json').read_text(encoding='utf-8'))['model']['vocab']\n"
+               "  w.add_tokenizer_model('gpt2'), w.add_tokenizer_pre('gpt-2'), w.add_token_list(list(ids))\n"
+               "  w.add_token_types([3 if t in ('<s>', '</s>') else 1 for t in ids]), w.add_token_merges([' '.join(list(ids)[2:4])])\n"
+               "  w.add_bos_token_id(0), w.add_eos_token_id(1), w.add_add_bos_token(False)\n"
+               " c.set_vocab = vocabulary\n return c\n"
                "m.get_model_class = get; m.main()")
     subprocess.run([sys.executable, "-c", program, llama_cpp, folder, "--outtype", outtype, "--outfile", out], check=True)
 

@@ -43,7 +43,10 @@ wrk -t 1 -c "$clients" -d 20 --latency -s "$work/stream.lua" "$url" | grep -E "5
 echo "processor time of the server: $(( ($(processor) - before) * 1000 / $(getconf CLK_TCK) )) ms; memory: $(memory)"
 
 { printf 'GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n' >&3; cat <&3; } 3<> "/dev/tcp/127.0.0.1/${url##*:}" |
-  grep -E '^ds_(requests_total|request_errors|time_to_first_token_seconds_(bucket|sum|count)|generated|failed|cancelled|preemptions)'
+  grep -E '^ds_(requests_total|request_errors|time_to_first_token_seconds_(bucket|sum|count)|generated|failed|cancelled|preemptions)' > "$work/metrics"
+grep -v _bucket "$work/metrics"
+awk -F '[" ]' '/_bucket/ {le[++n] = $2; count[n] = $NF} END {for (i = 1; i <= n; ++i) if (count[i] >= 0.99 * count[n]) {
+  print "time to first token: p99 at most", le[i], "s, over both loads"; exit}}' "$work/metrics"
 kill -TERM $server
 wait $server
 echo "exit $?"

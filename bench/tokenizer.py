@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Encoding by ds and by Hugging Face tokenizers in turn: tokenizer.py BENCH_TOKENIZER JSONL TOKENIZER.json..."""
+"""Encoding by ds and by Hugging Face tokenizers in turn: tokenizer.py BENCH_TOKENIZER JSONL TOKENIZER.json... (THREADS=2)"""
 import json
 import os
 import statistics
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-THREADS = 2
+THREADS = int(os.environ.get("THREADS", "2"))
 os.environ["RAYON_NUM_THREADS"] = str(THREADS)
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
 from tokenizers import Tokenizer  # noqa: E402 (reads the variables above)

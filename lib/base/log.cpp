@@ -44,8 +44,7 @@ static void write_out(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
-void log(LogLevel level, std::string_view message) {
-  if (level > log_threshold) return;
+static void write_line(LogLevel level, std::string_view message) {
   static const char* const names[] = {"error", "warning", "info"};
   const char* const name = names[static_cast<int>(level)];
   std::string line;
@@ -57,6 +56,14 @@ void log(LogLevel level, std::string_view message) {
   else
     line = cat(tool_name, ": ", name, ": ", message, "\n");
   write_out(line);
+}
+
+void log(LogLevel level, std::string_view message) {
+  if (level <= log_threshold) write_line(level, message);
+}
+
+void say(std::string_view message) {
+  if (log_threshold >= LogLevel::warning) write_line(LogLevel::info, message);
 }
 
 void log_table(std::string_view table) {

@@ -12,6 +12,9 @@ enum class LogLevel { error, warning, info };
 void set_log(std::string_view name, LogLevel threshold, bool json);
 void log(LogLevel level, std::string_view message);
 
+// A line that is said without -v too, but not with -q: where a server listens, what a command did. In JSON it is of level info.
+void say(std::string_view message);
+
 // A table for a person to read, as it is; nothing where messages are JSON or the threshold is below warnings (-q).
 void log_table(std::string_view table);
 

@@ -18,7 +18,7 @@ int64_t attention_row(const Config& c) {
 
 int64_t feed_forward_row(const Config& c, bool sparse) {
   const int64_t before = (c.post_norms ? 3 : 2) * c.hidden_size;
-  if (!sparse) return before + 3 * c.intermediate_size + (c.post_norms ? c.hidden_size : 0);
+  if (!sparse) return before + (c.gated_mlp ? 3 : 2) * c.intermediate_size + (c.post_norms ? c.hidden_size : 0);
   return before + 2 * c.n_routed_experts + c.router.top_k * (4 + 2 * c.hidden_size + 3 * c.moe_intermediate_size) +
          3 * c.moe_intermediate_size * c.n_shared_experts;
 }

@@ -40,12 +40,37 @@ inline RopeSpec rope_spec(const Config& c, bool shared_key, bool inverse) {
   return spec;
 }
 
+// y = the config's norm of x; only LayerNorm has a bias, and only RMSNorm stands without one (of heads, of latent vectors).
+inline void apply_norm(const Config& c, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, const Tensor& y) {
+  if (bias) layer_norm(x, weight, bias, eps, y);
+  else rms_norm(x, weight, eps, c.norm_plus_one, y);
+}
+// dx (+)= the gradient of x; dweight and dbias grow by theirs.
+inline void apply_norm_backward(const Config& c, const Tensor& dy, const Tensor& x, const Tensor& weight, float eps, const Tensor& dx,
+                                const Tensor& dweight, const Tensor& dbias, bool accumulate) {
+  if (dbias) layer_norm_backward(dy, x, weight, eps, dx, dweight, dbias, accumulate);
+  else rms_norm_backward(dy, x, weight, eps, c.norm_plus_one, dx, dweight, accumulate);
+}
+
 inline Tensor indices_view(const std::vector<int32_t>& values) {
   return make_tensor(const_cast<int32_t*>(values.data()), DType::i32, {static_cast<int64_t>(values.size())});
 }
 inline Rows rows_of(const TokenBatch& batch, const KvCache& cache, int64_t layer) {
   return {indices_view(batch.sequences), indices_view(batch.positions), cache.page_table(layer)};
 }
+
+// ---- forward.cpp ----
+
+// One block alone: y[T, H] from x[T, H], the rows of a batch, whose keys and values go into the cache's `layer`. What it
+// needs besides comes from `memory`.
+void run_block(const Config& config, const LayerWeights& weights, int64_t layer, const TokenBatch& batch, KvCache& cache, const Tensor& x,
+               const Tensor& y, Arena& memory);
+
+// ---- forward.cpp ----
+
+// What forward with keep_all left of a layer, anew from a.input, to the bit.
+void recompute_block(const Config& config, const LayerWeights& weights, const TokenBatch& batch, KvCache& cache, int64_t layer,
+                     LayerActivations& a, Arena& memory);
 
 // ---- lora.cpp ----
 

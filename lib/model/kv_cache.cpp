@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/sizes.h"
 #include "model/rope.h"
 
@@ -105,10 +106,14 @@ struct KvCache::Impl {
       pool.free.pop_back();
     }
     pool.references[static_cast<size_t>(page)] = 1;
-    for (const int64_t layer : pool.layers) {
-      clear(k[static_cast<size_t>(layer)], page, k_scales);
-      clear(v[static_cast<size_t>(layer)], page, v_scales);
-    }
+    // On all threads: memory that was never touched comes slowly from the system.
+    parallel_for(pool.layers.size(), 1, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) {
+        const auto layer = static_cast<size_t>(pool.layers[i]);
+        clear(k[layer], page, k_scales);
+        clear(v[layer], page, v_scales);
+      }
+    });
     return page;
   }
   void check_held(CachePage page) const {
@@ -117,7 +122,7 @@ struct KvCache::Impl {
   }
   // Rotations of positions [0, length) are there; a model with room for 128K positions seldom sees the last.
   void rotate_to(int64_t length) {
-    if (length <= rotated) return;
+    if (length <= rotated || !rope.cos) return;
     const int64_t end = std::min(max_positions, std::max<int64_t>(1024, 2 * length));
     fill_rope_tables(config, rotated, end, rope, false);
     if (local_rope.cos) fill_rope_tables(config, rotated, end, local_rope, true);
@@ -167,7 +172,7 @@ KvCache::KvCache(const Config& config, int64_t sequences, int64_t max_positions,
   }
   const auto make_table = [&] { return m.tables.make_uninitialized(DType::f32, {max_positions, config.rope_dim() / 2}); };
   m.config = config;
-  m.rope = {make_table(), make_table()};
+  if (config.positions == Positions::rope) m.rope = {make_table(), make_table()};
   if (std::find(m.is_local.begin(), m.is_local.end(), true) != m.is_local.end()) m.local_rope = {make_table(), make_table()};
   m.have.assign(static_cast<size_t>(sequences), 0);
   m.dropped.assign(static_cast<size_t>(sequences), 0);

@@ -253,10 +253,10 @@ void latent_attention(const Config& config, const LayerWeights& weights, const L
   memory.rewind(begin);
 }
 
-void split_latent(const Config& config, Weights& weights, Arena& arena) {
+void split_latent(const Config& config, std::span<LayerWeights> layers, Arena& arena) {
   if (!config.is_mla()) return;
   Arena scratch;
-  for (LayerWeights& w : weights.layers) {
+  for (LayerWeights& w : layers) {
     scratch.reset();
     const Absorbed half = absorb(config, w.kv_b_proj, scratch);
     w.absorbed_k = pack(half.k, arena);

@@ -53,8 +53,8 @@ class Loader {
   }
 
  private:
-  // The router stays f32: a rounded logit would choose other experts. Rows of the embedding are looked up, so it has
-  // panels only where it is multiplied with too (a tied head), or is quantized, of which there are panels only.
+  // The router stays f32: a rounded logit would choose other experts. Rows of the embeddings are looked up, so they have
+  // panels only where they are multiplied with too (a tied head), or are quantized, of which there are panels only.
   Tensor make(const WeightInfo& info, int64_t experts) {
     const StoredMatrix& m = matrix_;
     const bool router = info.layer >= 0 && !info.linear;
@@ -68,7 +68,8 @@ class Loader {
       return t;
     }
     const DType dtype = packed_ && !router ? m.dtype : DType::f32;
-    if (packed_ && (tied_ || info.name != "model.embed_tokens.weight")) return make_panels(arena_, dtype, experts, m.n, m.k);
+    const bool looked_up = info.name == "model.embed_positions.weight" || (!tied_ && info.name == "model.embed_tokens.weight");
+    if (packed_ && !looked_up) return make_panels(arena_, dtype, experts, m.n, m.k);
     return experts ? arena_.make_uninitialized(dtype, {experts, m.n, m.k}) : arena_.make_uninitialized(dtype, {m.n, m.k});
   }
 
@@ -110,14 +111,20 @@ Model load_model(const std::string& path, const LoadOptions& options) {
   if (!options.merge_adapter.empty())
     source = merge_adapter(std::move(source), load_adapter(options.merge_adapter, model.config, AdapterUse::merge), model.config);
   Loader loader(*source, model.config, options, model.arena);
-  for_each_weight(model.config, model.weights, [&](const WeightInfo& info, Tensor& t) {
+  const auto load = [&](const WeightInfo& info, Tensor& t) {
     t = loader.load(info);
     model.int8_activations |= t.int8_activations;
-  });
+  };
+  for_each_weight(model.config, model.weights, load);
+  if (options.mtp) {
+    require(model.config.num_nextn_predict_layers > 0, path, ": the model has no head for multi-token prediction (num_nextn_predict_layers)");
+    for_each_weight(model.config, model.mtp.emplace(), load);
+  }
   source->check_left_over();
   require(model.int8_activations || options.rounding != ActivationRounding::int8, path,
           ": no weight is in 4-bit or 8-bit integers, and activations are rounded to 8 bits for those only (--activations int8)");
-  if (options.pack) split_latent(model.config, model.weights, model.arena);
+  if (options.pack) split_latent(model.config, model.weights.layers, model.arena);
+  if (options.pack && model.mtp) split_latent(model.config, {&model.mtp->block, 1}, model.arena);
   model.metadata = source->metadata();
   return model;
 }

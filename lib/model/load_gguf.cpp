@@ -41,6 +41,10 @@ constexpr NameRow kNames[] = {
     {"mlp.shared_experts.gate_proj", "ffn_gate_shexp"},
     {"mlp.shared_experts.up_proj", "ffn_up_shexp"},
     {"mlp.shared_experts.down_proj", "ffn_down_shexp"},
+    {"enorm", "nextn.enorm"},
+    {"hnorm", "nextn.hnorm"},
+    {"eh_proj", "nextn.eh_proj"},
+    {"shared_head.norm", "nextn.shared_head_norm"},
 };
 
 class GgufSource : public WeightSource {
@@ -80,7 +84,7 @@ class GgufSource : public WeightSource {
       bool prediction = false;
       for (int64_t i = 0; i < config_.num_nextn_predict_layers; ++i)
         prediction |= t.name.starts_with(cat("blk.", config_.num_hidden_layers + i, "."));
-      skipped += prediction;
+      skipped += prediction && !t.name.ends_with(".nextn.embed_tokens.weight") && !t.name.ends_with(".nextn.shared_head_head.weight");
       require(prediction, file_.path(), ": the weight ", shown(t.name), " does not belong to a ", config_.architecture, " with these metadata");
     }
     if (skipped) info(file_.path(), ": skipped ", skipped, " weights of multi-token-prediction layers");

@@ -26,6 +26,7 @@ struct LayerVisitor {
 void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
   const int64_t heads = c.num_attention_heads, hidden = c.hidden_size;
   each("input_layernorm.weight", {hidden}, false, w.input_norm);
+  if (c.norm == Norm::layer) each("input_layernorm.bias", {hidden}, false, w.input_norm_bias);
   if (c.is_mla()) {
     if (c.q_lora_rank) {
       each("self_attn.q_a_proj.weight", {c.q_lora_rank, hidden}, true, w.q_a_proj);
@@ -61,13 +62,14 @@ void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
     each("post_feedforward_layernorm.weight", {hidden}, false, w.mlp_out_norm);
   } else {
     each("post_attention_layernorm.weight", {hidden}, false, w.post_attention_norm);
+    if (c.norm == Norm::layer) each("post_attention_layernorm.bias", {hidden}, false, w.post_attention_norm_bias);
   }
 }
 
 void visit_dense(const Config& c, LayerWeights& w, LayerVisitor& each) {
   const int64_t hidden = c.hidden_size, inner = c.intermediate_size;
-  each("mlp.gate_proj.weight", {inner, hidden}, true, w.gate_proj);
-  if (c.mlp_bias) each("mlp.gate_proj.bias", {inner}, false, w.gate_bias);
+  if (c.gated_mlp) each("mlp.gate_proj.weight", {inner, hidden}, true, w.gate_proj);
+  if (c.gated_mlp && c.mlp_bias) each("mlp.gate_proj.bias", {inner}, false, w.gate_bias);
   each("mlp.up_proj.weight", {inner, hidden}, true, w.up_proj);
   if (c.mlp_bias) each("mlp.up_proj.bias", {inner}, false, w.up_bias);
   each("mlp.down_proj.weight", {hidden, inner}, true, w.down_proj);
@@ -89,6 +91,13 @@ void visit_experts(const Config& c, const ExpertNames& names, LayerWeights& w, L
   }
 }
 
+void visit_block(const Config& c, int64_t layer, LayerWeights& w, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
+  LayerVisitor each{visit, layer, cat("model.layers.", layer, ".")};
+  visit_attention(c, w, each);
+  if (c.is_moe(layer)) visit_experts(c, architecture_of(c).names, w, each);
+  else visit_dense(c, w, each);
+}
+
 Tensor make_shaped(Arena& arena, const std::vector<int64_t>& s, bool zeroed) {
   require(!s.empty() && s.size() <= 3, "a weight has 1 to 3 dimensions");
   const auto make = [&](std::initializer_list<int64_t> shape) {
@@ -100,19 +109,26 @@ Tensor make_shaped(Arena& arena, const std::vector<int64_t>& s, bool zeroed) {
 }  // namespace
 
 void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
-  const ExpertNames& names = architecture_of(config).names;
   weights.layers.resize(static_cast<size_t>(config.num_hidden_layers));
   visit({"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.embed_tokens);
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    LayerVisitor each{visit, layer, cat("model.layers.", layer, ".")};
-    LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
-    visit_attention(config, w, each);
-    if (config.is_moe(layer)) visit_experts(config, names, w, each);
-    else visit_dense(config, w, each);
-  }
+  if (config.positions == Positions::learned)
+    visit({"model.embed_positions.weight", {config.max_position_embeddings, config.hidden_size}, -1, false, true}, weights.embed_positions);
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+    visit_block(config, layer, weights.layers[static_cast<size_t>(layer)], visit);
   visit({"model.norm.weight", {config.hidden_size}, -1, false, true}, weights.final_norm);
+  if (config.norm == Norm::layer) visit({"model.norm.bias", {config.hidden_size}, -1, false, true}, weights.final_norm_bias);
   if (config.tie_word_embeddings) weights.lm_head = weights.embed_tokens;
   else visit({"lm_head.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.lm_head);
+}
+
+void for_each_weight(const Config& config, MtpWeights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
+  const int64_t layer = config.num_hidden_layers, hidden = config.hidden_size;
+  LayerVisitor each{visit, layer, cat("model.layers.", layer, ".")};
+  each("enorm.weight", {hidden}, false, weights.embed_norm);
+  each("hnorm.weight", {hidden}, false, weights.hidden_norm);
+  each("eh_proj.weight", {hidden, 2 * hidden}, true, weights.projection);
+  visit_block(config, layer, weights.block, visit);
+  each("shared_head.norm.weight", {hidden}, false, weights.final_norm);
 }
 
 std::string expert_name(const WeightInfo& info, int64_t expert) {

@@ -15,6 +15,7 @@
 #include "io/input.h"
 #include "io/json.h"
 #include "io/output.h"
+#include "run/finished_output.h"
 #include "run/params.h"
 
 namespace ds {
@@ -22,21 +23,30 @@ namespace ds {
 namespace {
 
 struct Trailer {
-  LineKind kind;
-  uint64_t index, hash;
+  LineKind kind = LineKind::answer;
+  uint64_t index = 0, hash = 0;                  // of the input's line
 };
 constexpr size_t kLongLine = size_t{256} << 20;  // is read in parts
 constexpr char kBegin[] = "{\"version\":";         // of the first line
-constexpr size_t kTrailer = 48;  // longer than any: "\ta " + 20 digits + " " + 16 digits
+constexpr size_t kHash = 16;                     // digits
+constexpr size_t kTrailer = 64;                  // longer than any: "\ta " + 20 digits + " " + hash + " " + hash
 
-std::string trailer_text(const Trailer& t) {
-  char hash[17];
-  std::snprintf(hash, sizeof hash, "%016llx", static_cast<unsigned long long>(t.hash));
-  return cat('\t', static_cast<char>(t.kind), ' ', t.index, ' ', hash);
+std::string hash_text(uint64_t hash) {
+  char digits[kHash + 1];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));
+  return digits;
 }
 
-// The trailer of a whole line, and where it begins; nothing where it has none.
-std::optional<Trailer> trailer_of(std::string_view line, size_t& begin) {
+// The trailer of a line without the hash at its end, which is that of all before it: half of XXH3-128.
+std::string trailer_text(const Trailer& t) { return cat('\t', static_cast<char>(t.kind), ' ', t.index, ' ', hash_text(t.hash), ' '); }
+
+bool read_hash(std::string_view digits, uint64_t& hash) {
+  const auto [last, bad] = std::from_chars(digits.data(), digits.data() + digits.size(), hash, 16);
+  return digits.size() == kHash && bad == std::errc() && last == digits.data() + digits.size();
+}
+
+// The trailer of a whole line, where it begins, and its last hash; nothing where it has none.
+std::optional<Trailer> trailer_of(std::string_view line, size_t& begin, uint64_t& check) {
   begin = line.rfind('\t');
   if (begin == std::string_view::npos) return std::nullopt;
   const std::string_view text = line.substr(begin + 1);
@@ -44,11 +54,54 @@ std::optional<Trailer> trailer_of(std::string_view line, size_t& begin) {
   Trailer t{static_cast<LineKind>(text[0]), 0, 0};
   const char* const end = text.data() + text.size();
   const auto [space, bad_index] = std::from_chars(text.data() + 2, end, t.index);
-  if (bad_index != std::errc() || space == end || *space != ' ' || end - space != 17) return std::nullopt;
-  const auto [last, bad_hash] = std::from_chars(space + 1, end, t.hash, 16);
-  if (bad_hash != std::errc() || last != end) return std::nullopt;
+  if (bad_index != std::errc() || end - space != 2 * (kHash + 1) || space[0] != ' ' || space[kHash + 1] != ' ') return std::nullopt;
+  if (!read_hash({space + 1, kHash}, t.hash) || !read_hash({space + kHash + 2, kHash}, check)) return std::nullopt;
   return t;
 }
+
+// Reads the lines of an unfinished file after its first one.
+class StoredLines {
+ public:
+  explicit StoredLines(LineReader& reader) : reader_(reader) {}
+  enum class Found : uint8_t { end, good, damaged };
+  // The next line. take(bytes, kind) gets what stands before its trailer; of a line that is longer than memory in pieces,
+  // all but the last before the trailer is known (no kind), so that what `damaged` says comes too late for them.
+  template <class Take>
+  Found next(Take take) {
+    Hasher hasher;
+    held_.clear();
+    size = 0;
+    for (Line line;;) {
+      const LineReader::Part part = reader_.next_part(line);
+      if (part == LineReader::Part::end) return Found::end;
+      number = line.number;
+      held_ += line.text, size += line.text.size();
+      if (part == LineReader::Part::more) {
+        const std::string_view ready = std::string_view(held_).substr(0, held_.size() - std::min(held_.size(), kTrailer));
+        hasher.update(ready.data(), ready.size());
+        take(ready, std::optional<LineKind>());
+        held_.erase(0, ready.size());
+        continue;
+      }
+      ++size;  // the newline
+      size_t begin;
+      uint64_t check;
+      const auto found = trailer_of(held_, begin, check);
+      if (!found) return Found::damaged;
+      hasher.update(held_.data(), held_.size() - kHash);
+      if (hasher.digest().low != check) return Found::damaged;
+      trailer = *found;
+      take(std::string_view(held_).substr(0, begin), std::optional(trailer.kind));
+      return Found::good;
+    }
+  }
+  Trailer trailer;                 // of the line that was read last; its bytes and number in the file
+  uint64_t size = 0, number = 0;
+
+ private:
+  LineReader& reader_;
+  std::string held_;
+};
 
 std::string identity_line(const Identity& identity) {
   JsonWriter w;
@@ -63,13 +116,45 @@ bool is_file(const std::string& path) {
   return stat(path.c_str(), &found) != 0 || S_ISREG(found.st_mode);
 }
 
+// The file that a path leads to, "-" to `standard`; false: none.
+bool find(const std::string& path, int standard, struct stat& found) {
+  return path == "-" ? fstat(standard, &found) == 0 : !path.empty() && stat(path.c_str(), &found) == 0;
+}
+
 }  // namespace
+
+std::string differences(const Json& begun, const Identity& identity) {
+  const Json now = parse_json(identity_line(identity), "identity");
+  std::string names;
+  const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };
+  for (const auto& [name, value] : now.members)
+    if (const Json* const before = begun.find(name); !before || json_text(*before) != json_text(value)) add(name);
+  for (const auto& [name, value] : begun.members)
+    if (!now.find(name)) add(name);
+  return names;
+}
+
+void check_outputs(const StreamOptions& options) {
+  struct stat input, output;
+  for (const std::string& in : options.inputs) {
+    if (!find(in, STDIN_FILENO, input) || !S_ISREG(input.st_mode)) continue;
+    for (const auto& [name, out] : {std::pair{"-o", options.output.empty() ? "-" : options.output}, {"--rejects", options.rejects}}) {
+      if (!find(out, STDOUT_FILENO, output) || input.st_dev != output.st_dev || input.st_ino != output.st_ino) continue;
+      if (out == "-" && output.st_size == 0) continue;  // nothing of it can be lost, and nothing is read from it
+      throw UsageError(cat(in == "-" ? "<stdin>" : in, " is an input, and ", out == "-" ? "standard output" : cat(name, " ", out),
+                           " is the same file: give the answers another name"));
+    }
+  }
+  check_files(options);
+  if (is_file(options.rejects)) OutputFile{options.rejects};  // what is wrong with its folder is not found out at the end only
+}
 
 struct AnswerFile::Impl {
   StreamOptions options;
   std::string partial;                        // "": lines go to the outputs at once
   int fd = -1;
   std::string buffer;
+  Hasher line_hash;                           // of the line that is being written
   std::optional<OutputFile> output, rejects;
   std::vector<Trailer> earlier;               // by index
   size_t next_earlier = 0;
@@ -139,17 +224,9 @@ struct AnswerFile::Impl {
   }
 
   void check_identity(std::string_view line, const Identity& identity) const {
-    const std::string where = partial + ": its first line";
-    const Json begun = parse_json(line, where);
-    const Json now = parse_json(identity_line(identity), where);
-    std::string differs;
-    for (const auto& [name, value] : identity) {
-      const Json* const before = begun.find(name);
-      if (!before || json_text(*before) != json_text(*now.find(name))) differs += (differs.empty() ? "" : ", ") + name;
-    }
-    for (const auto& [name, value] : begun.members)
-      if (!now.find(name)) differs += (differs.empty() ? "" : ", ") + name;
-    require(differs.empty(), partial, ": was begun with another ", differs, ": --resume needs the same, or start again without it");
+    const std::string differs = differences(parse_json(line, partial + ": its first line"), identity);
+    require(differs.empty(), partial, ": the run that began it differs from this one in: ", differs,
+            ". --resume needs the same; without it all is begun anew");
   }
 
   // Reads what an earlier run left. False: it did not get as far as its first line.
@@ -157,56 +234,38 @@ struct AnswerFile::Impl {
     if (cut_torn_line() == 0) return false;
     LineReader reader({partial}, kLongLine);
     Line line;
-    uint64_t good = 0, size = 0;
-    std::string end;  // of the line, at least its trailer
-    bool first = true;
-    for (LineReader::Part part; (part = reader.next_part(line)) != LineReader::Part::end;) {
-      size += line.text.size();
-      end += first ? line.text : line.text.substr(line.text.size() - std::min(line.text.size(), kTrailer));
-      if (part == LineReader::Part::more) continue;
-      if (first) {
-        check_identity(end, identity);
-      } else {
-        size_t begin;
-        const auto trailer = trailer_of(end, begin);
-        // A machine that lost its power may leave what was never written so; whatever follows is done again.
-        if (!trailer || (in_order && trailer->index != earlier.size()) || (trailer->kind == LineKind::reject && options.rejects.empty())) break;
-        earlier.push_back(*trailer);
-        count(trailer->kind);
+    reader.next(line);
+    check_identity(line.text, identity);
+    uint64_t good = line.text.size() + 1;
+    StoredLines lines(reader);
+    for (StoredLines::Found found; (found = lines.next([](std::string_view, std::optional<LineKind>) {})) != StoredLines::Found::end;) {
+      const Trailer& trailer = lines.trailer;
+      // A disk may have lost some of its bits, a machine without power may have left what was never written so.
+      if (found == StoredLines::Found::damaged || (in_order && trailer.index != earlier.size()) || (trailer.kind == LineKind::reject && options.rejects.empty())) {
+        warn(partial, ":", lines.number, ": is damaged: this answer and all that were written after it are computed anew");
+        break;
       }
-      first = false;
-      end.clear();
-      good += std::exchange(size, 0) + 1;
+      earlier.push_back(trailer);
+      count(trailer.kind);
+      good += lines.size;
     }
     cut(good);
     std::sort(earlier.begin(), earlier.end(), [](const Trailer& a, const Trailer& b) { return a.index < b.index; });
     return true;
   }
 
-  // Deals the lines of the unfinished file to output and rejects. A line may be longer than memory: it comes in parts then.
+  // Deals the lines of the unfinished file to output and rejects.
   void deal() {
     const LineKind long_lines = options.rejects.empty() ? LineKind::error : LineKind::reject;
     LineReader reader({partial}, kLongLine);
     Line line;
-    std::string held;
-    bool first = true;
-    for (LineReader::Part part; (part = reader.next_part(line)) != LineReader::Part::end;) {
-      if (std::exchange(first, false)) continue;
-      if (part == LineReader::Part::more) {
-        held += line.text;
-        const size_t ready = held.size() > kTrailer ? held.size() - kTrailer : 0;
-        output_of(long_lines).write(std::string_view(held).substr(0, ready));
-        held.erase(0, ready);
-        continue;
-      }
-      held += line.text;
-      size_t begin;
-      const auto trailer = trailer_of(held, begin);
-      require(trailer.has_value(), partial, ":", line.number, ": is damaged");
-      OutputFile& out = output_of(trailer->kind);
-      out.write(std::string_view(held).substr(0, begin));
-      out.write("\n");
-      held.clear();
+    reader.next(line);
+    StoredLines lines(reader);
+    for (StoredLines::Found found;;) {
+      found = lines.next([&](std::string_view bytes, std::optional<LineKind> kind) { output_of(kind.value_or(long_lines)).write(bytes); });
+      if (found == StoredLines::Found::end) return;
+      require(found == StoredLines::Found::good, partial, ":", lines.number, ": is damaged; --resume computes what is missing");
+      output_of(lines.trailer.kind).write("\n");
     }
   }
 
@@ -215,9 +274,13 @@ struct AnswerFile::Impl {
     if (rejects) rejects->finish();
     output->commit();
     report.outputs.push_back({output->path(), output->bytes(), answers + errors, output->hash()});
-    if (!rejects) return;
-    rejects->commit();
-    report.outputs.push_back({rejects->path(), rejects->bytes(), rejected, rejects->hash()});
+    if (rejects) {
+      rejects->commit();
+      report.outputs.push_back({rejects->path(), rejects->bytes(), rejected, rejects->hash()});
+    }
+    report.read = answers + errors + rejected;
+    report.kept = answers;
+    report.bad = errors + rejected;
   }
 };
 
@@ -256,14 +319,18 @@ std::optional<LineKind> AnswerFile::dealt_with(uint64_t index, uint64_t hash) {
 
 void AnswerFile::write(std::string_view bytes, LineKind kind) {
   if (impl_->partial.empty()) return impl_->output_of(kind).write(bytes);
+  impl_->line_hash.update(bytes.data(), bytes.size());
   impl_->buffer += bytes;
   if (impl_->buffer.size() > (size_t{1} << 20)) flush();
 }
 
 void AnswerFile::end_line(uint64_t index, uint64_t hash, LineKind kind) {
   impl_->count(kind);
-  if (impl_->partial.empty()) impl_->output_of(kind).write("\n");
-  else impl_->buffer += trailer_text({kind, index, hash}) + "\n";
+  if (impl_->partial.empty()) return impl_->output_of(kind).write("\n");
+  const std::string trailer = trailer_text({kind, index, hash});
+  impl_->line_hash.update(trailer.data(), trailer.size());
+  impl_->buffer += trailer + hash_text(impl_->line_hash.digest().low) + "\n";
+  impl_->line_hash = Hasher();
 }
 
 void AnswerFile::flush() {
@@ -275,7 +342,7 @@ void AnswerFile::flush() {
 const std::string& AnswerFile::partial() const { return impl_->partial; }
 uint64_t AnswerFile::lines() const { return impl_->answers + impl_->errors + impl_->rejected; }
 
-void AnswerFile::commit(Report& report) {
+void AnswerFile::commit(const Identity& identity, std::span<const LineReader::InputSummary> inputs, Report& report) {
   Impl& impl = *impl_;
   if (!impl.partial.empty()) {
     flush();
@@ -284,12 +351,10 @@ void AnswerFile::commit(Report& report) {
   }
   impl.finish(report);
   if (!impl.partial.empty()) {
+    mark_finished(impl.options, identity, inputs, report);  // first: a run between the two goes on with the unfinished file
     if (unlink(impl.partial.c_str()) != 0) system_fail(impl.partial, ": cannot remove it: ", std::strerror(errno));
     close(std::exchange(impl.fd, -1));
   }
-  report.read = impl.answers + impl.errors + impl.rejected;
-  report.kept = impl.answers;
-  report.bad = impl.errors + impl.rejected;
 }
 
 }  // namespace ds

@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "base/stop.h"
 #include "io/base64.h"
+#include "io/json_scan.h"
 #include "run/answer_file.h"
 #include "run/groups.h"
 #include "run/openai.h"
@@ -26,10 +27,12 @@ struct Item {
   std::optional<Record> record;               // none where the line is no record
   bool openai = false;
   openai::Body body;                          // OpenAI's lines; of others its requests only
+  std::string policy;                         // policy_json(), "" without
   std::vector<GenerateResult> results;        // of each request
   size_t open = 0;                            // requests under way
   size_t held = 0;                            // bytes that count as held in memory
   std::string line;                           // what comes out, once it is done
+  std::string doubtful;                       // a field that is nearly a parameter, and what it was meant to be
   LineKind kind = LineKind::answer;
   bool done = false;
 
@@ -59,7 +62,7 @@ static void write_answer(JsonWriter& w, const Answer& answer, const Sampling& sa
   w.close();
 }
 
-static std::string run_json(const GenerateResult& result, const Sampling& sampling, bool with_text) {
+static std::string run_json(const GenerateResult& result, const Sampling& sampling, bool with_text, const std::string& policy) {
   JsonWriter w;
   if (sampling.n == 1) {
     write_answer(w, result.answers.at(0), sampling, with_text);
@@ -68,11 +71,38 @@ static std::string run_json(const GenerateResult& result, const Sampling& sampli
     for (const Answer& answer : result.answers) write_answer(w, answer, sampling, with_text);
     w.close().close();
   }
-  if (result.similarity) {  // the answer to another prompt: one more member
+  const auto add = [&](const std::string& member) {
     w.text.pop_back();
-    w.text += ", \"cached\": {\"similarity\": " + json_number(*result.similarity) + "}}";
-  }
+    w.text += ", " + member + "}";
+  };
+  if (result.similarity) add("\"cached\": {\"similarity\": " + json_number(*result.similarity) + "}");  // the answer to another prompt
+  if (!policy.empty()) add("\"policy\": " + policy);
   return w.text;
+}
+
+// The beginning of what stands in the output for a line that is no record: its "raw" follows.
+static std::string begin_no_record(const std::string& file, uint64_t number, const std::string& error) {
+  JsonWriter w;
+  w.open('{').field("line", number).field("file", file).open('{', "run").field("error", error).close();
+  return w.text + ", ";
+}
+
+static std::string no_record(const std::string& file, uint64_t number, const std::string& error, std::string_view text) {
+  const std::string begin = begin_no_record(file, number, error);
+  if (valid_utf8(text)) return begin + "\"raw\": " + json_string(text) + "}";
+  std::string base64;
+  append_base64(base64, text);
+  return begin + "\"raw_base64\": \"" + base64 + "\"}";
+}
+
+// "top-p is no parameter": the first field that is nearly one.
+static std::string doubtful_field(const Record& record, const BatchOptions& options) {
+  for (const Record::Field& field : record.fields()) {
+    if (field.key == options.prompt_field) continue;
+    if (const std::string_view meant = parameter_meant_by(field.key); !meant.empty())
+      return cat(record.where(), ": the field ", json_string(field.key), " is no parameter and changes nothing; did you mean \"", meant, "\"?");
+  }
+  return "";
 }
 
 static bool is_openai_line(const Record& record) { return record.has("custom_id") && record.has("url") && record.has("body"); }
@@ -87,11 +117,19 @@ static std::string openai_line(const Item& item, int status, std::string_view bo
 
 // ---- Requests ----
 
-static GenerateRequest record_request(const Engine& engine, const Chat& chat, const BatchOptions& options, ConstraintCache& constraints, const Record& record) {
-  const Parameters parameters = parameters_of(record, options.defaults);
+// Chooses what the options leave to the policy, for the prompt of a record as text. Its JSON.
+static std::string choose(const BatchOptions& options, const Record& record, const std::string& prompt, Parameters& parameters) {
+  Policy policy = policy_of(*options.intents, prompt);
+  if (!options.policy_temperature) policy.temperature.reset();
+  if (!options.policy_constraint) policy.constraint.reset();
+  apply(policy, record, parameters);
+  return policy_json(policy);
+}
+
+static GenerateRequest record_request(const Engine& engine, const Chat& chat, const BatchOptions& options, ConstraintCache& constraints, const Record& record,
+                                      std::string& policy) {
+  Parameters parameters = parameters_of(record, options.defaults);
   GenerateRequest request;
-  request.sampling = parameters.sampling;
-  request.seed = parameters.seed;
   request.adapter = adapter_of(engine, record);
   std::string stream_key;
   const bool ids_in_prompt = record.raw_value(options.prompt_field).starts_with('[');
@@ -113,6 +151,14 @@ static GenerateRequest record_request(const Engine& engine, const Chat& chat, co
   require(!request.tokens.empty(), record.has("tokens") ? "\"tokens\" is empty: ids are used as they are, no BOS token is added" : "the prompt is empty, and there is no BOS token to begin with");
   require(static_cast<int64_t>(request.tokens.size()) <= engine.max_length(), "the prompt has ", request.tokens.size(),
           " tokens and the model only ", engine.max_length(), " positions");
+  if (options.intents) {
+    const std::string prompt = record.has("tokens") || ids_in_prompt ? engine.tokenizer().decode(request.tokens, true)
+                               : record.has("messages") ? last_user_text(parse_json(record.raw_value("messages"), record.where() + ": messages"))
+                                                        : stream_key;
+    policy = choose(options, record, prompt, parameters);
+  }
+  request.sampling = parameters.sampling;
+  request.seed = parameters.seed;
   if (record.has("id")) stream_key = std::string(record.raw_value("id"));
   request.stream = hash64(stream_key);
   if (parameters.constraint) request.constraint = constraints.get(*parameters.constraint);
@@ -139,7 +185,7 @@ class BatchRun {
  public:
   BatchRun(Engine& engine, const Chat& chat, const StreamOptions& stream, const BatchOptions& options)
       : engine_(engine), chat_(chat), stream_(stream), options_(options),
-        context_{engine, chat, constraints_, options.defaults, options.model_name}, scheduler_(engine, options.scheduler),
+        context_{engine, chat, constraints_, options.openai_defaults, options.model_name}, scheduler_(engine, options.scheduler),
         answers_(stream, options.identity, options.resume, options.in_order), reader_(stream.inputs, stream.max_record_bytes),
         with_text_(engine.has_tokenizer()) {}
 
@@ -157,16 +203,28 @@ class BatchRun {
       if (!answers_.partial().empty() && answers_.lines() > 0) warn("stopped; what was answered is in ", answers_.partial(), ", and --resume goes on with it");
       throw;
     }
-    answers_.commit(report);
+    const auto inputs = reader_.inputs();
+    answers_.commit(options_.identity, inputs, report);
     report.bad_bytes = bad_bytes_;
-    if (const SchedulerStats stats = scheduler_.stats(); options_.scheduler.answer_cache)
-      report.results.emplace_back("answer_cache", cat("{\"equal\": ", stats.cached_answers, ", \"near\": ", stats.similar_answers, "}"));
-    for (const auto& input : reader_.inputs()) report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
+    report_scheduler(report);
+    for (const auto& input : inputs) report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
+    if (doubtful_ > 1) warn("records with a field that is nearly a parameter's name: ", doubtful_);
     if (replaced_) warn("records whose own field \"run\" was replaced by the result: ", replaced_);
     return report.bad;
   }
 
  private:
+  void report_scheduler(Report& report) const {
+    const SchedulerStats s = scheduler_.stats();
+    JsonWriter w;
+    w.open('{').field("passes", s.steps).field("prompt_tokens", s.prompt_tokens).field("cached_tokens", s.cached_tokens);
+    w.field("generated_tokens", s.generated_tokens).field("guessed_tokens", s.guessed_tokens).field("accepted_tokens", s.accepted_tokens);
+    w.field("preempted", s.preempted).close();
+    report.results.emplace_back("scheduler", w.text);
+    if (options_.scheduler.answer_cache)
+      report.results.emplace_back("answer_cache", cat("{\"equal\": ", s.cached_answers, ", \"near\": ", s.similar_answers, "}"));
+  }
+
   // Lines under way or waiting for one before them, and their bytes: the most that is held, whatever the input's length.
   size_t most_items() const { return 1024 + 4 * static_cast<size_t>(engine_.options.batch_sequences); }
   static constexpr size_t kMostBytes = size_t{64} << 20;
@@ -230,7 +288,8 @@ class BatchRun {
       if (item.openai) {
         item.body = openai_request(*item.record, context_);
       } else {
-        item.body.requests.push_back(at_record(*item.record, [&] { return record_request(engine_, chat_, options_, constraints_, *item.record); }));
+        item.doubtful = doubtful_field(*item.record, options_);
+        item.body.requests.push_back(at_record(*item.record, [&] { return record_request(engine_, chat_, options_, constraints_, *item.record, item.policy); }));
       }
     } catch (const openai::BadRequest& bad) {
       wrong_request(item, bad.what(), bad.status, openai::error(bad));
@@ -245,9 +304,9 @@ class BatchRun {
 
   // The line is no record, or the run puts what is wrong aside.
   void wrong(Item& item, const std::string& what) {
-    const std::string where = item.where() + ": ";
+    const std::string where = item.where() + ": ", error = what.starts_with(where) ? what : where + what;
     item.kind = stream_.rejects.empty() ? LineKind::error : LineKind::reject;
-    item.line = bad_line(item.file, item.number, what.starts_with(where) ? what : where + what, item.raw);
+    item.line = stream_.rejects.empty() ? no_record(item.file, item.number, error, item.raw) : bad_line(item.file, item.number, error, item.raw);
     item.done = true;
   }
 
@@ -269,6 +328,7 @@ class BatchRun {
   }
 
   void submit(Item& item) {
+    if (!item.doubtful.empty() && doubtful_++ == 0) warn(item.doubtful);
     if (item.done) return;
     const size_t count = item.body.requests.size();
     item.results.resize(count);
@@ -299,7 +359,7 @@ class BatchRun {
       item.line = openai_line(item, 200, openai::completion(item.body, id, -1, item.results, context_));
     } else {
       replaced_ += item.record->has("run");
-      set_run(item, run_json(item.results[0], item.body.requests[0].sampling, with_text_));
+      set_run(item, run_json(item.results[0], item.body.requests[0].sampling, with_text_, item.policy));
     }
     item.done = true;
     item.body = {};
@@ -350,7 +410,8 @@ class BatchRun {
     // Whether it was dealt with shows in its index; its hash is that of its beginning.
     item.hash = hash64(item.raw);
     const bool skip = answers_.dealt_with(item.index, item.hash).has_value();
-    if (!skip) answers_.write(begin_long_bad_line(item.file, item.number, error), kind);
+    const std::string begin = stream_.rejects.empty() ? begin_no_record(item.file, item.number, error) + "\"raw_base64\": \"" : begin_long_bad_line(item.file, item.number, error);
+    if (!skip) answers_.write(begin, kind);
     Base64Encoder base64;
     Line line{item.raw, &item.file, item.number};
     for (LineReader::Part part = long_part_;; part = reader_.next_part(line)) {
@@ -379,7 +440,7 @@ class BatchRun {
   const bool with_text_;
   std::list<Item> window_;         // read and not written; an item stays where it is
   size_t held_ = 0;
-  uint64_t next_index_ = 0, bad_bytes_ = 0, replaced_ = 0;
+  uint64_t next_index_ = 0, bad_bytes_ = 0, replaced_ = 0, doubtful_ = 0;
   bool ended_ = false;
   std::optional<Item> long_line_;
   LineReader::Part long_part_ = LineReader::Part::last;
@@ -388,7 +449,6 @@ class BatchRun {
 }  // namespace
 
 uint64_t run_batch(Engine& engine, const Chat& chat, const StreamOptions& stream, const BatchOptions& options, Report& report) {
-  check_files(stream);
   if (!engine.has_tokenizer()) warn(engine.path, ": the model has no tokenizer: answers are token ids without text");
   return BatchRun(engine, chat, stream, options).run(report);
 }

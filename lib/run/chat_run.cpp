@@ -163,25 +163,20 @@ static void converse(ChatSession& session, Screen& screen, const ChatOptions& op
     }
 }
 
-// Answers go out as they are, each with a line end; what else is said goes to standard error, but for what was asked for.
+// Answers go out as they are, each with a line end; all else is said on standard error.
 static uint64_t converse_by_lines(ChatSession& session) {
   uint64_t failed = 0;
   Lines lines;
-  bool answering = false;
-  Turn turn{session,
+  Turn turn{session, write_out,
             [&](std::string_view text) {
-              answering = true;
-              write_out(text);
-            },
-            [&](std::string_view text) {
-              while (text.ends_with('\n')) text.remove_suffix(1);
-              if (text.empty()) return;
-              if (answering) warn(text);
-              else write_out(cat(text, "\n"));
+              for (size_t begin = 0; begin < text.size();) {  // a line each
+                const size_t end = std::min(text.find('\n', begin), text.size());
+                if (end > begin) say(text.substr(begin, end - begin));
+                begin = end + 1;
+              }
             },
             [] { return false; }, [] { write_out("\n"); }};
   while (const std::optional<std::string> line = lines.read()) try {
-      answering = false;
       if (!turn.take(*line)) break;
     } catch (const SystemError&) {
       throw;
@@ -205,6 +200,7 @@ uint64_t run_chat(const ChatOptions& given, Report& report) {
   ChatTemplate chat_template = load_chat_template(options);  // before the weights, which take longer
   screen.loading(name.string());
   Engine engine = load_engine(options.run, report);
+  const std::unique_ptr<Engine> draft = load_draft(options.run);
   ChatSession session(engine, std::move(chat_template), options);
   screen.loaded();
   uint64_t failed = 0;

@@ -68,7 +68,7 @@ static Sampling chat_sampling(const ChatOptions& options) {
 }
 
 ChatSession::ChatSession(Engine& engine, ChatTemplate chat_template, const ChatOptions& options)
-    : engine_(engine), scheduler_(engine), template_(std::move(chat_template)), parameters_{chat_sampling(options), options.run.seed, std::nullopt},
+    : engine_(engine), scheduler_(engine, options.run.scheduler), template_(std::move(chat_template)), parameters_{chat_sampling(options), options.run.seed, std::nullopt},
       system_(options.system), plain_(options.plain), context_(engine.max_length()) {
   require(engine.has_tokenizer(), engine.path, ": the model has no tokenizer, and a conversation needs one");
 }

@@ -16,7 +16,8 @@
 namespace ds {
 
 struct ChatOptions {
-  RunOptions run;                  // model, precision, chat_template, seed, engine, activations, kv_cache_dtype, sampling
+  RunOptions run;                  // model, precision, chat_template, seed, engine, activations, kv_cache_dtype, scheduler, draft_model,
+                                   // sampling
   // Where these are not given: as the model's generation_config.json says where it samples, else 0.7, 0.95, and off.
   std::optional<double> temperature, top_p, min_p, repetition_penalty;
   std::optional<int64_t> top_k;

@@ -12,6 +12,7 @@
 #include "io/input.h"
 #include "io/json.h"
 #include "model/lora.h"
+#include "model/mtp.h"
 
 namespace ds {
 
@@ -25,7 +26,7 @@ void Throughput::add(uint64_t prefill, uint64_t decode, double seconds) {
 
 Engine::Engine(const std::string& path, const EngineOptions& engine_options)
     : path(path), model(load_model(path, {.device = Device::cpu, .pack = true, .rounding = engine_options.rounding,
-                                          .merge_adapter = engine_options.merge_adapter})),
+                                          .mtp = engine_options.mtp, .merge_adapter = engine_options.merge_adapter})),
       options(engine_options) {
   require(options.batch_tokens > 0 && options.batch_sequences > 0, "a batch of ", options.batch_tokens, " tokens and ",
           options.batch_sequences, " sequences");
@@ -94,8 +95,11 @@ KvCache& Engine::cache(int64_t sequences, int64_t positions) {
   return *cache_;
 }
 
+// The head for multi-token prediction has a layer of the cache.
+static Config planned_config(const Engine& engine) { return engine.model.mtp ? with_mtp_layer(engine.model.config) : engine.model.config; }
+
 MemoryPlan Engine::plan(uint64_t others) const {
-  const Config& c = model.config;
+  const Config c = planned_config(*this);
   MemoryNeeds needs{.weight_bytes = model.arena.bytes_used(), .tokens = has_tokenizer() ? tokenizer().vocab_size() : 0,
                     .sequences = options.batch_sequences, .positions = max_length(), .batch_tokens = options.batch_tokens,
                     .kv_cache_dtype = options.kv_cache_dtype, .adapters = !adapters.empty()};
@@ -104,6 +108,7 @@ MemoryPlan Engine::plan(uint64_t others) const {
   for (const Adapter& adapter : adapters) needs.weight_bytes += adapter.arena.bytes_used();
   MemoryPlan plan = plan_memory(c, needs);
   plan.process += others;
+  if (model.mtp) plan.activations *= 2;  // the head has its own
   if (options.memory) limit_memory(c, plan, options.memory);
   else limit_cache(c, plan, free_memory() / 2);
   if (options.pages) plan.options.pages = std::min(plan.options.pages, options.pages);
@@ -111,7 +116,7 @@ MemoryPlan Engine::plan(uint64_t others) const {
 }
 
 KvCache Engine::make_cache(uint64_t others) const {
-  return KvCache(model.config, options.batch_sequences, max_length(), plan(others).options);
+  return KvCache(planned_config(*this), options.batch_sequences, max_length(), plan(others).options);
 }
 
 std::vector<int32_t> end_tokens(const Engine& engine) {
@@ -210,11 +215,11 @@ void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> seq
   }
 }
 
-void for_each_logits(const Engine& engine, std::span<const int32_t> wanted,
+void for_each_logits(Engine& engine, std::span<const int32_t> wanted,
                      const std::function<void(const Tensor& logits, size_t first)>& use) {
   const Config& config = engine.model.config;
   const auto chunk = static_cast<size_t>(logit_rows(config, static_cast<int64_t>(wanted.size())));
-  Arena arena;
+  Arena& arena = engine.logits;
   for (size_t first = 0; first < wanted.size(); first += chunk) {
     const auto count = static_cast<int64_t>(std::min(wanted.size() - first, chunk));
     arena.reset();

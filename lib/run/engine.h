@@ -26,6 +26,7 @@ struct EngineOptions {
   int64_t pages = 0;               // of the cache at most, in layers that keep all keys; 0: what the memory allows
   DType kv_cache_dtype = DType::f32;         // or i8
   ActivationRounding rounding = ActivationRounding::as_stored;
+  bool mtp = false;                          // load the model's head for multi-token prediction too
   std::string merge_adapter = {};            // a folder whose LoRA adapter is merged into the weights at load
   std::vector<std::string> adapters = {};    // "NAME=DIR" or "DIR": LoRA adapters that requests choose by name
 };
@@ -48,6 +49,7 @@ struct Engine {
   EngineOptions options;
   std::vector<Adapter> adapters;
   Activations activations;         // after_layer may be set to watch (expert load)
+  Arena logits;                    // for_each_logits' own: kept, since a pass that took fresh memory would wait for the system
   Throughput throughput;
 
   int64_t max_length() const { return options.context ? options.context : model.config.max_position_embeddings; }
@@ -60,7 +62,8 @@ struct Engine {
   // may replace it.
   KvCache& cache(int64_t sequences, int64_t positions);
   // The memory of batch_sequences of max_length() positions, with as many pages of the cache as options.memory allows beside
-  // `others` (bytes of other models, a cache of answers). Error where that is not enough for one sequence of a page.
+  // `others` (bytes of other models, a cache of answers). Error where that is not enough for one sequence of a page. Where
+  // the head for multi-token prediction is loaded, the cache has a layer for that too.
   MemoryPlan plan(uint64_t others = 0) const;
   KvCache make_cache(uint64_t others = 0) const;
 
@@ -107,7 +110,7 @@ void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> seq
 
 // The logits of some rows of final_normed, some of them at a time so that memory stays bounded: use(logits[n, V], first)
 // gets those of wanted[first .. first + n).
-void for_each_logits(const Engine& engine, std::span<const int32_t> wanted,
+void for_each_logits(Engine& engine, std::span<const int32_t> wanted,
                      const std::function<void(const Tensor& logits, size_t first)>& use);
 
 }  // namespace ds

@@ -1,6 +1,7 @@
 // Inside the room: records through a model, a group at a time.
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -68,16 +69,15 @@ std::vector<int32_t> ids_of(const Record& record, std::string_view key);
 std::string ids_json(std::span<const int32_t> ids);
 // The model that the options name, ready to run; its files and the time of loading go into the report.
 Engine load_engine(const RunOptions& options, Report& report);
+// The draft model that the options name, which is set in their scheduler's options too; null where they name none. Sets how
+// many tokens are guessed where they do not say. UsageError where they name a draft and the model's own head.
+std::unique_ptr<Engine> load_draft(RunOptions& options);
 // The name that a folder or file has: "models/llama/" is "llama".
 std::string base_name(const std::string& path);
 // How texts become vectors: as the options say, else the model's folder.
 Pooling pooling_of(const RunOptions& options);
 // The files of a model and its adapters that decide what it computes, with their hashes.
 std::vector<Report::File> model_files(const RunOptions& options);
-// The model that the options name, ready to run; its files and the time of loading go into the report.
-Engine load_engine(const RunOptions& options, Report& report);
-// How texts become vectors: as the options say, else the model's folder.
-Pooling pooling_of(const RunOptions& options);
 // Adds the model's files to the report's inputs where the options ask for it.
 void report_model(const RunOptions& options, Report& report);
 // Adds to the report how activations are computed, and the adapters.

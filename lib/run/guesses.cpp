@@ -42,6 +42,11 @@ std::vector<int32_t> PromptLookup::guess(std::span<const int32_t> tokens, int64_
   return {guesses.begin(), guesses.end()};
 }
 
+static int32_t best_of(const Tensor& logits, int64_t row) {
+  const float* const at = logits.f32() + row * logits.cols();
+  return static_cast<int32_t>(std::max_element(at, at + logits.cols()) - at);
+}
+
 DraftModel::DraftModel(Engine& engine, const Engine& target)
     : engine_(engine),
       cache_(engine.model.config, target.options.batch_sequences, std::min(engine.max_length(), target.max_length())),
@@ -50,11 +55,11 @@ DraftModel::DraftModel(Engine& engine, const Engine& target)
           engine.model.config.vocab_size, " tokens, and ", target.path, " one of ", target.model.config.vocab_size, ": they must be the same");
 }
 
-void DraftModel::guess(std::span<Request> requests) {
+void DraftModel::guess(std::span<GuessRequest> requests) {
   // First what each sequence has that was not computed yet, then a token of each a pass.
   int64_t open = 0;
   std::vector<std::vector<int32_t>> tokens;
-  for (Request& r : requests) {
+  for (GuessRequest& r : requests) {
     tokens.emplace_back(r.tokens.begin(), r.tokens.end());
     r.count = std::min(r.count, cache_.max_positions() - static_cast<int64_t>(r.tokens.size()));
     open += r.count > 0;
@@ -64,7 +69,7 @@ void DraftModel::guess(std::span<Request> requests) {
     std::vector<int32_t> rows;
     std::vector<size_t> whose;
     for (size_t i = 0; i < requests.size(); ++i) {
-      Request& r = requests[i];
+      GuessRequest& r = requests[i];
       int64_t& done = done_[static_cast<size_t>(r.place)];
       if (static_cast<int64_t>(r.guesses.size()) >= r.count) continue;
       const int64_t room = engine_.options.batch_tokens - static_cast<int64_t>(batch.tokens.size());
@@ -80,9 +85,8 @@ void DraftModel::guess(std::span<Request> requests) {
     forward(engine_.model.config, engine_.model.weights, batch, cache_, engine_.activations);
     for_each_logits(engine_, rows, [&](const Tensor& logits, size_t first) {
       for (int64_t row = 0; row < logits.rows(); ++row) {
-        const float* const at = logits.f32() + row * logits.cols();
         const size_t i = whose[first + static_cast<size_t>(row)];
-        requests[i].guesses.push_back(static_cast<int32_t>(std::max_element(at, at + logits.cols()) - at));
+        requests[i].guesses.push_back(best_of(logits, row));
         tokens[i].push_back(requests[i].guesses.back());
         open -= static_cast<int64_t>(requests[i].guesses.size()) == requests[i].count;
       }
@@ -97,5 +101,66 @@ void DraftModel::forget(int64_t place, int64_t length) {
   if (length == 0) cache_.release(place);
   else cache_.truncate(place, length);
 }
+
+MtpHead::MtpHead(Engine& engine, KvCache& cache)
+    : engine_(engine), cache_(cache), states_(static_cast<size_t>(cache.sequences() * engine.model.config.hidden_size)),
+      followed_(static_cast<size_t>(cache.sequences()), 0) {
+  require(engine.model.mtp.has_value(), engine.path, " was loaded without its head for multi-token prediction");
+}
+
+// Keeps the state of the last row of each sequence.
+void MtpHead::step(const TokenBatch& next, const Tensor& hidden) {
+  const Model& model = engine_.model;
+  mtp_forward(model.config, model.weights, *model.mtp, next, hidden, cache_, activations_);
+  const int64_t size = model.config.hidden_size;
+  for (size_t t = 0; t < next.tokens.size(); ++t) {
+    if (t + 1 < next.tokens.size() && next.sequences[t + 1] == next.sequences[t]) continue;
+    std::copy_n(activations_.final_normed.f32() + static_cast<int64_t>(t) * size, size, state(next.sequences[t]));
+    followed_[static_cast<size_t>(next.sequences[t])] = next.positions[t] + 1;
+  }
+}
+
+void MtpHead::follow(const TokenBatch& next, std::span<const int32_t> rows) {
+  if (rows.empty()) return;
+  const auto count = static_cast<int64_t>(rows.size());
+  memory_.reset();
+  const Tensor hidden = memory_.make_uninitialized(DType::f32, {count, engine_.model.config.hidden_size});
+  gather_rows(engine_.activations.final_normed, make_tensor(const_cast<int32_t*>(rows.data()), DType::i32, {count}), 1, hidden);
+  step(next, hidden);
+}
+
+void MtpHead::guess(std::span<GuessRequest> requests) {
+  const Config& config = engine_.model.config;
+  std::vector<GuessRequest*> open;
+  for (GuessRequest& r : requests)
+    if (r.count > 0 && followed_[static_cast<size_t>(r.place)] + 1 == static_cast<int64_t>(r.tokens.size())) open.push_back(&r);
+  while (!open.empty()) {
+    // What a state says comes next; then one step further from there, where more is wanted.
+    memory_.reset();
+    const auto count = static_cast<int64_t>(open.size());
+    const Tensor states = memory_.make_uninitialized(DType::f32, {count, config.hidden_size});
+    for (int64_t i = 0; i < count; ++i) std::copy_n(state(open[static_cast<size_t>(i)]->place), config.hidden_size, states.f32() + i * config.hidden_size);
+    const Tensor logits = memory_.make_uninitialized(DType::f32, {count, config.vocab_size});
+    head(config, engine_.model.weights, states, logits);
+    TokenBatch next;
+    std::vector<GuessRequest*> further;
+    for (int64_t i = 0; i < count; ++i) {
+      GuessRequest& r = *open[static_cast<size_t>(i)];
+      r.guesses.push_back(best_of(logits, i));
+      const int64_t position = followed_[static_cast<size_t>(r.place)];
+      if (static_cast<int64_t>(r.guesses.size()) == r.count || !cache_.reserve(r.place, position + 1)) continue;
+      std::copy_n(states.f32() + i * config.hidden_size, config.hidden_size, states.f32() + static_cast<int64_t>(further.size()) * config.hidden_size);
+      next.tokens.push_back(r.guesses.back());
+      next.sequences.push_back(static_cast<int32_t>(r.place));
+      next.positions.push_back(static_cast<int32_t>(position));
+      next.generated.push_back(1);
+      further.push_back(&r);
+    }
+    if (!further.empty()) step(next, rows(states, 0, static_cast<int64_t>(further.size())));
+    open = std::move(further);
+  }
+}
+
+void MtpHead::forget(int64_t place) { followed_[static_cast<size_t>(place)] = 0; }
 
 }  // namespace ds

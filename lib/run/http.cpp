@@ -271,27 +271,37 @@ struct HttpServer::Impl {
         setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
         // The system would keep megabytes for each client that does not read.
         setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
-        take(descriptor);
+        try {
+          take(descriptor);
+        } catch (const std::exception&) {  // not even memory to say no
+          close(descriptor);
+        }
       } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until a connection has gone
       }
     }
   }
 
+  // Takes a connection, or says why not.
   void take(int descriptor) {
+    std::string why = cat("there are ", options.connections, " connections already: try again later");
     {
       std::lock_guard lock(mutex);
-      if (connections < options.connections) {
-        ++connections;
-        open.insert(descriptor);
-        accepted.push_back(descriptor);
-        if (idle < accepted.size()) threads.emplace_back([this] { work(); });
-        changed.notify_one();
-        return;
-      }
+      if (connections < options.connections) try {
+          open.insert(descriptor);
+          accepted.push_back(descriptor);
+          if (idle < accepted.size()) threads.emplace_back([this] { work(); });
+          ++connections;
+          changed.notify_one();
+          return;
+        } catch (const std::exception&) {  // the system gives no thread, or no memory
+          open.erase(descriptor);
+          if (!accepted.empty() && accepted.back() == descriptor) accepted.pop_back();
+          why = "the server has no room for one more connection: try again later";
+        }
     }
     if (!tls) {
-      const HttpResponse full = handler.error(503, cat("there are ", options.connections, " connections already: try again later"));
+      const HttpResponse full = handler.error(503, why);
       const std::string text = cat("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: ", full.content_type,
                                    "\r\nContent-Length: ", full.body.size(), "\r\n\r\n", full.body);
       char waste[4096];  // what the client has sent so far, so that closing does not reset the connection
@@ -311,10 +321,16 @@ struct HttpServer::Impl {
       const int descriptor = accepted.front();
       accepted.pop_front();
       lock.unlock();
-      {
+      try {
         Connection connection(descriptor, tls.get(), options);
-        converse(connection);
+        try {
+          converse(connection);
+        } catch (const std::exception&) {  // no memory to log with, say
+        }
         lock.lock();
+        open.erase(descriptor);    // before it is closed, and another has its number
+      } catch (const std::exception&) {  // no memory for a connection: it is closed already
+        if (!lock.owns_lock()) lock.lock();
         open.erase(descriptor);
       }
       --connections;

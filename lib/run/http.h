@@ -21,7 +21,7 @@ struct HttpOptions {
   int64_t connections = 256;       // one more is answered with 503
   size_t max_body_bytes = size_t{4} << 20;
   double read_seconds = 20;        // until head and body of a request are there, and the TLS handshake is done
-  double write_seconds = 30;       // that a client may take none of what it is sent
+  double write_seconds = 30;       // for a client to take 256 KiB of what it is sent, or all
   double idle_seconds = 60;        // between two requests
 };
 

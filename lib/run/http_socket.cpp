@@ -122,7 +122,8 @@ ssize_t Socket::read(char* data, size_t size, Deadline until) {
 }
 
 bool Socket::write(const char* data, size_t size, double seconds) {
-  while (size > 0 && !broken_) {
+  Deadline until = after(seconds);
+  for (size_t taken = 0; size > 0 && !broken_;) {
     short events = POLLOUT;
     ssize_t sent = 0;
     if (tls_) {
@@ -133,8 +134,12 @@ bool Socket::write(const char* data, size_t size, double seconds) {
       if (sent < 0 && errno == EINTR) continue;
       if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) events = 0;
     }
-    if (sent > 0) data += sent, size -= static_cast<size_t>(sent);
-    else if (!events || !wait(events, after(seconds))) broken_ = true;
+    if (sent <= 0) {
+      if (!events || !wait(events, until)) broken_ = true;
+      continue;
+    }
+    data += sent, size -= static_cast<size_t>(sent), taken += static_cast<size_t>(sent);
+    if (taken >= kWritePart) taken = 0, until = after(seconds);
   }
   return size == 0;
 }

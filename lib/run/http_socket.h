@@ -36,7 +36,10 @@ class Socket {
   bool handshake(Deadline until);                             // of TLS; true at once without
   // Bytes read, 0 at the end, -1 where the time is over or the connection broken.
   ssize_t read(char* data, size_t size, Deadline until);
-  bool write(const char* data, size_t size, double seconds);  // all of it; false where none was taken for so long
+  // All of it; false where the other side took neither kWritePart bytes nor the rest within so many seconds, so that one that
+  // takes a byte now and then holds nothing for ever.
+  bool write(const char* data, size_t size, double seconds);
+  static constexpr size_t kWritePart = 256 << 10;
   bool buffered() const { return begin_ < end_; }
   bool wait_readable(Deadline until) const;
   bool gone() const;                                          // closed by the other side, at least for sending

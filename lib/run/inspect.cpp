@@ -10,6 +10,7 @@
 #include "io/input.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "model/architecture.h"
 #include "model/binder.h"
 #include "model/decoder.h"
 #include "run/engine.h"
@@ -83,7 +84,7 @@ bool has_weight(const StoredTensors& stored, const std::string& name, const std:
 // The weights of a folder by our names, without those that no run reads, which are counted.
 StoredTensors read_ones(const Config& config, StoredTensors stored, Inspection& inspection) {
   StoredTensors all;
-  const bool bare = stored.contains("embed_tokens.weight");
+  const bool bare = stored.contains(bare_embedding(config));
   for (auto& [name, tensor] : stored) {
     if (is_ignored(config, name)) {
       ++inspection.ignored_tensors;
@@ -112,7 +113,7 @@ void count_weights(const Config& config, const StoredTensors& stored, bool check
     const std::string prefix = at == std::string::npos ? "" : info.name.substr(0, at);
     const std::string fused = prefix.empty() ? "" : prefix + (info.name == prefix + "{}.down_proj.weight" ? "down_proj" : "gate_up_proj");
     for (int64_t e = 0; e < (experts ? info.shape[0] : 1); ++e) {
-      const std::string name = expert_name(info, e);
+      const std::string name = stored_place(config, expert_name(info, e)).name;
       if (has_weight(stored, name, fused)) continue;
       if (missing++ == 0) first_missing = name;
     }
@@ -282,7 +283,9 @@ void write_config(const Config& c, JsonWriter& w) {
     w.field("shared", c.n_shared_experts).field("intermediate_size", c.moe_intermediate_size).close();
   }
   w.field("intermediate_size", c.intermediate_size).field("context_length", c.max_position_embeddings);
-  w.open('{', "rope").field("type", rope_kind(c.rope_scaling)).field("theta", c.rope_theta).field("factor", c.rope_scaling.factor).close();
+  w.field("positions", c.positions == Positions::learned ? "learned" : "rope");
+  if (c.positions == Positions::rope)
+    w.open('{', "rope").field("type", rope_kind(c.rope_scaling)).field("theta", c.rope_theta).field("factor", c.rope_scaling.factor).close();
   w.field("vocabulary", c.vocab_size).field("tied_embeddings", c.tie_word_embeddings);
   if (c.quantization.bits)
     w.open('{', "quantization").field("method", c.quantization.method).field("bits", c.quantization.bits).field("group_size", c.quantization.group_size).close();
@@ -350,7 +353,8 @@ void add_config(const Config& c, Table& t) {
         sliding_layers(c) ? cat(", a window of ", c.sliding_window, " in ", sliding_layers(c), " layers") : "");
   if (sparse) t.row("experts", c.n_routed_experts, ", ", c.router.top_k, " a token, ", c.n_shared_experts, " shared; feed-forward ", c.moe_intermediate_size);
   t.row("context", grouped(static_cast<uint64_t>(c.max_position_embeddings)), " tokens");
-  t.row("rope", rope_kind(c.rope_scaling), ", theta ", grouped(static_cast<uint64_t>(c.rope_theta)),
+  if (c.positions == Positions::learned) t.row("positions", "learned");
+  else t.row("rope", rope_kind(c.rope_scaling), ", theta ", grouped(static_cast<uint64_t>(c.rope_theta)),
         c.rope_scaling.type == RopeScaling::Type::none ? "" : cat(", factor ", json_number(c.rope_scaling.factor)));
   t.row("vocabulary", grouped(static_cast<uint64_t>(c.vocab_size)), c.tie_word_embeddings ? ", head tied to the embedding" : "");
   if (c.quantization.bits)

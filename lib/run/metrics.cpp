@@ -25,6 +25,28 @@ static const Buckets kFirstToken{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.
 static const Buckets kPerToken{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5};
 static const Buckets kRequest{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000};
 
+// What the scheduler counts, told when it is asked for.
+template <class T>
+struct Told {
+  const char *name, *help;
+  T SchedulerStats::*value;
+};
+static constexpr Told<uint64_t> kCounted[] = {
+    {"ds_prompt_tokens_total", "Tokens of prompts that were computed", &SchedulerStats::prompt_tokens},
+    {"ds_generated_tokens_total", "Tokens of answers; its rate is the tokens per second", &SchedulerStats::generated_tokens},
+    {"ds_prefix_cache_hit_tokens_total", "Tokens of prompts whose keys and values were there already", &SchedulerStats::cached_tokens},
+    {"ds_cached_answers_total", "Prompts that the answer cache answered", &SchedulerStats::cached_answers},
+    {"ds_preemptions_total", "Sequences that gave way when pages ran out, and were computed again", &SchedulerStats::preempted},
+    {"ds_guessed_tokens_total", "Tokens that speculation proposed", &SchedulerStats::guessed_tokens},
+    {"ds_accepted_tokens_total", "Tokens that speculation proposed and the model agreed to", &SchedulerStats::accepted_tokens},
+    {"ds_cancelled_total", "Prompts whose work was ended early: the client had gone, or the time was over", &SchedulerStats::cancelled},
+    {"ds_failed_total", "Prompts that could not be computed", &SchedulerStats::failed},
+    {"ds_steps_total", "Forward passes", &SchedulerStats::steps}};
+static constexpr Told<int64_t> kGauged[] = {
+    {"ds_running", "Sequences under way", &SchedulerStats::running},
+    {"ds_kv_pages", "Pages of keys and values that there are", &SchedulerStats::pages},
+    {"ds_kv_pages_used", "Pages of keys and values that sequences under way hold", &SchedulerStats::pages_used}};
+
 struct Metrics::Impl {
   prometheus::Registry registry;
   Counters& requests = BuildCounter().Name("ds_requests_total").Help("Answered requests by endpoint and status; 499: the client had gone").Register(registry);
@@ -35,27 +57,21 @@ struct Metrics::Impl {
   prometheus::Histogram& per_token =
       histogram("ds_time_per_output_token_seconds", "Seconds per token after the first one, the mean of each prompt's answers", kPerToken);
   prometheus::Counter& embedded = counter("ds_embedded_tokens_total", "Tokens of texts that became vectors");
-  // Mirrors of counters that are kept elsewhere, moved on when they are read.
-  prometheus::Counter& prompt_tokens = counter("ds_prompt_tokens_total", "Tokens of prompts that were computed");
-  prometheus::Counter& generated_tokens = counter("ds_generated_tokens_total", "Tokens of answers; its rate is the tokens per second");
-  prometheus::Counter& cached_tokens = counter("ds_prefix_cache_hit_tokens_total", "Tokens of prompts whose keys and values were there already");
-  prometheus::Counter& preempted = counter("ds_preemptions_total", "Sequences that gave way when pages ran out, and were computed again");
-  prometheus::Counter& guessed = counter("ds_guessed_tokens_total", "Tokens that speculation proposed");
-  prometheus::Counter& accepted = counter("ds_accepted_tokens_total", "Tokens that speculation proposed and the model agreed to");
-  prometheus::Counter& cancelled = counter("ds_cancelled_total", "Prompts whose work was ended early: the client had gone, or the time was over");
-  prometheus::Counter& failed = counter("ds_failed_total", "Prompts that could not be computed");
-  prometheus::Counter& steps = counter("ds_steps_total", "Forward passes");
   prometheus::Counter& cpu = counter("process_cpu_seconds_total", "Processor time of the process, user and system");
   Counters& experts = BuildCounter().Name("ds_expert_tokens_total").Help("Tokens that an expert got, by layer and expert").Register(registry);
   std::vector<prometheus::Counter*> expert;
   prometheus::Gauge& queue = gauge("ds_queue_length", "Prompts that wait");
-  prometheus::Gauge& running = gauge("ds_running", "Sequences under way");
-  prometheus::Gauge& pages = gauge("ds_kv_pages", "Pages of keys and values that there are");
-  prometheus::Gauge& pages_used = gauge("ds_kv_pages_used", "Pages of keys and values that sequences under way hold");
   prometheus::Gauge& connections = gauge("ds_connections", "Open connections");
   prometheus::Gauge& memory = gauge("process_resident_memory_bytes", "Resident memory of the process");
   prometheus::Gauge& started = gauge("process_start_time_seconds", "When the server started, in seconds since 1970");
+  std::vector<prometheus::Counter*> counted;  // of kCounted
+  std::vector<prometheus::Gauge*> gauged;     // of kGauged
   std::mutex reading;
+
+  Impl() {
+    for (const auto& [name, help, value] : kCounted) counted.push_back(&counter(name, help));
+    for (const auto& [name, help, value] : kGauged) gauged.push_back(&gauge(name, help));
+  }
 
   prometheus::Counter& counter(const char* name, const char* help) { return BuildCounter().Name(name).Help(help).Register(registry).Add({}); }
   prometheus::Gauge& gauge(const char* name, const char* help) { return BuildGauge().Name(name).Help(help).Register(registry).Add({}); }
@@ -109,16 +125,15 @@ std::string Metrics::text(const ServerGauges& now) {
     if (const double more = static_cast<double>(value) - counter.Value(); more > 0) counter.Increment(more);
   };
   const SchedulerStats& s = now.scheduler;
-  move_on(m.prompt_tokens, s.prompt_tokens), move_on(m.generated_tokens, s.generated_tokens), move_on(m.cached_tokens, s.cached_tokens);
-  move_on(m.preempted, s.preempted), move_on(m.guessed, s.guessed_tokens), move_on(m.accepted, s.accepted_tokens);
-  move_on(m.cancelled, s.cancelled), move_on(m.failed, s.failed), move_on(m.steps, s.steps), move_on(m.cpu, processor_seconds());
+  for (size_t i = 0; i < std::size(kCounted); ++i) move_on(*m.counted[i], s.*kCounted[i].value);
+  for (size_t i = 0; i < std::size(kGauged); ++i) m.gauged[i]->Set(static_cast<double>(s.*kGauged[i].value));
+  move_on(m.cpu, processor_seconds());
   if (m.expert.empty() && now.experts > 0)
     for (const int64_t layer : now.expert_layers)
       for (int64_t e = 0; e < now.experts; ++e)
         m.expert.push_back(&m.experts.Add({{"layer", std::to_string(layer)}, {"expert", std::to_string(e)}}));
   for (size_t i = 0; i < std::min(m.expert.size(), now.expert_tokens.size()); ++i) move_on(*m.expert[i], now.expert_tokens[i]);
-  m.queue.Set(static_cast<double>(now.queued + s.waiting)), m.running.Set(static_cast<double>(s.running));
-  m.pages.Set(static_cast<double>(s.pages)), m.pages_used.Set(static_cast<double>(s.pages_used));
+  m.queue.Set(static_cast<double>(now.queued + s.waiting));
   m.connections.Set(static_cast<double>(now.connections)), m.memory.Set(resident_bytes());
   return prometheus::TextSerializer().Serialize(m.registry.Collect());
 }

@@ -91,7 +91,10 @@ class Reader {
     }
   }
 
-  static BadRequest unknown(const std::string& key) { return BadRequest("the field \"" + key + "\" is not supported", key); }
+  BadRequest unknown(const std::string& key) const {
+    const std::string_view meant = body_.endpoint == Endpoint::embeddings ? "" : parameter_meant_by(key);
+    return BadRequest("the field \"" + key + "\" is not supported" + (meant.empty() ? "" : cat("; did you mean \"", meant, "\"?")), key);
+  }
 
   // Fields whose one supported value says that they are not used.
   bool unused(const std::string& key, const Json& value) const {
@@ -174,8 +177,7 @@ class Reader {
       if (top_logprobs_ && !chat_logprobs_) throw BadRequest("top_logprobs needs \"logprobs\": true", "top_logprobs");
       if (chat_logprobs_) s.logprobs = top_logprobs_.value_or(0);
     }
-    if (is_null(json_.find("min_tokens"))) s.min_tokens = std::min(s.min_tokens, s.max_tokens);
-    if (is_null(json_.find("best_of")) && s.best_of < s.n) s.best_of = 0;
+    give_way(s, [&](std::string_view name) { return !is_null(json_.find(name)); });
     if (body_.echo && s.logprobs >= 0) throw BadRequest("\"echo\" with \"logprobs\" is not supported: score prompts with `ds-run score`", "echo");
     try {
       check(s);

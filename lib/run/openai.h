@@ -48,7 +48,8 @@ struct BadRequest : Error {
   std::string param, code;
   int status;
 };
-// BadRequest for all that is wrong, and for a field that would change the answer and is not supported ("tools", "logit_bias");
+// BadRequest for all that is wrong, and for a field that would change the answer and is not supported ("tools", "logit_bias") or
+// is not known (a parameter that is nearly its name is named);
 // fields that change nothing ("user", "metadata", "store") are passed over. A request's stream of random numbers is XXH3 of
 // its prompt as text (of ids as JSON), its seed the body's "seed", else that of the defaults. response_format (json_object,
 // json_schema) and the extensions that vLLM has (guided_json, guided_regex, guided_choice, guided_grammar, or

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 
+#include "base/edit_distance.h"
 #include "base/error.h"
 
 namespace ds {
@@ -72,6 +73,15 @@ uint64_t seed_of(const Json& value, const std::string& where) {
   return static_cast<uint64_t>(negative);
 }
 
+void set_logprobs(Parameters& p, const Json& value, const std::string& where) {
+  if (value.type == Json::Type::boolean) {
+    p.sampling.logprobs = value.boolean ? 0 : -1;
+    return;
+  }
+  require(value.type == Json::Type::number, where, ": expected true or a number of alternatives, found ", type_name(value));
+  p.sampling.logprobs = value.as_int(where);
+}
+
 struct Parameter {
   std::string_view name;
   Setter set;
@@ -98,7 +108,7 @@ const std::vector<Parameter>& parameters() {
       {"seed", [](Parameters& p, const Json& v, const std::string& where) { p.seed = seed_of(v, where); }},
       {"n", integer(&Sampling::n)},
       {"best_of", integer(&Sampling::best_of)},
-      {"logprobs", integer(&Sampling::logprobs)},
+      {"logprobs", set_logprobs},
       {"beams", integer(&Sampling::beams)},
       {"ignore_eos", [](Parameters& p, const Json& v, const std::string& where) { p.sampling.ignore_eos = v.as_bool(where); }},
       {"length_penalty", real(&Sampling::length_penalty)},
@@ -118,11 +128,48 @@ const std::vector<std::string_view>& parameter_names() {
   return names;
 }
 
+std::string_view parameter_meant_by(std::string_view name) {
+  static constexpr std::pair<std::string_view, std::string_view> kElsewhere[] = {
+      {"maxnewtokens", "max_tokens"}, {"maxcompletiontokens", "max_tokens"}, {"minnewtokens", "min_tokens"}, {"toplogprobs", "logprobs"},
+      {"numbeams", "beams"}, {"numreturnsequences", "n"}, {"stopsequences", "stop"}, {"stopstrings", "stop"}, {"guidedjson", "constraint"},
+      {"guidedregex", "constraint"}, {"guidedchoice", "constraint"}, {"guidedgrammar", "constraint"}, {"responseformat", "constraint"}};
+  constexpr size_t kLongest = 40;  // none is near a longer name, however long a hostile one is
+  if (name.size() > kLongest) return "";
+  const auto letters = [](std::string_view text) {
+    std::string kept;
+    for (const char c : text)
+      if (c != '_' && c != '-' && c != '.' && c != ' ') kept += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    return kept;
+  };
+  const auto& names = parameter_names();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return "";
+  const std::string given = letters(name);
+  for (const auto& [elsewhere, ours] : kElsewhere)
+    if (given == elsewhere) return ours;
+  std::string_view best;
+  size_t least = SIZE_MAX;
+  for (const std::string_view ours : names) {
+    const std::string own = letters(ours);
+    // A record's own fields are short words too: "step" is no "stop".
+    const size_t allowed = own.size() >= 9 ? 2 : own.size() >= 6 ? 1 : 0;
+    const size_t distance = edit_distance(given, own);
+    if (own.size() < 4 || distance > allowed || distance >= least || given[0] != own[0]) continue;
+    best = ours, least = distance;
+  }
+  return best;
+}
+
 bool set_parameter(Parameters& p, std::string_view name, const Json& value, const std::string& where) {
   const auto found = std::find_if(parameters().begin(), parameters().end(), [&](const Parameter& one) { return one.name == name; });
   if (found == parameters().end()) return false;
   if (value.type != Json::Type::null) found->set(p, value, where);
   return true;
+}
+
+void give_way(Sampling& s, const std::function<bool(std::string_view)>& given) {
+  if (!given("min_tokens")) s.min_tokens = std::min(s.min_tokens, s.max_tokens);
+  if (!given("best_of") && s.best_of < s.n) s.best_of = 0;
+  if (!given("temperature") && s.beams > 1) s.temperature = 0;
 }
 
 Parameters parameters_of(const Record& record, const Parameters& defaults) {
@@ -136,9 +183,8 @@ Parameters parameters_of(const Record& record, const Parameters& defaults) {
       const std::string where = record.where() + ": " + std::string(name);
       set_parameter(p, name, parse_json(record.raw_value(name), where), where);
     }
-  // What the record asks for is not held against defaults that do not go with it.
-  if (!record.has("min_tokens")) p.sampling.min_tokens = std::min(p.sampling.min_tokens, p.sampling.max_tokens);
-  if (!record.has("best_of") && p.sampling.best_of < p.sampling.n) p.sampling.best_of = 0;
+  const auto given = [&](std::string_view name) { return record.has(name) && record.raw_value(name) != "null"; };
+  give_way(p.sampling, given);
   try {
     check(p.sampling);
   } catch (const Error& error) {
@@ -180,17 +226,42 @@ ConstraintSpec constraint_spec(const Json& value, const std::string& where) {
   return {language == "python" ? Kind::python : Kind::brackets, ""};
 }
 
+// With the mutex held. Moves those out that are too many: what they hold is given back by the caller, without it.
+void ConstraintCache::drop(std::list<Entry>& dropped) {
+  size_t bytes = 0, kept = 0;
+  auto first = entries_.begin();
+  for (; first != entries_.end() && kept < most_entries_; ++first, ++kept) {
+    bytes += learnt_bytes(*first->constraint);
+    if (bytes > most_bytes_ && kept > 0) break;
+  }
+  dropped.splice(dropped.end(), entries_, first, entries_.end());
+}
+
 std::shared_ptr<const Constraint> ConstraintCache::get(const ConstraintSpec& spec) {
-  const std::lock_guard lock(mutex_);
-  const auto found = std::find_if(entries_.begin(), entries_.end(),
-                                  [&](const Entry& e) { return e.spec.kind == spec.kind && e.spec.source == spec.source; });
-  if (found != entries_.end()) {
+  const auto find = [&]() -> std::shared_ptr<const Constraint> {
+    const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                    [&](const Entry& e) { return e.spec.kind == spec.kind && e.spec.source == spec.source; });
+    if (found == entries_.end()) return nullptr;
     entries_.splice(entries_.begin(), entries_, found);
     return found->constraint;
+  };
+  {
+    const std::lock_guard lock(mutex_);
+    if (auto found = find()) return found;
   }
-  entries_.push_front({spec, compile_constraint(spec)});
-  if (entries_.size() > most_) entries_.pop_back();
-  return entries_.front().constraint;
+  auto made = compile_constraint(spec);  // others need not wait for it
+  std::list<Entry> dropped;
+  const std::lock_guard lock(mutex_);
+  if (auto found = find()) return found;
+  entries_.push_front({spec, made});
+  drop(dropped);
+  return made;
+}
+
+void ConstraintCache::trim() {
+  std::list<Entry> dropped;
+  const std::lock_guard lock(mutex_);
+  drop(dropped);
 }
 
 }  // namespace ds

@@ -2,6 +2,7 @@
 // that they ask for, each compiled once.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,10 @@
 
 namespace ds {
 
+// What a body of OpenAI's API gets that says nothing of it, through the server as in a batch's line.
+constexpr int64_t kOpenAiMaxTokens = 4096;
+constexpr double kOpenAiTemperature = 1;
+
 struct Parameters {
   Sampling sampling;
   uint64_t seed = 0;
@@ -25,11 +30,17 @@ struct Parameters {
 
 // The names that set_parameter() knows: max_tokens, min_tokens, temperature, top_k (-1 is 0), top_p, min_p,
 // repetition_penalty, frequency_penalty, presence_penalty, stop (a string or an array of strings), seed, n, best_of,
-// logprobs (an integer), beams, ignore_eos, length_penalty, and constraint.
+// logprobs (an integer; true is 0, the chosen tokens' alone, false is -1), beams, ignore_eos, length_penalty, and constraint.
 const std::vector<std::string_view>& parameter_names();
+// The parameter that a name of none was probably meant to be, "" where it is like none: the same but for letter case and
+// separators, one or two letters from it (fewer in a short name, and never the first one), or what another API calls it.
+std::string_view parameter_meant_by(std::string_view name);
 // Sets a parameter; null leaves it as it is. False where the name is none of them. A wrong type is an Error that begins
 // with `where`; ranges are looked at by check() at the end.
 bool set_parameter(Parameters& parameters, std::string_view name, const Json& value, const std::string& where);
+// What a request asks for is not held against defaults that do not go with it: those of min_tokens, best_of and (for beams)
+// temperature, where it was not given(name), become what does.
+void give_way(Sampling& sampling, const std::function<bool(std::string_view name)>& given);
 // The parameters that a record's fields set, over `defaults`. Errors name the record and the field.
 Parameters parameters_of(const Record& record, const Parameters& defaults);
 
@@ -46,16 +57,21 @@ std::string json_text(const Json& value);
 // call it.
 class ConstraintCache {
  public:
-  explicit ConstraintCache(size_t most = 16) : most_(most) {}  // each learns up to 64 MiB of masks
+  // Keeps `entries` constraints at most, and those that have learnt (masks, positions) `bytes` together at most, but always
+  // the one asked for last. What is dropped goes once no answer uses it any more.
+  explicit ConstraintCache(size_t entries = 16, size_t bytes = size_t{128} << 20) : most_entries_(entries), most_bytes_(bytes) {}
   // The Error of compile_constraint for a source that is wrong.
   std::shared_ptr<const Constraint> get(const ConstraintSpec& spec);
+  // Keeps to `bytes` again: constraints learn after they were asked for.
+  void trim();
 
  private:
   struct Entry {
     ConstraintSpec spec;
     std::shared_ptr<const Constraint> constraint;
   };
-  const size_t most_;
+  void drop(std::list<Entry>& dropped);
+  const size_t most_entries_, most_bytes_;
   std::mutex mutex_;
   std::list<Entry> entries_;  // the one used last in front
 };

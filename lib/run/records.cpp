@@ -10,12 +10,15 @@
 #include "base/math.h"
 #include "io/input.h"
 #include "io/json.h"
+#include "io/json_scan.h"
 #include "run/answer_file.h"
 #include "run/batch.h"
 #include "run/beam.h"
 #include "run/chat.h"
 #include "run/embed.h"
+#include "run/finished_output.h"
 #include "run/groups.h"
+#include "run/policy.h"
 #include "run/precision.h"
 #include "run/score.h"
 
@@ -29,6 +32,16 @@ Engine load_engine(const RunOptions& options, Report& report) {
   if (options.kv_cache_dtype == "int8") engine_options.kv_cache_dtype = DType::i8;
   const auto stage = report.stage("load");
   return Engine(options.model, engine_options);
+}
+
+std::unique_ptr<Engine> load_draft(RunOptions& options) {
+  if (options.engine.mtp && !options.draft_model.empty()) throw UsageError("--mtp and --draft-model: one of them guesses");
+  if (options.engine.mtp && options.scheduler.guesses == 0) options.scheduler.guesses = 2;
+  if (options.draft_model.empty()) return nullptr;
+  auto draft = std::make_unique<Engine>(options.draft_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
+  options.scheduler.draft = draft.get();
+  if (options.scheduler.guesses == 0) options.scheduler.guesses = 4;
+  return draft;
 }
 
 // Gives records their results under "run". A field of that name is replaced, and those are counted for one warning; where
@@ -161,9 +174,11 @@ void run_score(const RunOptions& options, Report& report) {
 
 // What decides the bytes of answers, so that only an unfinished file of the same is gone on with: the model by the hashes of
 // its files, the options by their names.
-static std::vector<std::pair<std::string, std::string>> identity_of(const RunOptions& options) {
+static Identity identity_of(const RunOptions& options) {
   std::vector<std::pair<std::string, std::string>> list;
-  const auto add = [&](const char* name, const std::string& json) { list.emplace_back(name, json); };
+  const auto add = [&](const char* name, const std::string& json) {
+    list.emplace_back(name, valid_utf8(json) ? json : json_string(hex(hash128(json))));  // names of files may be any bytes
+  };
   const Sampling& s = options.sampling;
   add("version", json_string(DS_VERSION));
   std::string model;
@@ -171,7 +186,7 @@ static std::vector<std::pair<std::string, std::string>> identity_of(const RunOpt
   add("model", json_string(hex(hash128(model))));
   std::string inputs;
   for (const std::string& input : options.stream.inputs) inputs += json_string(input);
-  add("input names", json_string(inputs));
+  add("names of inputs", json_string(inputs));
   add("rejects", options.stream.rejects.empty() ? "false" : "true");
   add("max-record-bytes", cat(options.stream.max_record_bytes));
   add("seed", cat(options.seed));
@@ -181,17 +196,22 @@ static std::vector<std::pair<std::string, std::string>> identity_of(const RunOpt
   add("prompt-field", json_string(options.prompt_field));
   add("model-name", json_string(options.model_name));
   add("chat-template", json_string(options.chat_template.empty() ? "" : hex(hash128(read_file(options.chat_template)))));
+  std::string adapters;  // their files are the model's above
+  for (const std::string& given : options.engine.adapters) adapters += json_string(adapter_path(given).name);
+  add("adapter", json_string(adapters));
   add("order", json_string(options.order));
   add("compat", json_string(options.compat));
+  add("policy", json_string(options.policy == "none" ? "none" : cat(options.temperature_given, ' ', hex(hash128(options.policy_model.empty() ? builtin_intents() : read_file(options.policy_model))))));
   add("constraint", json_string(options.constraint ? cat(static_cast<int>(options.constraint->kind), ' ', options.constraint->source) : ""));
   std::string stop;
   for (const std::string& one : s.stop) stop += json_string(one);
   add("stop", json_string(stop));
   for (const auto& [name, value] : {std::pair{"max-tokens", s.max_tokens}, {"min-tokens", s.min_tokens}, {"top-k", s.top_k}, {"logprobs", s.logprobs},
-                                    {"n", s.n}, {"best-of", s.best_of}, {"beams", s.beams}, {"ignore-eos", int64_t{s.ignore_eos}}})
+                                    {"n", s.n}, {"best-of", s.best_of}, {"beams", s.beams}, {"ignore-eos", int64_t{s.ignore_eos}}, {"max-tokens of OpenAI's lines", options.openai_max_tokens}})
     add(name, cat(value));
   for (const auto& [name, value] : {std::pair{"temperature", s.temperature}, {"top-p", s.top_p}, {"min-p", s.min_p}, {"repetition-penalty", s.repetition_penalty},
-                                    {"frequency-penalty", s.frequency_penalty}, {"presence-penalty", s.presence_penalty}, {"length-penalty", s.length_penalty}})
+                                    {"frequency-penalty", s.frequency_penalty}, {"presence-penalty", s.presence_penalty}, {"length-penalty", s.length_penalty},
+                                    {"temperature of OpenAI's lines", options.openai_temperature}})
     add(name, json_number(value));
   return list;
 }
@@ -205,6 +225,9 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   RunOptions options = given;
   options.sampling.order = options.compat == "llama.cpp" ? SamplingOrder::llama_cpp : SamplingOrder::hugging_face;
   if (options.model_name.empty()) options.model_name = base_name(options.model);
+  std::optional<Classifier> intents;
+  if (options.policy == "auto") intents.emplace(intent_classifier(options.policy_model));
+  else if (!options.policy_model.empty()) throw UsageError("--policy-model needs --policy auto");
   try {
     check(options.sampling);
     if (options.constraint) compile_constraint(*options.constraint);
@@ -217,32 +240,44 @@ uint64_t run_generate(const RunOptions& given, Report& report) {
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
+  check_outputs(options.stream);
   options.model = precision_folder(options.model, options.precision);
-  Engine engine = load_engine(options, report);
-  std::optional<Engine> near;
   if (!options.answer_cache_model.empty()) {
     if (!options.scheduler.answer_cache) throw UsageError("--answer-cache-model needs --answer-cache BYTES");
     if (options.resume) throw UsageError("--answer-cache-model: what a near prompt gets depends on those answered before, so that a run with it cannot --resume");
+  }
+  const Identity identity = options.stream.output == "-" ? Identity{} : identity_of(options);
+  const auto result = [&](uint64_t bad) {
+    if (bad)
+      warn(bad, " of ", report.read, " records could not be used: see ",
+           options.stream.rejects.empty() ? "\"error\" in the output" : options.stream.rejects);
+    return options.stream.rejects.empty() ? bad : 0;
+  };
+  if (options.resume && find_finished(options.stream, identity, report)) {
+    info(options.stream.output, " is finished: there is nothing to do");
+    return result(report.bad);
+  }
+  Engine engine = load_engine(options, report);
+  if (intents && !engine.has_tokenizer()) throw UsageError("--policy auto reads prompts as text, and the model has no tokenizer");
+  std::optional<Engine> near;
+  if (!options.answer_cache_model.empty()) {
     near.emplace(options.answer_cache_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
     options.scheduler.answer_cache_model = &*near;
   }
-  std::optional<Engine> draft;
-  if (!options.draft_model.empty()) {
-    draft.emplace(options.draft_model, EngineOptions{.batch_tokens = options.engine.batch_tokens});
-    options.scheduler.draft = &*draft;
-    if (options.scheduler.guesses == 0) options.scheduler.guesses = 4;
-  }
+  const std::unique_ptr<Engine> draft = load_draft(options);
   const Chat chat(options.model, options.chat_template);
-  const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
+  Sampling openai_sampling = options.sampling;
+  openai_sampling.max_tokens = options.openai_max_tokens, openai_sampling.temperature = options.openai_temperature;
+  const BatchOptions batch{.defaults = {options.sampling, options.seed, options.constraint},
+                           .openai_defaults = {openai_sampling, options.seed, options.constraint}, .prompt_field = options.prompt_field,
                            .model_name = options.model_name, .in_order = options.order == "input", .resume = options.resume,
-                           .identity = options.stream.output == "-" ? Identity{} : identity_of(options), .scheduler = options.scheduler};
+                           .identity = identity, .scheduler = options.scheduler,
+                           .intents = intents ? &*intents : nullptr, .policy_temperature = !options.temperature_given,
+                           .policy_constraint = !options.constraint};
   const uint64_t bad = run_batch(engine, chat, options.stream, batch, report);
-  if (bad)
-    warn(bad, " of ", report.read, " records could not be used: see ",
-         options.stream.rejects.empty() ? "\"error\" in the output" : options.stream.rejects);
   report_engine(engine, report);
   report_throughput(engine.throughput, report);
-  return options.stream.rejects.empty() ? bad : 0;
+  return result(bad);
 }
 
 // ---- Embedding ----
@@ -329,12 +364,28 @@ void run_tokenize(const RunOptions& options, Report& report) {
   results.warn_replaced();
 }
 
-// The record's own "tokens", else those that tokenize or generate left under "run".
-static std::vector<int32_t> ids_to_decode(const Record& record, bool own) {
-  if (own) return ids_of(record, "tokens");
+// The texts of a record's own "tokens", else of what tokenize or generate left under "run", as the "run" that takes its place.
+static std::string texts_json(const Tokenizer& tokenizer, const Record& record, bool skip_special_tokens) {
+  const auto inside = [&](std::string_view object) { return Record(std::string(object), record.file(), record.line()); };
+  // An answer goes on where its prompt ended, so a space at its beginning is not that of a text.
+  const auto text_of = [&](const Record& holder, bool answer) {
+    const std::vector<int32_t> ids = ids_of(holder, "tokens");
+    return "{\"text\": " + json_string(answer ? tokenizer.decode_continuation(ids, skip_special_tokens) : tokenizer.decode(ids, skip_special_tokens)) + "}";
+  };
+  if (record.has("tokens")) return text_of(record, false);
   require(record.has("run"), record.where(), ": a record to detokenize has \"tokens\", at its top or under \"run\"; found none");
   require(record.raw_value("run").starts_with('{'), record.where(), ": \"run\" is not an object, and there is no field \"tokens\" beside it");
-  return ids_of(Record(std::string(record.raw_value("run")), record.file(), record.line()), "tokens");
+  const Record run = inside(record.raw_value("run"));
+  if (!run.has("answers")) return text_of(run, run.has("finish_reason"));
+  const std::string where = record.where() + ": run.answers";
+  const Json answers = parse_json(run.raw_value("answers"), where);
+  require(answers.type == Json::Type::array, where, ": expected an array of answers");
+  std::string list;
+  for (const Json& answer : answers.items) {
+    require(answer.type == Json::Type::object, where, ": expected objects with \"tokens\"");
+    list += (list.empty() ? "" : ", ") + text_of(inside(json_text(answer)), true);
+  }
+  return "{\"answers\": [" + list + "]}";
 }
 
 void run_detokenize(const RunOptions& options, Report& report) {
@@ -343,8 +394,7 @@ void run_detokenize(const RunOptions& options, Report& report) {
   process_records(options.stream, report,
                   [&](Record& record) {
                     const bool own = record.has("tokens");
-                    const auto ids_to_text = [&] { return tokenizer.decode(ids_to_decode(record, own), options.skip_special_tokens); };
-                    results.set(record, "{\"text\": " + json_string(at_record(record, ids_to_text)) + "}", !own);
+                    results.set(record, at_record(record, [&] { return texts_json(tokenizer, record, options.skip_special_tokens); }), !own);
                     return nullptr;
                   },
                   {});

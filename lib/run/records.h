@@ -9,6 +9,7 @@
 #include "io/jsonl.h"
 #include "io/report.h"
 #include "run/engine.h"
+#include "run/params.h"
 #include "run/sample.h"
 #include "run/scheduler.h"
 
@@ -22,8 +23,13 @@ struct RunOptions {
   std::string chat_template;                  // a file; empty: the model's own
   uint64_t seed = 0;
   EngineOptions engine;
-  Sampling sampling;                          // generate: what records leave out
+  Sampling sampling;                          // generate: what records leave out,
+  int64_t openai_max_tokens = kOpenAiMaxTokens;  // and, in place of these two, the bodies of OpenAI's lines
+  double openai_temperature = kOpenAiTemperature;
   std::optional<ConstraintSpec> constraint;   // generate: the same
+  std::string policy = "none";                // generate: none, auto
+  std::string policy_model;                   // generate: a classifier in place of the built-in one; empty: that
+  bool temperature_given = false;             // generate: sampling.temperature comes before the policy's
   std::string compat = "hf";                  // generate: hf, llama.cpp: the order of sampling
   std::string order = "input";                // generate: of the lines that come out: input, finished
   bool resume = false;                        // generate: go on with an unfinished output
@@ -55,7 +61,7 @@ uint64_t run_generate(const RunOptions& options, Report& report);
 // `tokens` or `text` get "run": {"embedding": [...]}.
 void run_embed(const RunOptions& options, Report& report);
 // `text`, `messages` or `prompt` to "run": {"tokens": [...]}, and `tokens`, else those under "run", to
-// "run": {"text": "..."}. They need the tokenizer only.
+// "run": {"text": "..."}, or of several answers to {"answers": [{"text"}, ...]}. They need the tokenizer only.
 void run_tokenize(const RunOptions& options, Report& report);
 void run_detokenize(const RunOptions& options, Report& report);
 

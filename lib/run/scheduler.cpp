@@ -63,6 +63,7 @@ struct Scheduler::Impl {
   KvCache cache;
   PrefixCache prefix;
   std::optional<DraftModel> draft;
+  std::optional<MtpHead> mtp;
   std::optional<AnswerCache> answer_cache;
   std::vector<uint64_t> known;                 // requests whose answers were there; the next step tells them
   std::vector<int64_t> places;                 // free ones
@@ -77,6 +78,7 @@ struct Scheduler::Impl {
         rules{config, e.has_tokenizer() ? &e.tokenizer() : nullptr, end_tokens(e), nullptr, e.max_length()},
         cache(e.make_cache(o.answer_cache + (o.draft ? o.draft->model.arena.bytes_used() : 0))), prefix(cache, config.sliding_window) {
     if (o.draft) draft.emplace(*o.draft, e);
+    else if (e.model.mtp && o.guesses > 0) mtp.emplace(e, cache);
     if (o.answer_cache) answer_cache.emplace(o.answer_cache, o.answer_cache_model, o.answer_cache_threshold, rules.tokenizer);
     for (int64_t s = cache.sequences(); s-- > 0;) places.push_back(s);
   }
@@ -148,6 +150,7 @@ struct Scheduler::Impl {
   void leave(Sequence& s) {
     cache.release(s.place);
     if (draft) draft->forget(s.place, 0);
+    if (mtp) mtp->forget(s.place);
     places.push_back(s.place);
     s.place = -1;
     s.done = s.kept = 0;
@@ -234,17 +237,19 @@ struct Scheduler::Impl {
     }
     if (options.guesses <= 0 || decoding.empty()) return;
     const int64_t each = (std::min(kGuessedRows, engine.options.batch_tokens) - static_cast<int64_t>(decoding.size())) / static_cast<int64_t>(decoding.size());
-    std::vector<DraftModel::Request> requests;
-    std::vector<Sequence*> drafted;
+    if (each <= 0) return;  // what is looked up then need not be kept up to date either: it catches up
+    std::vector<GuessRequest> requests;
+    std::vector<Sequence*> asked;
     for (Sequence* const s : decoding) {
       const int64_t left = std::min({each, s->request->sampling.max_tokens - s->generated() - 1, rules.max_length - s->length() - 1});
       const int64_t count = left > 0 ? std::min(left, s->pace.next()) : 0;
-      if (!draft && s->lookup) s->guesses = s->lookup->guess(s->tokens, count);
-      else if (draft && count > 0) requests.push_back({s->place, s->tokens, count, {}}), drafted.push_back(s);
+      if (s->lookup) s->guesses = s->lookup->guess(s->tokens, count);
+      else if (count > 0) requests.push_back({s->place, s->tokens, count, {}}), asked.push_back(s);
     }
     if (requests.empty()) return;
-    draft->guess(requests);
-    for (size_t i = 0; i < requests.size(); ++i) drafted[i]->guesses = std::move(requests[i].guesses);
+    if (draft) draft->guess(requests);
+    else mtp->guess(requests);
+    for (size_t i = 0; i < requests.size(); ++i) asked[i]->guesses = std::move(requests[i].guesses);
   }
 
   Pass plan() {
@@ -326,6 +331,7 @@ struct Scheduler::Impl {
       s.guesses.clear();
       cache.truncate(s.place, s.done);
     }
+    if (mtp) follow(pass);
     for (const auto& s : running) {
       const int64_t whole = s->done / kKeyBlock;
       if (options.prefix_cache && whole > s->kept) {
@@ -344,6 +350,25 @@ struct Scheduler::Impl {
       if (running[i]->over()) complete(i);
       else ++i;
     }
+  }
+
+  // Shows the head for multi-token prediction the rows that stand, each with the token after it.
+  void follow(const Pass& pass) {
+    std::vector<const Sequence*> at(static_cast<size_t>(cache.sequences()));
+    for (const auto& s : running) at[static_cast<size_t>(s->place)] = s.get();
+    TokenBatch next;
+    std::vector<int32_t> rows;
+    for (size_t row = 0; row < pass.batch.tokens.size(); ++row) {
+      const int32_t place = pass.batch.sequences[row], position = pass.batch.positions[row];
+      const Sequence& s = *at[static_cast<size_t>(place)];
+      if (position >= s.done || position + 1 >= s.length()) continue;
+      next.tokens.push_back(s.tokens[static_cast<size_t>(position) + 1]);
+      next.sequences.push_back(place);
+      next.positions.push_back(position);
+      next.generated.push_back(pass.batch.generated[row]);
+      rows.push_back(static_cast<int32_t>(row));
+    }
+    mtp->follow(next, rows);
   }
 
   // All beams of a request have their candidates: chooses those that live on. The first that continues a beam is the beam
@@ -517,7 +542,7 @@ uint64_t Scheduler::submit(GenerateRequest request, Listener listener) {
     auto sequence = std::make_unique<Sequence>(shared, id, number, m.rules);
     if (job.search) job.beams = {sequence.get()};
     if (m.options.guesses > 0 && !job.search) sequence->pace = GuessPace(m.options.guesses);
-    if (m.options.guesses > 0 && !m.draft && !job.search) sequence->lookup.emplace(m.options.lookup_match);
+    if (m.options.guesses > 0 && !m.draft && !m.mtp && !job.search) sequence->lookup.emplace(m.options.lookup_match);
     if (shared->sampling.max_tokens <= 0 || length >= m.rules.max_length) sequence->finish("length");
     m.waiting.push_back(std::move(sequence));
   }

@@ -59,7 +59,8 @@ struct Listener {
 struct SchedulerOptions {
   bool prefix_cache = true;        // keep the blocks of finished sequences while there is room
   int64_t guesses = 0;             // tokens guessed for a sequence in a pass at most; 0: none. By the draft model, where there
-  Engine* draft = nullptr;         // is one, else by prompt look-up,
+  Engine* draft = nullptr;         // is one, else by the model's head for multi-token prediction, where that is loaded
+                                   // (EngineOptions::mtp), else by prompt look-up,
   size_t lookup_match = 3;         // after so many tokens that were there before
   uint64_t answer_cache = 0;       // bytes of answers kept, to be given to equal requests; 0: none
   Engine* answer_cache_model = nullptr;     // embeds prompts, so that near ones get the answer too (which may change answers),

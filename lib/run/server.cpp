@@ -1,5 +1,6 @@
 #include "run/server.h"
 
+#include <malloc.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -8,7 +9,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <random>
-#include <semaphore>
 #include <thread>
 
 #include "base/error.h"
@@ -16,10 +16,12 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "io/input.h"
+#include "run/crew.h"
 #include "run/groups.h"
 #include "run/http_socket.h"
 #include "run/metrics.h"
 #include "run/openai.h"
+#include "run/precision.h"
 #include "run/server_work.h"
 
 namespace ds {
@@ -30,6 +32,11 @@ using openai::Endpoint;
 constexpr auto kTick = std::chrono::milliseconds(100);   // how often a waiting connection looks for its client
 constexpr auto kQuiet = std::chrono::seconds(15);        // after so long a stream gets a comment, so that proxies keep it
 constexpr int kClientGone = 499;                         // in the metrics, as nginx has it; nobody reads it
+// Reading a body takes many times its size for a moment, and a thread that tokenizes keeps some megabytes: two threads read
+// bodies, and two more those of more bytes than this, which so delay only each other.
+constexpr size_t kWideBody = 64 << 10;
+constexpr size_t kReaders = 2;
+constexpr const char* kFailed = "the server failed: its log says why";
 
 int64_t unix_seconds() { return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
@@ -68,6 +75,17 @@ std::vector<std::string> read_keys(const ServeOptions& options) {
   return keys;
 }
 
+// The paths that a message might name, each with its last part; the longest first.
+std::vector<std::pair<std::string, std::string>> own_paths(const RunOptions& run) {
+  std::vector<std::string> paths{run.model, run.chat_template, run.draft_model, run.engine.merge_adapter};
+  for (const std::string& given : run.engine.adapters) paths.push_back(adapter_path(given).folder);
+  std::vector<std::pair<std::string, std::string>> named;
+  for (const std::string& path : paths)
+    if (path.find('/') != std::string::npos) named.emplace_back(path, base_name(path));
+  std::sort(named.begin(), named.end(), [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
+  return named;
+}
+
 std::string_view label_of(std::string_view path) {
   for (const std::string_view name : {"/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/models", "/health", "/metrics"})
     if (path == name) return name;
@@ -77,11 +95,13 @@ std::string_view label_of(std::string_view path) {
 }  // namespace
 
 struct Server::Impl {
-  const ServeOptions options;
+  ServeOptions options;
   const std::vector<std::string> keys;
   const std::string name;
+  const std::vector<std::pair<std::string, std::string>> paths;
   HttpServer http;                 // its address and certificate are looked at before the model is read; started at the end
   Engine engine;
+  std::unique_ptr<Engine> draft;   // where there is one; the scheduler's
   Chat chat;
   ConstraintCache constraints;
   Metrics metrics;
@@ -91,23 +111,27 @@ struct Server::Impl {
   const uint64_t id_seed = (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
   std::atomic<uint64_t> next_id = 0;
   std::atomic<bool> draining = false;
-  // Parsing takes many times a body's size for a moment, so only some are parsed at once.
-  std::counting_semaphore<> parsing{4};
+  Crew readers{kReaders}, wide_readers{kReaders};
 
   Impl(const ServeOptions& o, Report& report)
-      : options(o), keys(read_keys(o)), name(o.run.model_name.empty() ? base_name(o.run.model) : o.run.model_name),
+      : options(with_folder(o)), keys(read_keys(o)), name(o.run.model_name.empty() ? base_name(o.run.model) : o.run.model_name),
+        paths(own_paths(options.run)),
         http(o.http, {.before_body = [this](const HttpRequest& r) { return before_body(r); },
                       .answer = [this](const HttpRequest& r) { return answer(r); },
                       .error = [](int status, const std::string& message) { return refuse(status, message); },
                       .done = [this](const HttpRequest& r, int status, double seconds, bool complete) { done(r, status, seconds, complete); }}),
-        engine(load_engine(o.run, report)),
-        chat(o.run.model, o.run.chat_template), metrics(name),
-        worker(engine, o.run.scheduler, pooling_of(o.run), metrics, engine.options.batch_sequences + o.queue),
-        context{engine, chat, constraints, defaults(o), name, std::min<int64_t>(2048, worker.most()), pooling_of(o.run).max_length} {
+        engine(load_engine(options.run, report)), draft(load_draft(options.run)),
+        chat(options.run.model, o.run.chat_template), metrics(name),
+        worker(engine, options.run.scheduler, pooling_of(options.run), metrics, engine.options.batch_sequences + o.queue),
+        context{engine, chat, constraints, defaults(o), name, std::min<int64_t>(2048, worker.most()), pooling_of(options.run).max_length} {
     http.start();
   }
   ~Impl() { http.stop(); }         // before what its threads use goes
 
+  static ServeOptions with_folder(ServeOptions o) {
+    o.run.model = precision_folder(o.run.model, o.run.precision);
+    return o;
+  }
   static Parameters defaults(const ServeOptions& o) {
     Parameters parameters{.sampling = o.run.sampling, .seed = o.run.seed, .constraint = {}};
     parameters.sampling.max_tokens = o.max_tokens;
@@ -116,6 +140,7 @@ struct Server::Impl {
 
   void done(const HttpRequest& request, int status, double seconds, bool complete) {
     metrics.request(label_of(request.path), complete ? status : kClientGone, seconds);
+    constraints.trim();            // the answers that have just ended have taught them
     info(request.peer, " ", request.method, " ", json_string(request.path), " ", status, complete ? "" : " (the client has gone)", " ", std::llround(seconds * 1e3), " ms");
   }
 
@@ -195,42 +220,66 @@ struct Server::Impl {
     const Endpoint endpoint = *openai::endpoint_of(request.path);
     const auto work = std::make_shared<Work>();
     openai::Body body;
+    bool late = false;
     try {
-      body = parse(endpoint, request.body, *work);
+      (request.body.size() > kWideBody ? wide_readers : readers).run([&] {
+        late = request.gone() || Clock::now() >= until;
+        if (!late) body = parse(endpoint, request.body, *work);
+      });
     } catch (const openai::BadRequest& error) {
-      return {.status = error.status, .body = openai::error(error)};
+      return {.status = error.status, .body = openai::error(openai::BadRequest(public_text(error.what()), error.param, error.code, error.status))};
+    } catch (const SystemError& error) {
+      return failed(error.what());
     } catch (const Error& error) {
-      return refuse(400, error.what());
+      return refuse(400, public_text(error.what()));
     }
+    if (late) return request.gone() ? refuse(kClientGone, "the client has gone") : too_late();
     if (!worker.submit(work)) {
       if (draining) return refuse(503, "the server is about to end");
       return refuse(429, cat("the queue is full (", worker.most(), " answers under way or waiting): try again later"), "", "queue_full");
     }
     const std::string id = cat(endpoint == Endpoint::chat_completions ? "chatcmpl-" : "cmpl-", hex(hash128(cat(id_seed, " ", next_id++))));
     const int status = await(request, work, until, [&] { return body.stream ? work->taken : work->done; });
-    if (status == 504) return refuse(504, cat("the request was not answered within ", options.request_seconds, " seconds"));
+    if (status == 504) return too_late();
     if (status != 200) return refuse(status, "the client has gone");
-    if (!work->error.empty()) return refuse(work->invalid ? 400 : 500, work->error);
+    if (!work->error.empty()) return work->invalid ? refuse(400, public_text(work->error)) : failed(work->error);
     if (body.stream) return stream(std::move(body), id, work, until);
     if (endpoint == Endpoint::embeddings) {
       if (work->cancelled) return refuse(503, "the server is about to end");
       return {.body = openai::embedding_list(body, work->vectors)};
     }
     for (const GenerateResult& result : work->results) {
-      if (!result.error.empty()) return refuse(500, result.error);
+      if (!result.error.empty()) return refuse(500, public_text(result.error));
       for (const Answer& one : result.answers)
         if (one.finish_reason == "cancelled") return refuse(503, "the server is about to end");
     }
     return {.body = openai::completion(body, id, unix_seconds(), work->results, context)};
   }
 
+  HttpResponse too_late() const { return refuse(504, cat("the request was not answered within ", options.request_seconds, " seconds")); }
+  // Why the machine failed is for the log.
+  static HttpResponse failed(const std::string& why) {
+    log(LogLevel::error, cat("a request failed: ", why));
+    return refuse(500, kFailed);
+  }
+  // A message without the paths of this machine.
+  std::string public_text(std::string text) const {
+    for (const auto& [path, last] : paths)
+      for (size_t at = 0; (at = text.find(path, at)) != std::string::npos; at += last.size()) text.replace(at, path.size(), last);
+    return text;
+  }
+
+  // What the parsed form of a wide body took goes back to the system: the allocator would keep it for its thread.
+  struct GiveBack {
+    bool wide;
+    ~GiveBack() {
+      if (wide) malloc_trim(0);
+    }
+  };
+
   // Fills `work`; what cannot be done is a BadRequest or an Error.
   openai::Body parse(Endpoint endpoint, const std::string& text, Work& work) {
-    parsing.acquire();
-    struct Release {
-      std::counting_semaphore<>& slots;
-      ~Release() { slots.release(); }
-    } release{parsing};
+    const GiveBack after_all{text.size() > kWideBody};
     openai::Body body = openai::parse(endpoint, parse_json(text, "the body"), context);
     int64_t places = 0;
     for (const GenerateRequest& request : body.requests) {
@@ -296,7 +345,7 @@ struct Server::Impl {
     }
     void result(std::string& out, size_t request) {
       GenerateResult& r = work->results[request];
-      if (!r.error.empty()) return event(out, openai::error(r.error, "server_error"));
+      if (!r.error.empty()) return event(out, openai::error(server.public_text(r.error), "server_error"));
       for (size_t a = 0; a < r.answers.size(); ++a) {
         const Answer& answer = r.answers[a];
         openai::Choice& told = choice(request, static_cast<int64_t>(a));
@@ -322,7 +371,7 @@ struct Server::Impl {
         event(out, openai::chunk(body, id, created, choice(piece.request, piece.delta.answer), piece.delta, server.context));
       for (const size_t request : finished) result(out, request);
       if (done) {
-        if (!work->error.empty()) event(out, openai::error(work->error, "server_error"));
+        if (!work->error.empty()) event(out, openai::error(kFailed, "server_error"));
         else if (body.include_usage) event(out, openai::usage_chunk(body, id, created, work->results));
         return end(out);
       }
@@ -402,7 +451,7 @@ void run_serve(const ServeOptions& options, Report& report) {
   const std::string& host = full.http.host;
   if (full.api_keys.empty() && full.api_key_file.empty() && host != "localhost" && host != "::1" && !host.starts_with("127."))
     warn(host, " can be reached from other machines, and no API key is asked for: give one with --api-key-file or DS_API_KEY");
-  log_table(cat("ds-run: serving ", server.model_name(), " on ", server.url(), "\n"));
+  say(cat("serving ", server.model_name(), " on ", server.url()));
   while (end_signal == 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   info("draining for up to ", full.drain_seconds, " seconds");
   server.drain(full.drain_seconds, [] { return end_signal > 1; });

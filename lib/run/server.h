@@ -20,7 +20,7 @@ struct ServeOptions {
   HttpOptions http;
   std::string api_key_file;        // a key a line
   std::vector<std::string> api_keys = {};  // more keys; with none at all everyone is let in
-  int64_t max_tokens = 4096;       // of an answer at most, and what a request that says nothing gets
+  int64_t max_tokens = kOpenAiMaxTokens;       // of an answer at most, and what a request that says nothing gets
   int64_t queue = 256;             // prompts that may wait, beside those under way
   double request_seconds = 600;    // until a request is answered, its time in the queue included
   double drain_seconds = 30;

@@ -11,6 +11,8 @@ namespace ds {
 Worker::Worker(Engine& engine, const SchedulerOptions& options, const Pooling& pooling, Metrics& metrics, int64_t most)
     : engine_(engine), options_(options), pooling_(pooling), metrics_(metrics), most_(most) {
   watch_experts();
+  // Here, so that what is wrong with it (too little memory, a draft model of another vocabulary) is the caller's to know.
+  scheduler_ = std::make_unique<Scheduler>(engine_, options_);
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -106,7 +108,12 @@ static void add_piece(Work& work, size_t request, const Delta& delta) {
   work.pieces.push_back({request, delta});
 }
 
-void Worker::take(const std::shared_ptr<Work>& work, Scheduler& scheduler) {
+static void fail_work(Work& work, const std::exception& error) {
+  std::lock_guard lock(work.mutex);
+  work.error = error.what(), work.invalid = dynamic_cast<const Error*>(&error) && !dynamic_cast<const SystemError*>(&error);
+}
+
+void Worker::take(const std::shared_ptr<Work>& work) {
   work->results.resize(work->requests.size());
   work->open = work->requests.size();
   try {
@@ -131,17 +138,14 @@ void Worker::take(const std::shared_ptr<Work>& work, Scheduler& scheduler) {
         if (--work->open == 0) finish(*work);
         else work->changed.notify_all();
       };
-      work->ids.push_back(scheduler.submit(std::move(work->requests[i]), std::move(listener)));
+      work->ids.push_back(scheduler_->submit(std::move(work->requests[i]), std::move(listener)));
     }
     std::lock_guard lock(work->mutex);
     work->taken = true;
-  } catch (const Error& error) {
-    {
-      std::lock_guard lock(work->mutex);
-      work->error = error.what(), work->invalid = true;
-    }
+  } catch (const std::exception& error) {
+    fail_work(*work, error);
     work->open -= work->requests.size() - work->ids.size();  // those that were never submitted
-    for (const uint64_t id : work->ids) scheduler.cancel(id);
+    for (const uint64_t id : work->ids) scheduler_->cancel(id);
     if (work->open == 0) finish(*work);
   }
   work->changed.notify_all();
@@ -163,15 +167,13 @@ void Worker::embed_next(std::deque<std::shared_ptr<Work>>& texts) {
       if (end < work.inputs.size()) return;
     }
   } catch (const std::exception& error) {
-    std::lock_guard lock(work.mutex);
-    work.error = error.what(), work.invalid = dynamic_cast<const Error*>(&error) && !dynamic_cast<const SystemError*>(&error);
+    fail_work(work, error);
   }
   finish(work);
   texts.pop_front();
 }
 
 void Worker::loop() {
-  auto scheduler = std::make_unique<Scheduler>(engine_, options_);
   std::deque<std::shared_ptr<Work>> texts;                  // to become vectors
   std::vector<std::shared_ptr<Work>> answers;               // under way in the scheduler
   for (;;) {
@@ -181,10 +183,10 @@ void Worker::loop() {
       std::unique_lock lock(mutex_);
       std::erase_if(answers, [](const auto& work) { return work->open == 0; });
       gauges_.queued = static_cast<int64_t>(texts.size());
-      gauges_.scheduler = scheduler->stats();
+      gauges_.scheduler = scheduler_->stats();
       gauges_.expert_tokens = expert_tokens_;
       wake_.wait(lock, [&] {
-        return !submitted_.empty() || !cancelled_.empty() || cancel_all_ || ending_ || !texts.empty() || !scheduler->idle();
+        return !submitted_.empty() || !cancelled_.empty() || cancel_all_ || ending_ || !texts.empty() || !scheduler_->idle();
       });
       fresh.swap(submitted_);
       unwanted.swap(cancelled_);
@@ -193,25 +195,26 @@ void Worker::loop() {
           unwanted.insert(unwanted.end(), list.begin(), list.end());
         cancel_all_ = false;
       }
-      if (ending_ && unwanted.empty() && texts.empty() && scheduler->idle()) return;
+      if (ending_ && unwanted.empty() && texts.empty() && scheduler_->idle()) return;
     }
     for (const auto& work : fresh) {
-      if (work->inputs.empty()) take(work, *scheduler), answers.push_back(work);
+      if (work->inputs.empty()) take(work), answers.push_back(work);
       else texts.push_back(work);
     }
     for (const auto& work : unwanted) {
       work->cancelled = true;
-      for (const uint64_t id : work->ids) scheduler->cancel(id);
+      for (const uint64_t id : work->ids) scheduler_->cancel(id);
     }
     try {
-      scheduler->step();
+      scheduler_->step();
       if (!texts.empty()) embed_next(texts);
     } catch (const Stopped&) {
       // The server ends in its own way (Server::drain); nothing was begun.
     } catch (const std::exception& error) {
       // A failure of the machine in the middle of a pass (no memory, say): what was under way cannot go on.
       log(LogLevel::error, cat("a pass failed, and what was under way with it: ", error.what()));
-      scheduler = std::make_unique<Scheduler>(engine_, options_);
+      scheduler_.reset();
+      scheduler_ = std::make_unique<Scheduler>(engine_, options_);
       for (const auto& work : answers) {
         if (work->open == 0) continue;
         work->open = 0;

@@ -65,7 +65,7 @@ class Worker {
 
  private:
   void loop();
-  void take(const std::shared_ptr<Work>& work, Scheduler& scheduler);
+  void take(const std::shared_ptr<Work>& work);
   void embed_next(std::deque<std::shared_ptr<Work>>& texts);
   void finish(Work& work);
   void watch_experts();
@@ -83,7 +83,8 @@ class Worker {
   bool cancel_all_ = false, ending_ = false;
   std::atomic<int64_t> places_ = 0;
   ServerGauges gauges_;
-  std::vector<uint64_t> expert_tokens_;  // of the computing thread; copied into the gauges
+  std::unique_ptr<Scheduler> scheduler_;  // of the computing thread, and
+  std::vector<uint64_t> expert_tokens_;  // this, copied into the gauges
   std::thread thread_;
 };
 

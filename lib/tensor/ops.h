@@ -44,7 +44,7 @@ DS_OP(scale, x, (const Tensor& x, float factor), (x, factor))
 
 // y[T, N] = x[T, K] w[N, K]^T; with accumulate y += that.
 DS_OP(linear, x, (const Tensor& x, const Tensor& w, const Tensor& y, bool accumulate = false), (x, w, y, accumulate))
-// dx[T, K] = dy[T, N] w[N, K]; with accumulate dx += that. w is f32 rows.
+// dx[T, K] = dy[T, N] w[N, K]; with accumulate dx += that. w is rows, of f32, f16 or bf16.
 DS_OP(linear_backward_input, dy, (const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate = false), (dy, w, dx, accumulate))
 // dw[N, K] += dy[T, N]^T x[T, K].
 DS_OP(linear_backward_weight, dy, (const Tensor& dy, const Tensor& x, const Tensor& dw), (dy, x, dw))
@@ -79,6 +79,11 @@ DS_OP_CPU(embedding_backward, dy, (const Tensor& dy, const Tensor& tokens, const
 DS_OP(rms_norm, x, (const Tensor& x, const Tensor& w, float eps, bool plus_one, const Tensor& y), (x, w, eps, plus_one, y))
 // dx (+)= the gradient with respect to x, dw += that with respect to w.
 DS_OP(rms_norm_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& w, float eps, bool plus_one, const Tensor& dx, const Tensor& dw, bool accumulate), (dy, x, w, eps, plus_one, dx, dw, accumulate))
+
+// y[t] = (x[t] - mean(x[t])) / sqrt(var(x[t]) + eps) * w + b over x[T, H], var the mean of squares. (arXiv 1607.06450)
+DS_OP_CPU(layer_norm, x, (const Tensor& x, const Tensor& w, const Tensor& b, float eps, const Tensor& y), (x, w, b, eps, y))
+// dx (+)= the gradient with respect to x, dw and db += those with respect to w and b.
+DS_OP_CPU(layer_norm_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& w, float eps, const Tensor& dx, const Tensor& dw, const Tensor& db, bool accumulate), (dy, x, w, eps, dx, dw, db, accumulate))
 
 // ---- Position ----
 
@@ -134,7 +139,10 @@ DS_OP_CPU(attention_backward, dout, (const Tensor& dout, const Tensor& q, const 
 
 // ---- Feed-forward ----
 
-enum class Activation : uint8_t { silu, gelu_tanh };
+enum class Activation : uint8_t { silu, gelu_tanh, gelu };  // gelu: by the error function
+// y = act(x), elementwise; dx is written.
+DS_OP_CPU(activation, x, (const Tensor& x, Activation act, const Tensor& y), (x, act, y))
+DS_OP_CPU(activation_backward, dy, (const Tensor& dy, const Tensor& x, Activation act, const Tensor& dx), (dy, x, act, dx))
 // y = act(gate) * up, elementwise.
 DS_OP_CPU(gated_activation, gate, (const Tensor& gate, const Tensor& up, Activation act, const Tensor& y), (gate, up, act, y))
 DS_OP_CPU(gated_activation_backward, dy, (const Tensor& dy, const Tensor& gate, const Tensor& up, Activation act, const Tensor& dgate, const Tensor& dup), (dy, gate, up, act, dgate, dup))
@@ -144,6 +152,9 @@ DS_OP_CPU(gated_activation_backward, dy, (const Tensor& dy, const Tensor& gate, 
 // x clamped to [-limit, limit], in place; and x = cap * tanh(x / cap), in place (f32). (OLMoE's clip_qkv; Gemma 2's soft caps)
 DS_OP_CPU(clamp, x, (const Tensor& x, float limit), (x, limit))
 DS_OP_CPU(softcap, x, (const Tensor& x, float cap), (x, cap))
+// dy, in place, to the gradient of what was capped: by x before clamp (passes where |x| <= limit), by y that softcap gave.
+DS_OP_CPU(clamp_backward, dy, (const Tensor& dy, const Tensor& x, float limit), (dy, x, limit))
+DS_OP_CPU(softcap_backward, dy, (const Tensor& dy, const Tensor& y, float cap), (dy, y, cap))
 
 // ---- Mixture of experts ----
 
@@ -198,6 +209,16 @@ struct AdamWSpec {
   float grad_scale = 1;
 };
 DS_OP(adamw, p, (const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWSpec& spec), (p, g, m, v, spec))
+
+// The same with moments of 8 bits: m_codes, v_codes u8[n], and a scale for each kMomentBlock of them, the block's largest
+// magnitude, m_scales, v_scales f32[ceil(n / kMomentBlock)]. A code is a float of 3 bits of mantissa times the scale: of m
+// a sign and 4 bits of exponent, of v 5 bits of exponent. A v too small for its code gets the smallest one, never zero, so
+// that no update is divided by nothing. (Block-wise states: Dettmers et al., arXiv 2110.02861; the codes are ours.)
+constexpr int64_t kMomentBlock = 256;
+struct Moments8 {
+  Tensor m_codes, m_scales, v_codes, v_scales;
+};
+DS_OP_CPU(adamw8, p, (const Tensor& p, const Tensor& g, const Moments8& moments, const AdamWSpec& spec), (p, g, moments, spec))
 
 // ---- Packing ----
 

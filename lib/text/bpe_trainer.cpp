@@ -14,7 +14,6 @@
 #include "text/pretokenize.h"
 #include "text/unicode.h"
 #include "text/pattern.h"
-#include "text/word_counts.h"
 
 namespace ds {
 namespace {
@@ -102,15 +101,16 @@ struct BpeTrainer::Impl {
         pretokenizer_json(named_pretokenizer(o.pretokenizer)),
         normalizer(parsed(normalizer_json)),
         pretokenizer(parsed_pretokenizer(pretokenizer_json)) {
-    std::set<std::string> distinct(o.special_tokens.begin(), o.special_tokens.end());
-    if (distinct.size() != o.special_tokens.size() || distinct.count(""))
-      throw UsageError("special tokens must be distinct and not empty");
-    if (o.add_bos && o.special_tokens.empty()) throw UsageError("there is no special token to put before a text");
-    for (const std::string& token : o.special_tokens)
+    std::set<std::string> distinct;
+    for (const std::string& token : o.special_tokens) {
+      if (token.empty()) throw UsageError("a special token is empty");
       if (!is_valid_utf8(token)) throw UsageError("a special token is not valid UTF-8");
-    const auto least = static_cast<int64_t>(o.special_tokens.size() + 256);
+      if (!distinct.insert(token).second) throw UsageError(cat("the special token ", token, " is given twice"));
+    }
+    if (o.add_bos && o.special_tokens.empty()) throw UsageError("there is no special token to put before a text");
+    const auto least = static_cast<int64_t>(first_tokens().size());
     if (o.vocab_size < least || o.vocab_size > std::numeric_limits<int32_t>::max())
-      throw UsageError(cat("the vocabulary size must be at least ", least, " (256 bytes and the special tokens), not ",
+      throw UsageError(cat("the vocabulary size must be at least ", least, " (256 bytes and the special tokens) and below 2^31, not ",
                            o.vocab_size));
   }
   static Normalizer parsed(const std::string& json) {
@@ -147,7 +147,12 @@ struct BpeTrainer::Impl {
         counts.add(word, count);
         result.words += static_cast<uint64_t>(count);
       });
-      if (counts.size() > options.max_words) result.forgotten_words += counts.forget_rarest(options.max_words / 2);
+      if (counts.cost() > options.max_words_memory) {
+        const WordCounts::Forgotten now = counts.forget_rarest(options.max_words_memory / 2);
+        result.forgotten.words += now.words;
+        result.forgotten.occurrences += now.occurrences;
+      }
+      part = WordCounts();
     }
     parts.clear();
     ends.clear();
@@ -155,15 +160,32 @@ struct BpeTrainer::Impl {
     throw_if_stopped();
   }
 
-  CountedWords symbols() const {
+  // The special tokens and the letters of the bytes, in order of their code points.
+  std::vector<std::string> first_tokens() const {
+    std::vector<std::string> tokens = options.special_tokens;
     std::vector<char32_t> codes(byte_level_alphabet().begin(), byte_level_alphabet().end());
     std::sort(codes.begin(), codes.end());
-    int32_t id_of_byte[256];
-    for (int byte = 0; byte < 256; ++byte) {
-      const auto at = std::lower_bound(codes.begin(), codes.end(), byte_level_alphabet()[static_cast<size_t>(byte)]);
-      id_of_byte[byte] = static_cast<int32_t>(at - codes.begin()) + static_cast<int32_t>(options.special_tokens.size());
+    for (const char32_t code : codes) {
+      const std::string letter = to_utf8(code);
+      if (std::find(tokens.begin(), tokens.end(), letter) == tokens.end()) tokens.push_back(letter);
     }
+    return tokens;
+  }
+  static std::string to_utf8(char32_t code) {
+    std::string text;
+    append_utf8(text, code);
+    return text;
+  }
+
+  CountedWords symbols(const std::vector<std::string>& tokens) const {
+    int32_t id_of_byte[256];
+    for (size_t byte = 0; byte < 256; ++byte)
+      id_of_byte[byte] = static_cast<int32_t>(
+          std::find(tokens.begin(), tokens.end(), to_utf8(byte_level_alphabet()[byte])) - tokens.begin());
     CountedWords words;
+    words.symbols.reserve(counts.bytes());
+    words.begins.reserve(counts.size() + 1);
+    words.counts.reserve(counts.size());
     words.begins.push_back(0);
     counts.for_each([&](std::string_view word, int64_t count) {
       for (const char c : word) words.symbols.push_back(id_of_byte[static_cast<uint8_t>(c)]);
@@ -171,14 +193,6 @@ struct BpeTrainer::Impl {
       words.counts.push_back(count);
     });
     return words;
-  }
-
-  std::vector<std::string> first_tokens() const {
-    std::vector<std::string> tokens = options.special_tokens;
-    std::vector<char32_t> codes(byte_level_alphabet().begin(), byte_level_alphabet().end());
-    std::sort(codes.begin(), codes.end());
-    for (const char32_t code : codes) append_utf8(tokens.emplace_back(), code);
-    return tokens;
   }
 };
 
@@ -199,22 +213,27 @@ void BpeTrainer::add(std::string_view text) {
   impl.result.bytes += text.size();
 }
 
+void BpeTrainer::finish_counting() { impl_->count_gathered(); }
+
 TrainedTokenizer BpeTrainer::train() {
+  finish_counting();
   Impl& impl = *impl_;
-  impl.count_gathered();
   TrainedTokenizer& result = impl.result;
   result.distinct_words = impl.counts.size();
-  if (result.forgotten_words)
-    warn("the text has more than ", impl.options.max_words, " distinct pieces: ", result.forgotten_words,
-         " rare ones were not counted");
-  CountedWords words = impl.symbols();
-  impl.counts = WordCounts();
+  if (result.forgotten.words)
+    warn("the distinct words took more than ", impl.options.max_words_memory, " bytes: ", result.forgotten.words,
+         " rare ones were forgotten, ", result.forgotten.occurrences, " of the ", result.words, " words of the texts");
   std::vector<std::string> tokens = impl.first_tokens();
-  const auto merges = learn_merges(std::move(words), tokens, static_cast<size_t>(impl.options.vocab_size),
-                                   impl.options.min_frequency);
+  CountedWords words = impl.symbols(tokens);
+  impl.counts = WordCounts();
+  const std::vector<BpeMerge> merges = without_repeats(learn_merges(
+      std::move(words), tokens, static_cast<size_t>(impl.options.vocab_size), impl.options.min_frequency));
   result.vocab_size = static_cast<int64_t>(tokens.size());
-  result.tokenizer_json = write_tokenizer(impl.options, impl.normalizer_json, impl.pretokenizer_json, tokens,
-                                          without_repeats(merges));
+  result.merges = merges.size();
+  if (result.vocab_size < impl.options.vocab_size)
+    warn("the text has no more pairs", impl.options.min_frequency > 1 ? " of that frequency" : "", ": the vocabulary has ",
+         result.vocab_size, " tokens, not ", impl.options.vocab_size);
+  result.tokenizer_json = write_tokenizer(impl.options, impl.normalizer_json, impl.pretokenizer_json, tokens, merges);
   result.tokenizer_config_json = write_config(impl.options);
   return std::move(result);
 }

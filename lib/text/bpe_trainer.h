@@ -7,21 +7,27 @@
 #include <string_view>
 #include <vector>
 
+#include "text/word_counts.h"
+
 namespace ds {
 
 struct BpeTrainerOptions {
-  int64_t vocab_size = 8192;            // special tokens, 256 bytes and merges; at least the first two together
+  int64_t vocab_size = 8192;            // special tokens, 256 bytes and merges; at least the first two together. A special
+                                        // token that is the letter of a byte is that byte too, as in HF
   std::string pretokenizer = "gpt2";    // gpt2, llama3, qwen2 (with NFC) or deepseek3
   std::vector<std::string> special_tokens = {"<|bos|>", "<|eos|>", "<|pad|>"};  // ids from 0; the first three are named so
   int64_t min_frequency = 0;            // pairs seen less often are not merged
   bool add_bos = false;                 // the file's post-processor puts the first special token before each text
-  size_t max_words = size_t{1} << 24;   // distinct pieces counted; beyond, the rarest are forgotten (about 60 bytes each)
+  // Memory for the distinct pieces, counted and then merged (WordCounts::cost). Whenever they take more, the rarest are
+  // forgotten until half of it is free; one that comes again is counted from zero. Otherwise the merges are exact.
+  size_t max_words_memory = size_t{4} << 30;
 };
 
 struct TrainedTokenizer {
   std::string tokenizer_json, tokenizer_config_json;
   int64_t vocab_size = 0;               // less than asked where the text has no more pairs
-  uint64_t texts = 0, bytes = 0, words = 0, distinct_words = 0, forgotten_words = 0;
+  uint64_t texts = 0, bytes = 0, words = 0, distinct_words = 0, merges = 0;
+  WordCounts::Forgotten forgotten;      // for want of memory: times that a word was forgotten, and its occurrences
 };
 
 // Texts in, a tokenizer out. Counting runs on all threads; the result does not depend on their number.
@@ -30,7 +36,8 @@ class BpeTrainer {
   explicit BpeTrainer(const BpeTrainerOptions& options);
   ~BpeTrainer();
   void add(std::string_view text);      // one text; valid UTF-8, else an Error
-  TrainedTokenizer train();             // call once, after the last text
+  void finish_counting();               // what add() has left waiting
+  TrainedTokenizer train();             // call once, after the last text; warns of what the options ask for in vain
 
  private:
   struct Impl;

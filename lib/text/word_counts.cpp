@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -23,6 +24,7 @@ void WordCounts::add(std::string_view word, int64_t count) {
           "too many or too long words to count");
   entries_.push_back({hash, bytes_.size(), static_cast<uint32_t>(word.size()), count});
   bytes_ += word;
+  cost_ += cost_of(entries_.back());
   slots_[slot] = static_cast<uint32_t>(entries_.size());
 }
 
@@ -35,17 +37,33 @@ void WordCounts::rehash(size_t slots) {
   }
 }
 
-size_t WordCounts::forget_rarest(size_t keep) {
-  if (entries_.size() <= keep) return 0;
-  std::vector<int64_t> counts;
-  for (const Entry& entry : entries_) counts.push_back(entry.count);
-  std::nth_element(counts.begin(), counts.begin() + static_cast<ptrdiff_t>(counts.size() - keep - 1), counts.end());
-  const int64_t threshold = counts[counts.size() - keep - 1];
-  const size_t before = entries_.size();
+WordCounts::Forgotten WordCounts::forget_rarest(size_t keep) {
+  if (cost() <= keep) return {};
+  std::vector<uint32_t> order(entries_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [this](uint32_t a, uint32_t b) { return entries_[a].count > entries_[b].count; });
+  Forgotten forgotten;
+  size_t kept = 0, left = keep;
+  bool full = false;
+  for (const uint32_t i : order) {
+    const size_t cost = cost_of(entries_[i]);
+    full = full || (cost > left && cost <= keep);  // one that could never stay makes no others go
+    if (full || cost > keep) {
+      ++forgotten.words;
+      forgotten.occurrences += static_cast<uint64_t>(entries_[i].count);
+    } else {
+      left -= cost;
+      order[kept++] = i;
+    }
+  }
+  order.resize(kept);
+  cost_ = keep - left;
+  std::sort(order.begin(), order.end());  // in the order in which they were added
   std::string bytes;
   std::vector<Entry> entries;
-  for (Entry entry : entries_) {
-    if (entry.count <= threshold) continue;
+  for (const uint32_t i : order) {
+    Entry entry = entries_[i];
     const size_t begin = bytes.size();
     bytes.append(bytes_, entry.begin, entry.length);
     entry.begin = begin;
@@ -54,7 +72,7 @@ size_t WordCounts::forget_rarest(size_t keep) {
   bytes_ = std::move(bytes);
   entries_ = std::move(entries);
   rehash(slots_.size());
-  return before - entries_.size();
+  return forgotten;
 }
 
 }  // namespace ds

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "io/input.h"
 #include "io/json.h"
 #include "io/output.h"
 #include "io/safetensors.h"
@@ -16,24 +17,24 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "step-", kTemporary = ".tmp-step-";
 
-static std::string moment_name(char which, const Parameter& p) { return cat(which, ".", p.name); }
-
 void save_checkpoint(const std::string& folder, TrainState& state, const std::map<std::string, std::string>& metadata) {
   const std::string temporary = cat(folder, "/", kTemporary, state.step);
   fs::remove_all(temporary);
   fs::create_directories(temporary);
-  save_model(state.model.config, state.model.weights, temporary, DType::f32, metadata, true);
+  save_model(state.model.config, state.masters, temporary, DType::f32, metadata, true);
   std::vector<TensorToWrite> tensors;
-  for (const char which : {'m', 'v'}) {
-    for (const Parameter& p : state.parameters) {
-      const Tensor& t = which == 'm' ? p.m : p.v;
-      const std::string_view bytes(t.as<char>(), static_cast<size_t>(t.elements()) * sizeof(float));
-      tensors.push_back({moment_name(which, p), DType::f32, {t.shape.begin(), t.shape.begin() + t.rank}, [bytes] { return bytes; }});
+  for (const Parameter& p : state.parameters) {
+    for (const auto& [name, t] : states_of(p)) {
+      const std::string_view bytes(t.as<char>(), static_cast<size_t>(t.elements() * dtype_bits(t.dtype) / 8));
+      tensors.push_back({name, t.dtype, {t.shape.begin(), t.shape.begin() + t.rank}, [bytes] { return bytes; }});
     }
   }
   write_safetensors(temporary + "/optimizer.safetensors", tensors, {}, true);
   JsonWriter w(2);
-  w.open('{').field("step", state.step).field("tokens", state.tokens).field("rows", state.rows).close();
+  w.open('{').field("step", state.step).field("tokens", state.tokens);
+  w.field("loss_scale", state.loss_scale.scale).field("clean_steps", state.loss_scale.clean_steps);
+  w.field("skipped_steps", state.loss_scale.skipped).close();
+  write_file(temporary + "/data_position.json", state.data + "\n", true);
   write_file(temporary + "/trainer_state.json", w.text + "\n", true);
   publish_folder(temporary, cat(folder, "/", kPrefix, state.step));
 }
@@ -54,22 +55,27 @@ static std::vector<int64_t> checkpoint_steps(const std::string& folder) {
   return steps;
 }
 
-std::string newest_checkpoint(const std::string& folder) {
-  const auto steps = checkpoint_steps(folder);
+std::string newest_checkpoint(const std::string& folder, int64_t every) {
+  auto steps = checkpoint_steps(folder);
+  std::erase_if(steps, [&](int64_t step) { return step % every != 0; });
   return steps.empty() ? "" : cat(folder, "/", kPrefix, steps.back());
 }
 
-TrainState load_checkpoint(const std::string& checkpoint) {
-  TrainState state = make_state(load_model(checkpoint));
+std::string stored_position(const std::string& checkpoint) {
+  std::string json = read_regular_file(checkpoint + "/data_position.json", kMaxConfigBytes);
+  while (json.ends_with('\n')) json.pop_back();
+  return json;
+}
+
+TrainState load_checkpoint(const std::string& checkpoint, const StateOptions& options) {
+  TrainState state = make_state(load_model(checkpoint), options);
   const std::string path = checkpoint + "/optimizer.safetensors";
   const SafetensorsFile file(path);
-  for (const char which : {'m', 'v'}) {
-    for (const Parameter& p : state.parameters) {
-      const Tensor& t = which == 'm' ? p.m : p.v;
-      const std::string name = moment_name(which, p);
+  for (const Parameter& p : state.parameters) {
+    for (const auto& [name, t] : states_of(p)) {
       const StoredTensor* stored = file.find(name);
       require(stored != nullptr, path, ": has no tensor ", name);
-      require(stored->dtype == DType::f32 && std::equal(stored->shape.begin(), stored->shape.end(), t.shape.begin(), t.shape.begin() + t.rank),
+      require(stored->dtype == t.dtype && std::equal(stored->shape.begin(), stored->shape.end(), t.shape.begin(), t.shape.begin() + t.rank),
               path, ": ", name, " is not ", describe(t));
       std::memcpy(t.data, stored->data.data(), stored->data.size());
     }
@@ -85,7 +91,12 @@ TrainState load_checkpoint(const std::string& checkpoint) {
   };
   state.step = number("step");
   state.tokens = static_cast<uint64_t>(number("tokens"));
-  state.rows = static_cast<uint64_t>(number("rows"));
+  state.loss_scale.skipped = number("skipped_steps");
+  state.loss_scale.clean_steps = number("clean_steps");
+  const Json* scale = json.find("loss_scale");
+  require(scale != nullptr, where, ": has no \"loss_scale\"");
+  state.loss_scale.scale = scale->as_double(where);
+  state.data = stored_position(checkpoint);
   return state;
 }
 

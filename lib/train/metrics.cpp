@@ -14,11 +14,15 @@
 
 namespace ds {
 
-std::string metrics_line(int64_t step, const StepResult& result, double learning_rate, double tokens_per_second) {
+std::string metrics_line(int64_t step, const StepResult& result, double learning_rate, double tokens_per_second,
+                         double seconds_waiting, std::optional<double> eval_loss) {
   JsonWriter w;
   w.open('{').field("step", step).field("loss", result.loss).field("learning_rate", learning_rate);
   w.field("gradient_norm", result.gradient_norm).field("tokens", result.tokens);
-  w.field("tokens_per_second", tokens_per_second);
+  w.field("tokens_per_second", tokens_per_second).field("seconds_waiting", seconds_waiting);
+  if (eval_loss) w.field("eval_loss", *eval_loss);
+  if (result.loss_scale != 1) w.field("loss_scale", result.loss_scale);
+  if (result.skipped) w.field("skipped", true);
   if (!result.expert_load.empty()) {
     double worst = 0;
     w.open('[', "expert_load");
@@ -44,16 +48,36 @@ static void check(bool ok, const std::string& path) {
 MetricsFile::MetricsFile(const std::string& path, int64_t steps) : path_(path) {
   file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   check(file_ >= 0, path);
+  cut(steps);
+}
+
+void MetricsFile::cut(int64_t steps) {
   size_t keep = 0;
   if (steps > 0) {
-    const std::string text = read_file(path);
+    const std::string text = read_file(path_);
     for (int64_t line = 0; line < steps; ++line) {
       const size_t end = text.find('\n', keep);
-      require(end != std::string::npos, path, ": has ", line, " lines, but the checkpoint is of step ", steps);
+      require(end != std::string::npos, path_, ": has ", line, " lines, but the checkpoint is of step ", steps);
       keep = end + 1;
     }
   }
-  check(::ftruncate(file_, static_cast<off_t>(keep)) == 0 && ::lseek(file_, 0, SEEK_END) >= 0, path);
+  check(::ftruncate(file_, static_cast<off_t>(keep)) == 0 && ::lseek(file_, 0, SEEK_END) >= 0, path_);
+}
+
+std::vector<double> MetricsFile::losses(size_t most) const {
+  const std::string text = read_file(path_);
+  std::vector<double> losses;
+  for (size_t end = text.size(); end > 0 && losses.size() < most;) {
+    const size_t newline = end >= 2 ? text.rfind('\n', end - 2) : std::string::npos;
+    const size_t begin = newline == std::string::npos ? 0 : newline + 1;
+    const Json line = parse_json(std::string_view(text).substr(begin, end - begin), path_);
+    const Json* loss = line.find("loss");
+    require(loss != nullptr, path_, ": a line without \"loss\"");
+    if (!line.find("skipped")) losses.push_back(loss->as_double(path_));
+    end = begin;
+  }
+  std::reverse(losses.begin(), losses.end());
+  return losses;
 }
 
 MetricsFile::~MetricsFile() {

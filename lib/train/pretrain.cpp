@@ -1,33 +1,23 @@
 #include "train/pretrain.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <cmath>
-#include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <filesystem>
+#include <numeric>
 #include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/sizes.h"
-#include "base/stop.h"
 #include "io/json.h"
 #include "io/output.h"
-#include "io/safetensors.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint.h"
-#include "train/data.h"
-#include "train/metrics.h"
+#include "train/data_stream.h"
+#include "train/history.h"
+#include "train/loop.h"
 #include "train/output_folder.h"
 #include "train/schedule.h"
-#include "train/step.h"
 
 namespace ds {
 
@@ -47,8 +37,10 @@ void check_usage(bool ok, const std::string& message) {
 }
 
 void check_options(const PretrainOptions& o) {
-  check_usage(o.init.empty() != o.model.empty(), "give either --init CONFIG.json or --model DIR");
-  check_usage(o.model.empty() || o.tokenizer.empty(), "--tokenizer goes with --init; --model DIR has its own");
+  const SourceOptions& source = o.source;
+  check_usage(!source.init.empty() + !source.model.empty() + !source.arch.empty() == 1, "give one of --arch NAME, --init CONFIG.json and --model DIR");
+  check_usage(source.model.empty() || source.tokenizer.empty(), "--tokenizer goes with --arch or --init; --model DIR has its own");
+  check_usage(source.model.empty() || source.set.empty(), "--set goes with --arch or --init; the weights of --model DIR are of its config.json");
   check_usage(!o.output.empty() && o.output != "-", "-o OUT, the folder to write, is missing");
   check_usage(!o.data.empty(), "--data FILE.jsonl is missing");
   check_usage(o.steps >= 1, "--steps must be at least 1");
@@ -63,6 +55,15 @@ void check_options(const PretrainOptions& o) {
   check_usage(o.min_learning_rate_ratio >= 0 && o.min_learning_rate_ratio <= 1, "--min-learning-rate-ratio must be in [0, 1]");
   check_usage(o.router_aux_loss >= 0 && o.sequence_aux_loss >= 0 && o.router_bias_update_rate >= 0,
               "--router-aux-loss, --sequence-aux-loss and --router-bias-update-rate must not be negative");
+  check_usage(o.muon_learning_rate >= 0 && o.muon_momentum >= 0 && o.muon_momentum < 1,
+              "--muon-learning-rate must not be negative, --muon-momentum in [0, 1)");
+  check_usage(o.spike_factor == 0 || o.spike_factor > 1, "--spike-factor must be 0 or above 1");
+  check_usage(o.on_spike != "rollback" || o.checkpoint_every > 0, "--on-spike rollback needs checkpoints: --checkpoint-every is 0");
+  check_usage(o.eval_every >= 0 && (o.eval_every == 0 || !o.eval_data.empty()), "--eval-every N needs --eval-data FILE");
+  check_usage(o.weight_power >= 0 && o.weight_power <= 10 && o.final_weight_power <= 10,
+              "--weight-power and --final-weight-power must be 0 to 10");
+  check_usage(o.weight_use == "loss" || o.weight_use == "sampling", "--weight-use must be loss or sampling");
+  check_usage(o.window_bytes >= 1, "--window must be at least one byte");
   check_usage(o.checkpoint_every >= 0 && o.keep_checkpoints >= 1, "--checkpoint-every must be 0 or more, --keep-checkpoints 1 or more");
 }
 
@@ -78,11 +79,11 @@ Schedule make_schedule(const PretrainOptions& o) {
 }
 
 // What decides the bytes of the weights, as an entry of ds.history: never paths, threads or times.
-std::string history_entry(const PretrainOptions& o, const Documents& documents, const SourceFolder& source) {
+std::string history_entry(const PretrainOptions& o, const std::vector<LineReader::InputSummary>& inputs, const SourceFolder& source) {
   JsonWriter w;
   w.open('{').field("tool", "ds-train").field("version", DS_VERSION).field("verb", "pretrain");
   w.open('[', "data");
-  for (const auto& input : documents.inputs) w.value(hex(input.hash));
+  for (const auto& input : inputs) w.value(hex(input.hash));
   w.close();
   w.open('{', "from");
   for (const auto& [name, hash] : source.hashes) w.field(name, hash);
@@ -90,9 +91,15 @@ std::string history_entry(const PretrainOptions& o, const Documents& documents, 
   w.open('{', "options");
   w.field("steps", o.steps).field("batch-size", o.batch_size).field("micro-batch-size", o.micro_batch_size);
   w.field("sequence-length", o.sequence_length).field("shuffle", !o.no_shuffle).field("seed", o.seed);
-  w.field("text-field", o.text_field).field("weight-field", o.weight_field);
+  w.field("text-field", o.text_field).field("weight-field", o.weight_field).field("weight-use", o.weight_use);
+  w.field("weight-power", o.weight_power).field("final-weight-power", o.final_weight_power);
+  w.field("window", uint64_t{o.window_bytes}).open('[', "share");
+  for (const std::string& share : o.shares) w.value(share);
+  w.close();
   w.field("learning-rate", o.learning_rate).field("min-learning-rate-ratio", o.min_learning_rate_ratio);
   w.field("schedule", o.schedule).field("warmup-steps", o.warmup_steps).field("decay-steps", o.decay_steps);
+  w.field("optimizer", o.optimizer).field("muon-learning-rate", o.muon_learning_rate).field("muon-momentum", o.muon_momentum);
+  w.field("on-spike", o.on_spike).field("spike-factor", o.spike_factor);
   w.field("weight-decay", o.weight_decay).field("beta1", o.beta1).field("beta2", o.beta2);
   w.field("epsilon", o.epsilon).field("clip-norm", o.clip_norm).field("router-aux-loss", o.router_aux_loss);
   w.field("sequence-aux-loss", o.sequence_aux_loss).field("router-bias-update-rate", o.router_bias_update_rate);
@@ -102,212 +109,214 @@ std::string history_entry(const PretrainOptions& o, const Documents& documents, 
   return w.text;
 }
 
-std::map<std::string, std::string> append_history(std::map<std::string, std::string> metadata, const std::string& entry) {
-  std::string& chain = metadata["ds.history"];
-  const size_t end = chain.rfind(']');
-  chain = end == std::string::npos ? "[" + entry + "]" : chain.substr(0, end) + ", " + entry + "]";
-  return metadata;
-}
-
-// The history of a model file, or nothing where there is no such file.
-std::string stored_history(const std::string& path) {
-  if (!fs::exists(path)) return "";
-  const SafetensorsFile file(path);
-  const auto found = file.metadata().find("ds.history");
-  return found == file.metadata().end() ? "" : found->second;
-}
-
-// Names the first thing in which the runs differ.
-[[noreturn]] void refuse_resume(const std::string& where, const std::string& stored, const std::string& wanted) {
-  std::string what = "its provenance";
-  const Json a = parse_json(stored.empty() ? "[]" : stored, where), b = parse_json(wanted, where);
-  if (!a.items.empty() && !b.items.empty()) {
-    const Json *old_options = a.items.back().find("options"), *new_options = b.items.back().find("options");
-    const auto text = [](const Json& v) { return v.type == Json::Type::boolean ? (v.boolean ? "true" : "false") : v.text; };
-    what = "the data, the model or the tokenizer it starts from";
-    for (const auto& [key, value] : new_options->members) {
-      const Json* old = old_options ? old_options->find(key) : nullptr;
-      if (old && text(*old) == text(value)) continue;
-      what = cat("--", key, " (", old ? text(*old) : "none", " there, ", text(value), " here)");
-      break;
-    }
+// "NAME=FILE" where a share has that NAME, else the whole is a file of the domain "".
+std::pair<std::string, std::string> domain_of(const std::string& data, const std::vector<Domain>& domains) {
+  const size_t equals = data.find('=');
+  if (equals != std::string::npos) {
+    const std::string name = data.substr(0, equals);
+    for (const Domain& d : domains)
+      if (!name.empty() && d.name == name) return {name, data.substr(equals + 1)};
   }
-  fail(where, ": cannot resume, since it was trained with a different ", what,
-       "; repeat its options, name another -o, or leave --resume out to start afresh");
+  return {"", data};
 }
 
-// A run: everything that stays the same over its steps.
-struct Run {
-  const PretrainOptions& options;
-  Schedule schedule;
-  StepSpec spec;
-  Documents documents;
-  PackedRows packed;
-  std::map<std::string, std::string> metadata;  // of the files it writes
-  std::string checkpoints() const { return options.output + "/checkpoints"; }
-};
+std::vector<Domain> make_domains(const PretrainOptions& o, const SourceFolder& source) {
+  std::vector<Domain> domains;
+  double rest = 1;
+  for (const std::string& text : o.shares) {
+    const size_t equals = text.find('=');
+    Domain domain;
+    domain.name = text.substr(0, equals);
+    char* end = nullptr;
+    domain.share = equals == std::string::npos ? 0 : std::strtod(text.c_str() + equals + 1, &end);
+    check_usage(!domain.name.empty() && end && *end == 0 && domain.share > 0 && domain.share <= 1,
+                cat("--share ", text, ": expected NAME=X with X above 0 and at most 1"));
+    for (const Domain& d : domains) check_usage(d.name != domain.name, cat("--share ", text, ": the share of ", d.name, " is given already"));
+    rest -= domain.share;
+    domains.push_back(domain);
+  }
+  check_usage(rest > -1e-9, "the shares of --share add up to more than 1");
+  domains.push_back({"", rest, {}});
+  for (const std::string& text : o.data) {
+    const auto [name, file] = domain_of(text, domains);
+    for (Domain& d : domains)
+      if (d.name == name) d.data.files.push_back(file);
+  }
+  if (domains.back().data.files.empty()) {
+    check_usage(rest < 1e-9, cat("the shares of --share add up to ", 1 - rest, ", and no --data FILE without a name has the rest"));
+    domains.pop_back();
+  }
+  for (Domain& d : domains) {
+    check_usage(!d.data.files.empty(), cat("--share ", d.name, ": no --data ", d.name, "=FILE"));
+    check_usage(d.share > 1e-9, "the shares of --share leave nothing for the files without a name");
+    d.data = {d.data.files, o.text_field, o.weight_field, o.max_record_bytes, source.bos_id, source.eos_id};
+  }
+  return domains;
+}
 
-StepSpec make_step_spec(const PretrainOptions& o) {
-  StepSpec spec;
+DataStreamSpec make_stream_spec(const PretrainOptions& o, const SourceFolder& source) {
+  DataStreamSpec spec;
+  spec.domains = make_domains(o, source);
+  spec.sequence_length = o.sequence_length;
+  spec.rows_per_step = o.batch_size;
   spec.micro_batch_size = o.micro_batch_size > 0 ? o.micro_batch_size : o.batch_size;
-  spec.clip_norm = o.clip_norm;
-  spec.aux = {static_cast<float>(o.router_aux_loss), static_cast<float>(o.sequence_aux_loss)};
-  spec.adamw.beta1 = static_cast<float>(o.beta1);
-  spec.adamw.beta2 = static_cast<float>(o.beta2);
-  spec.adamw.epsilon = static_cast<float>(o.epsilon);
-  spec.adamw.weight_decay = static_cast<float>(o.weight_decay);
+  spec.steps = o.steps;
+  spec.window_bytes = o.window_bytes;
+  spec.seed = o.seed;
+  spec.shuffle = !o.no_shuffle;
+  spec.weight_use = o.weight_use == "loss" ? DataStreamSpec::WeightUse::loss : DataStreamSpec::WeightUse::sampling;
+  spec.weight_power_begin = o.weight_power;
+  spec.weight_power_end = o.final_weight_power < 0 ? o.weight_power : o.final_weight_power;
   return spec;
 }
 
-// Holds a folder for this process alone: two runs in one folder would spoil each other's files.
-class FolderLock {
- public:
-  explicit FolderLock(const std::string& folder) : file_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    const bool locked = file_ >= 0 && ::flock(file_, LOCK_EX | LOCK_NB) == 0;
-    const int error = errno;
-    if (!locked && file_ >= 0) ::close(file_);
-    require(locked, folder, ": ", error == EWOULDBLOCK ? "another ds-train is at work in it" : std::strerror(error));
-  }
-  ~FolderLock() { ::close(file_); }
-  FolderLock(const FolderLock&) = delete;
+StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t step) {
+  const double rate = learning_rate(schedule, step);
+  StepSpec spec;
+  spec.clip_norm = o.clip_norm;
+  spec.aux = {static_cast<float>(o.router_aux_loss), static_cast<float>(o.sequence_aux_loss)};
+  spec.learning_rate = rate;
+  spec.optimizer.adamw.beta1 = static_cast<float>(o.beta1);
+  spec.optimizer.adamw.beta2 = static_cast<float>(o.beta2);
+  spec.optimizer.adamw.epsilon = static_cast<float>(o.epsilon);
+  spec.optimizer.adamw.weight_decay = static_cast<float>(o.weight_decay);
+  spec.optimizer.muon_momentum = static_cast<float>(o.muon_momentum);
+  spec.muon_learning_rate = o.learning_rate > 0 ? o.muon_learning_rate * (rate / o.learning_rate) : 0;
+  // Balance is sought at full speed from the start, warm-up included, and settles as the weights do.
+  const bool decays = o.router_bias_decay && step >= o.warmup_steps && o.learning_rate > 0;
+  spec.router_bias_update_rate = o.router_bias_update_rate * (decays ? rate / o.learning_rate : 1.0);
+  return spec;
+}
 
- private:
-  int file_;
-};
-
-struct Summary {
-  double first_loss = 0, last_loss = 0;
-};
-
-Summary run_steps(Run& run, TrainState& state) {
-  const PretrainOptions& o = run.options;
-  MetricsFile metrics(o.output + "/metrics.jsonl", state.step);
-  RowOrder order(run.packed.count(), o.seed, !o.no_shuffle);
-  std::vector<size_t> rows(static_cast<size_t>(o.batch_size));
-  Summary summary;
-  const auto start = std::chrono::steady_clock::now();
-  auto before = start;
-  const uint64_t tokens_at_start = state.tokens;
-  while (state.step < o.steps) {
-    for (size_t i = 0; i < rows.size(); ++i) rows[i] = order.at(state.rows + i);
-    const double rate = learning_rate(run.schedule, state.step);
-    run.spec.adamw.learning_rate = static_cast<float>(rate);
-    run.spec.adamw.step = state.step + 1;
-    // Balance is sought at full speed from the start, warm-up included, and settles as the weights do.
-    const bool decays = o.router_bias_decay && state.step >= o.warmup_steps && o.learning_rate > 0;
-    run.spec.router_bias_update_rate = o.router_bias_update_rate * (decays ? rate / o.learning_rate : 1.0);
-    const StepResult result = train_step(state, run.documents, run.packed, rows, run.spec);
-    if (state.step == 1) summary.first_loss = result.loss;
-    summary.last_loss = result.loss;
-
-    const auto now = std::chrono::steady_clock::now();
-    const auto per_second = [&](uint64_t tokens, auto since) {
-      return std::round(static_cast<double>(tokens) / std::max(1e-9, std::chrono::duration<double>(now - since).count()));
-    };
-    metrics.append(metrics_line(state.step, result, rate, per_second(result.tokens, before)));
-    before = now;
-    char detail[96];
-    std::snprintf(detail, sizeof detail, "loss %.4f, %.0f tokens/s", result.loss, per_second(state.tokens - tokens_at_start, start));
-    progress({"train", "steps", static_cast<uint64_t>(state.step), static_cast<uint64_t>(o.steps), detail});
-
-    const bool scheduled = o.checkpoint_every > 0 && state.step % o.checkpoint_every == 0;
-    if (state.step < o.steps && (scheduled || stop_requested())) {
-      metrics.sync();
-      save_checkpoint(run.checkpoints(), state, run.metadata);
-      if (scheduled) prune_checkpoints(run.checkpoints(), static_cast<size_t>(o.keep_checkpoints), o.checkpoint_every);
-      throw_if_stopped();
-    }
-  }
-  metrics.sync();
-  return summary;
+LoopSpec make_loop(const PretrainOptions& o) {
+  LoopSpec loop;
+  loop.output = o.output;
+  loop.steps = o.steps;
+  loop.checkpoint_every = o.checkpoint_every;
+  loop.keep_checkpoints = o.keep_checkpoints;
+  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer), o.recompute};
+  loop.on_spike = parse_on_spike(o.on_spike);
+  loop.spike_factor = o.spike_factor;
+  loop.eval_every = o.eval_every;
+  const Schedule schedule = make_schedule(o);
+  loop.step_spec = [&o, schedule](int64_t step) { return step_spec(o, schedule, step); };
+  return loop;
 }
 
 // The state to begin with: the newest checkpoint's, the given model's, or fresh weights.
-TrainState begin(const Run& run, SourceFolder& source) {
-  const PretrainOptions& o = run.options;
-  const std::string newest = o.resume ? newest_checkpoint(run.checkpoints()) : "";
+TrainState begin(const PretrainOptions& o, const StateOptions& state, const std::string& newest, SourceFolder& source) {
   if (!newest.empty()) {
-    const std::string stored = stored_history(newest + "/model.safetensors"), &wanted = run.metadata.at("ds.history");
-    if (stored != wanted) refuse_resume(newest, stored, wanted);
     info("going on from ", newest);
-    return load_checkpoint(newest);
+    return load_checkpoint(newest, state);
   }
-  prune_checkpoints(run.checkpoints(), 0, 0);
-  if (!o.model.empty()) return make_state(std::move(source.model));
+  if (!o.source.model.empty()) return make_state(std::move(source.model), state);
   Model& model = source.model;
   model.weights = make_weights(model.config, model.arena);
   initialize(model.config, model.weights, o.seed);
-  return make_state(std::move(model));
+  return make_state(std::move(model), state);
 }
 
-std::string plan_json(const Run& run, const Config& config) {
+std::string plan_json(const PretrainOptions& o, const DataCounts& counts, const Config& config) {
   int64_t parameters = 0;
   Weights names;
   for_each_weight(config, names, [&](const WeightInfo& info, Tensor&) { parameters += checked_elements(info.shape, info.name); });
-  const auto& o = run.options;
   JsonWriter w(2);
-  w.open('{').field("parameters", parameters).field("documents", uint64_t{run.documents.count()});
-  w.field("tokens", uint64_t{run.documents.ids.size()}).field("text_bytes", run.documents.text_bytes);
-  w.field("rows", uint64_t{run.packed.count()}).field("targets_per_epoch", run.packed.targets);
+  w.open('{').field("parameters", parameters).field("documents", counts.documents);
+  w.field("tokens", counts.tokens).field("text_bytes", counts.text_bytes);
+  w.field("rows", counts.rows).field("targets_per_epoch", counts.targets);
   w.field("steps", o.steps).field("rows_per_step", o.batch_size);
-  w.field("epochs", static_cast<double>(o.steps) * static_cast<double>(o.batch_size) / static_cast<double>(run.packed.count()));
+  w.field("epochs", static_cast<double>(o.steps) * static_cast<double>(o.batch_size) / static_cast<double>(counts.rows));
   w.close();
   return w.text;
+}
+
+// All rows of the held-out files, in order. Their hashes are not in the provenance: they decide no weight.
+std::vector<TrainingBatch> load_eval_batches(const PretrainOptions& o, const DataStreamSpec& data, const SourceFolder& source,
+                                             const Config& config) {
+  DataOptions from = data.domains.front().data;
+  from.files = o.eval_data;
+  from.weight_field.clear();
+  const Documents documents = load_documents(from, source.tokenizer.get(), config.vocab_size);
+  const PackedRows packed = pack_rows(documents, o.sequence_length);
+  std::vector<size_t> rows(packed.count());
+  std::iota(rows.begin(), rows.end(), size_t{0});
+  return make_batches(documents, packed, rows, data.micro_batch_size);
+}
+
+// The position that a checkpoint's JSON holds.
+DataPosition position_of(const std::string& json) {
+  const std::string where = "data_position.json";
+  return json == "{}" ? DataPosition{} : parse_position(parse_json(json, where), where);
 }
 
 }  // namespace
 
 void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   check_options(options);
-  const DType dtype = parse_dtype(options.dtype);
-  SourceFolder source = open_source(options.init, options.model, options.tokenizer);
+  SourceFolder source = open_source(options.source);
   const Config config = source.model.config;
   check_usage(options.sequence_length <= config.max_position_embeddings || config.max_position_embeddings == 0,
               cat("--sequence-length ", options.sequence_length, " is beyond the model's ", config.max_position_embeddings, " positions"));
 
-  Run run{options, make_schedule(options), make_step_spec(options), Documents(config.vocab_size), {}, {}};
+  const DataStreamSpec data = make_stream_spec(options, source);
+  if (dry_run) {
+    OutputFile plan("-");
+    plan.write(plan_json(options, count_data(data, source.tokenizer.get(), config.vocab_size), config) + "\n");
+    plan.commit();
+    return;
+  }
+  const std::string newest = options.resume ? newest_checkpoint(options.output + "/checkpoints") : "";
+  const std::string model_file = options.output + "/model.safetensors";
+  LoopSpec loop = make_loop(options);
+  // Whether there is nothing left to do. A run that differs is refused; what it is made of must be known for that.
+  const auto finished = [&](const std::vector<LineReader::InputSummary>& inputs) {
+    loop.metadata = append_history(source.model.metadata, history_entry(options, inputs, source));
+    const std::string& wanted = loop.metadata.at("ds.history");
+    const bool done = options.resume && fs::exists(model_file);
+    const std::string before = done ? options.output : newest;
+    if (before.empty()) return false;
+    if (const std::string stored = stored_history(before + "/model.safetensors"); stored != wanted) refuse_resume(before, stored, wanted);
+    if (done) info(options.output, " is finished");
+    return done;
+  };
+  const auto hashed = hash_inputs(data);
+  if (hashed && finished(*hashed)) return;
+  std::optional<DataStream> stream;
   {
     const auto stage = report.stage("tokenize");
-    DataOptions data{options.data, options.text_field, options.weight_field, options.max_record_bytes,
-                     source.bos_id, source.eos_id};
-    run.documents = load_documents(data, source.tokenizer.get(), config.vocab_size);
-    run.packed = pack_rows(run.documents, options.sequence_length);
+    stream.emplace(data, source.tokenizer.get(), config.vocab_size, position_of(newest.empty() ? "{}" : stored_position(newest)));
   }
-  for (const auto& input : run.documents.inputs) {
+  if (!hashed && finished(stream->inputs())) return;
+  for (const auto& input : stream->inputs()) {
     report.inputs.push_back({input.file, input.bytes, input.lines, input.hash});
     report.read += input.lines;
   }
   report.kept = report.read;
-  report.results.emplace_back("plan", plan_json(run, config));
-  if (dry_run) {
-    OutputFile plan("-");
-    plan.write(plan_json(run, config) + "\n");
-    plan.commit();
-    return;
-  }
+  if (stream->counts().whole) report.results.emplace_back("plan", plan_json(options, stream->counts(), config));
+  loop.next_batches = [&stream] {
+    DataStream::Step step = stream->next();
+    return LoopSpec::Batches{std::move(step.batches), position_json(step.after)};
+  };
 
-  run.metadata = append_history(source.model.metadata, history_entry(options, run.documents, source));
-  const std::string model_file = options.output + "/model.safetensors";
-  if (options.resume && fs::exists(model_file)) {
-    const std::string stored = stored_history(model_file), &wanted = run.metadata.at("ds.history");
-    if (stored != wanted) refuse_resume(options.output, stored, wanted);
-    info(options.output, " is finished");
-    return;
-  }
-  fs::create_directories(run.checkpoints());
+  if (!options.eval_data.empty()) loop.eval_batches = load_eval_batches(options, data, source, config);
+  fs::create_directories(loop.checkpoints());
   const FolderLock lock(options.output);
   fs::remove(model_file);
-  TrainState state = begin(run, source);
-  Summary summary;
+  TrainState state = begin(options, loop.state, newest, source);
+  if (newest.empty()) prune_checkpoints(loop.checkpoints(), 0, 0);
+  LoopSummary summary;
   {
     const auto stage = report.stage("train");
-    summary = run_steps(run, state);
+    summary = run_steps(loop, state);
   }
-  prune_checkpoints(run.checkpoints(), static_cast<size_t>(options.keep_checkpoints), options.checkpoint_every);
+  prune_checkpoints(loop.checkpoints(), static_cast<size_t>(options.keep_checkpoints), options.checkpoint_every);
   write_companions(source, options.output);
-  save_model(config, state.model.weights, options.output, dtype, run.metadata, true);
+  save_model(config, state.masters, options.output, state.dtype, loop.metadata, true);
   JsonWriter w;
-  w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", summary.last_loss).close();
+  w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", summary.loss);
+  if (!loop.eval_batches.empty()) w.field("eval_loss", summary.eval_loss);
+  if (state.loss_scale.skipped > 0) w.field("skipped_steps", state.loss_scale.skipped);
+  w.field("seconds_waiting", stream->seconds_waited()).close();
   report.results.emplace_back("training", w.text);
 }
 

@@ -1,12 +1,13 @@
 // One optimizer step: forward and backward over the micro-batches of a batch, then clip, update and balance.
 #pragma once
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "model/decoder.h"
-#include "train/data.h"
+#include "train/packing.h"
 #include "train/optimizer.h"
 
 namespace ds {
@@ -15,28 +16,49 @@ namespace ds {
 struct Workspace {
   Activations activations;
   Arena scratch;
-  std::optional<KvCache> cache;
+  std::unique_ptr<KvCache> cache;
 };
 
-// All that training changes. Views in `weights` and `gradients`, `m`, `v` belong to the two arenas.
+// The factor of the loss that keeps f16 gradients away from zero: halved when one overflows, doubled after kGrowAfter steps
+// without. (Micikevicius et al., arXiv 1710.03740; the constants of torch.amp.GradScaler)
+struct LossScale {
+  static constexpr int64_t kGrowAfter = 2000;
+  double scale = 1;
+  int64_t clean_steps = 0;            // since it last changed
+  int64_t skipped = 0;                // steps without an update, in all
+};
+
+struct StateOptions {
+  DType dtype = DType::f32;           // of the matrices that the model computes with; f16 has a loss scale of 65536 at first
+  Optimizer optimizer = Optimizer::adamw;
+  bool recompute = false;             // of a layer's activations only its input is kept: less memory, a third more time
+};
+
+// All that training changes. In 16 bits the matrices of model.weights are the masters rounded; what has one dimension, and
+// routers, are the masters themselves. Views in `gradients` and the parameters belong to `arena`.
 struct TrainState {
   Model model;
-  Arena arena;                        // gradients and moments
-  Weights gradients, m, v;
+  Arena arena;                        // gradients, optimizer states, weights of 16 bits
+  Weights masters, gradients;         // f32
   std::vector<Parameter> parameters;
-  int64_t step = 0;                   // updates done
+  DType dtype = DType::f32;
+  LossScale loss_scale;
+  int64_t step = 0;                   // steps done, those that were skipped included
   uint64_t tokens = 0;                // targets seen
-  uint64_t rows = 0;                  // rows of the data stream used: the data position
+  std::string data = "{}";            // where the data stands, as JSON, {} at the start: of the job that reads it
   Workspace workspace;
 };
-// Takes over a model and gives it zero gradients and moments.
-TrainState make_state(Model model);
+// Takes over a model (f32 rows) and gives it zero gradients and fresh states.
+TrainState make_state(Model model, const StateOptions& options = {});
+// Rounds the model's weights from the masters, after these were changed.
+void round_weights(TrainState& state);
 
 struct StepSpec {
-  int64_t micro_batch_size = 1;       // rows computed together; changes memory and rounding only
   double clip_norm = 1;               // 0: none
   AuxLoss aux;
-  AdamWSpec adamw;                    // of this step: its rate, and its number from 1
+  double learning_rate = 1e-3;        // of this step
+  OptimizerSpec optimizer;            // but for rates, step and grad_scale
+  double muon_learning_rate = 0.02;   // of this step
   double router_bias_update_rate = 0;
 };
 
@@ -46,16 +68,26 @@ struct StepResult {
   double gradient_norm = 0;           // before clipping
   uint64_t tokens = 0;                // targets
   std::vector<std::vector<int64_t>> expert_load;  // per MoE layer: choices of each expert over the whole batch
+  bool skipped = false;               // no weight was changed
+  double loss_scale = 1;              // that it was computed with
+  bool finite() const;
 };
 
-// Runs the rows as one step. The gradient is that of sum(w * loss) / sum(w) over all targets of all micro-batches, plus
-// the auxiliary losses of the micro-batches in proportion to their targets. A loss or gradient that is not finite is an
-// Error, and no weight has been touched then.
-StepResult train_step(TrainState& state, const Documents& documents, const PackedRows& packed,
-                      std::span<const size_t> rows, const StepSpec& spec);
+// The first half of a step: adds the gradients of the micro-batches, computed one after the other, to state.gradients, times
+// the loss scale. The gradient is that of sum(w * loss) / sum(w) over all their targets, plus the auxiliary losses of the
+// micro-batches in proportion to their targets: how rows are dealt to micro-batches changes memory and rounding only.
+StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch> batches, const StepSpec& spec);
 
-// The first half of it: adds the batch's gradients to state.gradients.
-StepResult accumulate_gradients(TrainState& state, const Documents& documents, const PackedRows& packed,
-                                std::span<const size_t> rows, const StepSpec& spec);
+// The second half: clips, updates and balances, and counts the step. Where a gradient of an f16 model has overflowed nothing
+// is updated, the loss scale is halved, and result.skipped is set. Gradients are zero afterwards.
+void apply_step(TrainState& state, const StepSpec& spec, StepResult& result);
+// In its place: counts the step, and changes nothing but the gradients, which are zero.
+void skip_step(TrainState& state, StepResult& result);
+
+// Whether apply_step can handle it: all is finite, or what is not is an overflow of f16.
+bool is_sound(const TrainState& state, const StepResult& result);
+
+// The loss alone: the sum of cross-entropies of a batch's targets, every one weighing 1.
+double batch_loss(TrainState& state, const TrainingBatch& batch);
 
 }  // namespace ds

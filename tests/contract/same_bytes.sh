@@ -1,7 +1,7 @@
 #!/bin/bash
 # same_bytes.sh BUILD SOURCE: the demo's pipeline on the project's own sources, at a small size, three times: with one
 # thread; with two threads and killed by SIGKILL in training, then resumed; and with AVX2 forced. Every artifact must have
-# the same SHA-256. Reports hold times and are left out; metrics are compared without tokens_per_second.
+# the same SHA-256. Reports hold times and are left out; metrics are compared without tokens_per_second and seconds_waiting.
 set -eu -o pipefail
 build=$1 source=$2
 for tool in make jq xz bzip2; do
@@ -38,7 +38,7 @@ run() {
 hashes() {
   (cd "$work/$1" && find . -type f ! -name '*.report.json' ! -name 'report.*' ! -name '*.flags' ! -name metrics.jsonl ! -path '*/checkpoints/*' |
     LC_ALL=C sort | xargs sha256sum
-   jq -c 'del(.tokens_per_second)' debian.model/metrics.jsonl | sha256sum)
+   jq -c 'del(.tokens_per_second, .seconds_waiting)' debian.model/metrics.jsonl | sha256sum)
 }
 show() { tail -5 "$work/$1.log"; exit 1; }
 

@@ -5,6 +5,7 @@
 
 #include "io/gguf.h"
 #include "model/checkpoint.h"
+#include "model/mtp_checkpoint.h"
 #include "tensor/cpu/gemm.h"
 
 namespace ds {
@@ -93,7 +94,8 @@ void common_keys(GgufWriter& out, const std::string& arch, const Config& c) {
 }
 
 // Every weight of a model under llama.cpp's name; `change` may give other numbers.
-void put_weights(GgufWriter& out, const Config& config, Weights& weights, const std::map<std::string, std::string>& names,
+template <class W>  // Weights or MtpWeights
+void put_weights(GgufWriter& out, const Config& config, W& weights, const std::map<std::string, std::string>& names,
                  const std::function<std::vector<float>(const WeightInfo&, std::vector<float>)>& change) {
   for_each_weight(config, weights, [&](const WeightInfo& info, Tensor& t) {
     const std::string prefix = cat("model.layers.", info.layer, ".");
@@ -201,12 +203,26 @@ TEST(GgufModel, Qwen3Moe) {
 }
 
 // kv_b_proj stands in two parts, of which the keys' is transposed.
-TEST(GgufModel, DeepseekV3) {
-  Scratch folder;
-  Tiny m(tiny_deepseek());
+void put_kv_b(GgufWriter& out, const Config& c, int64_t layer, const Tensor& kv_b_proj) {
+  const float* const w = kv_b_proj.f32();
+  const int64_t heads = c.num_attention_heads, nope = c.qk_nope_head_dim, v = c.v_head_dim, rank = c.kv_lora_rank;
+  std::vector<float> keys, values;
+  for (int64_t h = 0; h < heads; ++h) {
+    for (int64_t r = 0; r < rank; ++r)
+      for (int64_t i = 0; i < nope; ++i) keys.push_back(w[(h * (nope + v) + i) * rank + r]);
+    values.insert(values.end(), w + (h * (nope + v) + nope) * rank, w + (h + 1) * (nope + v) * rank);
+  }
+  out.floats(cat("blk.", layer, ".attn_k_b.weight"), {heads, rank, nope}, keys);
+  out.floats(cat("blk.", layer, ".attn_v_b.weight"), {heads, v, rank}, values);
+}
+
+// With the head for multi-token prediction as a block more, where there is one.
+std::string write_deepseek(Tiny& m, MtpWeights* head) {
   const Config& c = m.config;
   GgufWriter out;
-  common_keys(out, "deepseek2", c);
+  Config counted = c;
+  if (head) ++counted.num_hidden_layers, out.integer("deepseek2.nextn_predict_layers", 1);
+  common_keys(out, "deepseek2", counted);
   const auto integer = [&](const char* key, int64_t value) { out.integer(cat("deepseek2.", key), static_cast<uint32_t>(value)); };
   integer("attention.q_lora_rank", c.q_lora_rank), integer("attention.kv_lora_rank", c.kv_lora_rank);
   integer("attention.key_length", c.kv_lora_rank + c.qk_rope_head_dim), integer("attention.value_length", c.kv_lora_rank);
@@ -224,20 +240,35 @@ TEST(GgufModel, DeepseekV3) {
        {"mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight"}, {"mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight"},
        {"mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight"}});
   put_weights(out, c, m.weights, names, unchanged);
-  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer) {
-    const float* const w = m.weights.layers[layer].kv_b_proj.f32();
-    const int64_t heads = c.num_attention_heads, nope = c.qk_nope_head_dim, v = c.v_head_dim, rank = c.kv_lora_rank;
-    std::vector<float> keys, values;
-    for (int64_t h = 0; h < heads; ++h) {
-      for (int64_t r = 0; r < rank; ++r)
-        for (int64_t i = 0; i < nope; ++i) keys.push_back(w[(h * (nope + v) + i) * rank + r]);
-      values.insert(values.end(), w + (h * (nope + v) + nope) * rank, w + (h + 1) * (nope + v) * rank);
-    }
-    out.floats(cat("blk.", layer, ".attn_k_b.weight"), {heads, rank, nope}, keys);
-    out.floats(cat("blk.", layer, ".attn_v_b.weight"), {heads, v, rank}, values);
+  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer) put_kv_b(out, c, layer, m.weights.layers[static_cast<size_t>(layer)].kv_b_proj);
+  if (head) {
+    put_weights(out, c, *head, with(names, {{"enorm.weight", "nextn.enorm.weight"}, {"hnorm.weight", "nextn.hnorm.weight"},
+                                            {"eh_proj.weight", "nextn.eh_proj.weight"}, {"shared_head.norm.weight", "nextn.shared_head_norm.weight"}}), unchanged);
+    put_kv_b(out, c, c.num_hidden_layers, head->block.kv_b_proj);
   }
-  write_file(folder / "m.gguf", out.bytes());
+  return out.bytes();
+}
+
+TEST(GgufModel, DeepseekV3) {
+  Scratch folder;
+  Tiny m(tiny_deepseek());
+  write_file(folder / "m.gguf", write_deepseek(m, nullptr));
   expect_same(folder / "m.gguf", m);
+}
+
+TEST(GgufModel, DeepseekV3WithItsHead) {
+  Scratch folder;
+  Tiny m(tiny_deepseek(R"(, "num_nextn_predict_layers": 1)"));
+  Arena arena;
+  MtpWeights head = make_head(m.config, arena);
+  make_values(m.config, head);
+  write_file(folder / "m.gguf", write_deepseek(m, &head));
+  expect_same(folder / "m.gguf", m);  // without it
+  Model model = load_model(folder / "m.gguf", {.mtp = true});
+  std::vector<Tensor> got;
+  for_each_weight(model.config, *model.mtp, [&](const WeightInfo&, Tensor& t) { got.push_back(t); });
+  size_t i = 0;
+  for_each_weight(m.config, head, [&](const WeightInfo& info, Tensor& t) { EXPECT_EQ(values_of(got.at(i++)), values_of(t)) << info.name; });
 }
 
 // ---- Quantized types ----

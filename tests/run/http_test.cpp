@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -263,6 +265,48 @@ TEST(Http, AClientThatDoesNotReadIsPutOut) {
   EXPECT_TRUE(echo.wait_for([&] { return echo.endless_gone.load(); }));
   EXPECT_LT(since(start), 3);
   EXPECT_TRUE(echo.wait_for([&] { return echo.server->connections() == 0; }));
+}
+
+TEST(Http, AClientThatReadsAByteNowAndThenIsPutOut) {
+  Echo echo({.write_seconds = 0.4});
+  RawClient client(echo.server->port(), 4096);
+  client.send("POST /endless HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+  const auto start = Clock::now();
+  size_t got = 0;
+  for (; !echo.endless_gone && since(start) < 10; std::this_thread::sleep_for(std::chrono::milliseconds(50)))
+    got += client.receive(0.02, "x").size();  // 4 KiB at most each time, of pieces of 100 KB
+  EXPECT_TRUE(echo.endless_gone);
+  EXPECT_GT(got, 0u);
+}
+
+TEST(Http, WithoutAThreadForItAConnectionIsRefused) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer needs address space of its own";
+#endif
+  Echo echo({.connections = 200});
+  ASSERT_TRUE(starts(echo.raw("GET /a HTTP/1.1\r\nConnection: close\r\n\r\n"), 200));
+  rlimit before{};
+  getrlimit(RLIMIT_AS, &before);
+  size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  rlimit little = before;
+  little.rlim_cur = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE)) + (size_t{4} << 20);  // less than the stack of a thread
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &little), 0);
+  std::string refused;
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 100 && refused.empty(); ++i) {  // some threads have stacks of others that ended
+    clients.push_back(std::make_unique<RawClient>(echo.server->port()));
+    clients.back()->send("GET /a HTTP/1.1\r\n\r\n");
+    const std::string answer = clients.back()->receive(5, "GET /a");
+    if (!starts(answer, 200)) refused = answer;
+  }
+  setrlimit(RLIMIT_AS, &before);
+  EXPECT_TRUE(starts(refused, 503)) << refused;
+  EXPECT_NE(refused.find("no room"), std::string::npos) << refused;
+  EXPECT_TRUE(clients.back()->closed);
+  clients.clear();
+  EXPECT_TRUE(echo.wait_for([&] { return echo.server->connections() == 0; }));
+  EXPECT_TRUE(starts(echo.raw("GET /a HTTP/1.1\r\nConnection: close\r\n\r\n"), 200));
 }
 
 TEST(Http, AHandlerThatFailsTellsNothing) {

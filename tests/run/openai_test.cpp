@@ -161,7 +161,7 @@ TEST_F(OpenAi, WhatIsWrongIsNamed) {
   EXPECT_EQ(refused(R"({"model": "tiny", "prompt": [1, "a"]})"), message(R"(prompt: expected token ids, found \"a\")", "prompt"));
   EXPECT_EQ(refused(R"({"model": "tiny", "prompt": "h", "temperature": "hot"})"), message("temperature: expected a number, found a string", "temperature"));
   EXPECT_EQ(refused(R"({"model": "tiny", "prompt": "h", "temperature": -1})"), message("temperature is -1: it is from 0 to 1e+06", "temperature"));
-  EXPECT_EQ(refused(R"({"model": "tiny", "prompt": "h", "tempeature": 1})"), message(R"(the field \"tempeature\" is not supported)", "tempeature"));
+  EXPECT_EQ(refused(R"({"model": "tiny", "prompt": "h", "tempeature": 1})"), message(R"(the field \"tempeature\" is not supported; did you mean \"temperature\"?)", "tempeature"));
   EXPECT_EQ(refused(R"({"model": "tiny", "prompt": "h", "logit_bias": {"1": 5}})"), message(R"(the field \"logit_bias\" is not supported)", "logit_bias"));
   EXPECT_EQ(refused(R"({"model": "tiny", "prompt": "h", "messages": []})"), message(R"(the field \"messages\" is not supported)", "messages"));
   EXPECT_EQ(refused(R"({"model": "tiny", "messages": []})", Endpoint::chat_completions), message("messages: expected an array of messages, at least one", "messages"));

@@ -48,6 +48,27 @@ TEST(Parameters, DefaultsGiveWay) {
   const Sampling s = parameters_of(record(R"({"max_tokens": 4, "n": 5})"), defaults).sampling;
   EXPECT_EQ(s.min_tokens, 4);
   EXPECT_EQ(s.best_of, 0);
+  const Parameters hot{.sampling = {.temperature = 1}, .seed = 0, .constraint = {}};
+  EXPECT_EQ(parameters_of(record(R"({"beams": 4})"), hot).sampling.temperature, 0);
+  EXPECT_EQ(parameters_of(record(R"({"beams": 4, "temperature": 1})"), hot).sampling.temperature, 1);
+}
+
+TEST(Parameters, LogprobsMayBeTrueOrFalse) {
+  EXPECT_EQ(parameters_of(record(R"({"logprobs": true})"), {}).sampling.logprobs, 0);
+  EXPECT_EQ(parameters_of(record(R"({"logprobs": false})"), {.sampling = {.logprobs = 3}, .seed = 0, .constraint = {}}).sampling.logprobs, -1);
+  EXPECT_EQ(message(R"({"logprobs": "all"})"), "in.jsonl:7: logprobs: expected true or a number of alternatives, found a string");
+}
+
+TEST(Parameters, NearNamesAreKnownForWhatWasMeant) {
+  const std::pair<const char*, const char*> meant[] = {{"temprature", "temperature"}, {"tempreature", "temperature"}, {"Temperature", "temperature"}, {"top-p", "top_p"},
+                                                       {"topK", "top_k"}, {"maxTokens", "max_tokens"}, {"max_token", "max_tokens"}, {"max_new_tokens", "max_tokens"},
+                                                       {"logprob", "logprobs"}, {"top_logprobs", "logprobs"}, {"repetition-penalty", "repetition_penalty"}};
+  for (const auto& [name, parameter] : meant) EXPECT_EQ(parameter_meant_by(name), parameter) << name;
+  // Fields of the user's own, and the parameters themselves.
+  for (const char* const name : {"", "id", "N", "step", "shop", "text", "need", "tokens", "n_tokens", "num_tokens", "prompt", "category", "top_5", "answer", "min_tokens"})
+    EXPECT_EQ(parameter_meant_by(name), "") << name;
+  for (const std::string_view name : parameter_names()) EXPECT_EQ(parameter_meant_by(name), "") << name;
+  EXPECT_EQ(parameter_meant_by(std::string(size_t{10} << 20, 't')), "");
 }
 
 TEST(Parameters, ErrorsNameTheRecordAndTheField) {
@@ -85,6 +106,24 @@ TEST(Constraints, AreCompiledOnceAndTheOldestIsLetGo) {
   EXPECT_EQ(cache.get({Kind::regex, "a"}), a);
   EXPECT_NE(cache.get({Kind::choice, "[\"a\"]"}), choice);
   EXPECT_THROW(cache.get({Kind::regex, "("}), Error);
+}
+
+TEST(Constraints, ThatHaveLearntMuchAreLetGo) {
+  using Kind = ConstraintSpec::Kind;
+  const auto learn = [](const std::shared_ptr<const Constraint>& c) { EXPECT_TRUE(matches(*c, "[" + std::string(300, '1') + "]")); };
+  ConstraintCache cache(16, 4000);
+  const auto a = cache.get({Kind::json, ""}), b = cache.get({Kind::regex, "a"});
+  EXPECT_EQ(learnt_bytes(*a), 0u);
+  learn(a);
+  EXPECT_GT(learnt_bytes(*a), 4000u);
+  cache.trim();                    // more than fits, and not the one asked for last
+  EXPECT_EQ(cache.get({Kind::regex, "a"}), b);
+  const auto again = cache.get({Kind::json, ""});
+  EXPECT_NE(again, a);
+  learn(again);
+  cache.trim();                    // the one asked for last stays
+  EXPECT_EQ(cache.get({Kind::json, ""}), again);
+  EXPECT_NE(cache.get({Kind::regex, "a"}), b);
 }
 
 }  // namespace

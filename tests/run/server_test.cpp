@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "base/error.h"
@@ -391,6 +393,71 @@ TEST(Server, MetricsOfExperts) {
     for (int expert = 0; expert < 4; ++expert) sum += run.metric(cat("ds_expert_tokens_total{expert=\"", expert, "\",layer=\"", layer, "\"}"));
     EXPECT_EQ(sum, 2 * (8 + 4));   // the last token that was drawn goes through no pass
   }
+}
+
+TEST(Server, WideBodiesDelaySmallOnesLittle) {
+  const Running run;
+  std::string wide = R"({"model": "tiny", "max_tokens": 1, "prompt": [)";
+  while (wide.size() < 4'000'000) wide += "[1],[2],[3],[4],";
+  wide += "[5]]}";                 // more prompts than one body may have, which is known at its end
+  std::atomic<int> answered = 0;
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 8; ++i)
+    clients.emplace_back([&] {
+      EXPECT_EQ(run.post("/v1/completions", wide).status, 400);
+      ++answered;
+    });
+  ASSERT_TRUE(wait_for([&] { return run.metric("ds_connections") > 6; }));
+  EXPECT_EQ(run.get("/health").status, 200);
+  EXPECT_EQ(run.post("/v1/completions", body("b", 1)).status, 200);
+  EXPECT_LT(answered, 8);
+}
+
+TEST(Server, NoAnswerNamesAPathOfTheDisk) {
+  const std::string chat = R"({"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1})";
+  for (const char* const text : {"", "{{ raise_exception('no') }}"}) {
+    const Running run([&](ServeOptions& o) {
+      std::ofstream(o.run.chat_template) << text;
+      if (!*text) o.run.chat_template.clear();
+    });
+    const Reply reply = run.post("/v1/chat/completions", chat);
+    EXPECT_EQ(reply.status, 400);
+    EXPECT_NE(reply.body.find("chat"), std::string::npos) << reply.body;
+    EXPECT_EQ(reply.body.find(std::filesystem::temp_directory_path().string()), std::string::npos) << reply.body;
+  }
+}
+
+TEST(Server, BeamsHaveNoTemperatureUnlessTheBodySaysSo) {
+  const Running run;
+  EXPECT_EQ(run.post("/v1/completions", body("a", 5, R"(, "beams": 3)")).status, 200);
+  EXPECT_EQ(run.post("/v1/completions", body("a", 5, R"(, "beams": 3, "temperature": 0)")).status, 200);
+  EXPECT_EQ(run.post("/v1/completions", body("a", 5, R"(, "beams": 3, "temperature": 0.5)")).status, 400);
+}
+
+TEST(Server, GuessesAndLevelsChangeNoByte) {
+  const std::string ask = body("abcabcabcabcabc", 40, R"(, "temperature": 0)");
+  const Running plain;
+  const std::string expected = text_of(plain.post("/v1/completions", ask));
+  const Running lookup([](ServeOptions& o) { o.run.scheduler.guesses = 4; });
+  EXPECT_EQ(text_of(lookup.post("/v1/completions", ask)), expected);
+  const Running draft([](ServeOptions& o) { o.run.draft_model = o.run.model; });
+  EXPECT_EQ(text_of(draft.post("/v1/completions", ask)), expected);
+  EXPECT_TRUE(wait_for([&] { return draft.metric("ds_accepted_tokens_total") > 0; }));
+  const Running level([](ServeOptions& o) {
+    std::filesystem::create_directory(o.run.model + "/levels");
+    std::filesystem::create_directory_symlink(o.run.model, o.run.model + "/levels/low");
+    o.run.model += "/levels", o.run.precision = "low";
+  });
+  EXPECT_EQ(text_of(level.post("/v1/completions", ask)), expected);
+  const Running cached([](ServeOptions& o) { o.run.scheduler.answer_cache = 1 << 20; });
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(text_of(cached.post("/v1/completions", ask)), expected);
+  EXPECT_TRUE(wait_for([&] { return cached.metric("ds_cached_answers_total") == 1; }));
+}
+
+TEST(Server, WhatTheSchedulerCannotHaveIsSaidAtTheStart) {
+  EXPECT_THROW(Running([](ServeOptions& o) { o.run.engine.memory = 1000; }), Error);
+  const TinyModel other(tiny_llama_config(R"(, "vocab_size": 300)"));
+  EXPECT_THROW(Running([&](ServeOptions& o) { o.run.draft_model = other.path(); }), Error);
 }
 
 TEST(Server, ServesAModelOfOthers) {

@@ -55,13 +55,15 @@ TEST(BpeTrainer, LearnsTheMergesOfHuggingFace) {
 TEST(BpeTrainer, SameBytesForAnyThreads) {
   BpeTrainerOptions options;
   options.vocab_size = 400;
-  options.max_words = 60;  // rare words are forgotten in both runs alike
+  options.max_words_memory = 12000;  // rare words are forgotten in both runs alike
   std::string bytes[2];
   for (const size_t count : {1, 2}) {
     set_threads(count);
     const TrainedTokenizer trained = train(options, 4000);
     EXPECT_GT(trained.bytes, size_t{2} << 20);
-    EXPECT_GT(trained.forgotten_words, 0u);
+    EXPECT_GT(trained.forgotten.words, 0u);
+    EXPECT_GT(trained.forgotten.occurrences, trained.forgotten.words);
+    EXPECT_LT(trained.forgotten.occurrences, trained.words);
     bytes[count - 1] = trained.tokenizer_json;
   }
   set_threads(0);
@@ -118,6 +120,42 @@ TEST(BpeTrainer, AgreesWithRecounting) {
   }
 }
 
+// Long words are merged by an index of their pairs. Few letters make tokens of one text by several ways.
+TEST(BpeTrainer, AgreesWithRecountingInLongWords) {
+  size_t made_twice = 0;
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    const Rng rng{seed, 2};
+    uint64_t at = 0;
+    std::vector<std::string> tokens = {"a", "b", "ab", "aba"};
+    CountedWords words;
+    std::vector<std::vector<int32_t>> plain;
+    words.begins.push_back(0);
+    for (int w = 0; w < 6; ++w) {
+      plain.emplace_back();
+      for (uint64_t n = w % 2 ? 20 : 250 + rng.below(at++, 600); n > 0; --n)
+        plain.back().push_back(rng.below(at++, 3) ? 0 : 1);
+      words.symbols.insert(words.symbols.end(), plain.back().begin(), plain.back().end());
+      words.begins.push_back(words.symbols.size());
+      words.counts.push_back(static_cast<int64_t>(1 + rng.below(at++, 3)));
+    }
+    const auto expected = learn_by_recounting(plain, words.counts, tokens, 150, 1);
+    made_twice += expected.size() - (150 - tokens.size());
+    EXPECT_EQ(learn_merges(words, tokens, 150, 1), expected) << "seed " << seed;
+  }
+  EXPECT_GT(made_twice, 0u);
+}
+
+TEST(BpeTrainer, TakesALongPieceInLinearTime) {
+  const Rng rng{1, 3};
+  std::string text;
+  for (uint64_t i = 0; i < 1000000; ++i) text += static_cast<char>('a' + rng.below(i, 26));
+  BpeTrainer trainer({.vocab_size = 6000});  // read through at each merge it would take minutes
+  trainer.add(text);
+  const TrainedTokenizer trained = trainer.train();
+  EXPECT_EQ(trained.vocab_size, 6000);
+  EXPECT_EQ(trained.words, 1u);
+}
+
 TEST(BpeTrainer, StopsWhereNoPairIsLeft) {
   BpeTrainer trainer({.vocab_size = 1000});
   trainer.add("ab ab");
@@ -125,6 +163,28 @@ TEST(BpeTrainer, StopsWhereNoPairIsLeft) {
   EXPECT_EQ(trained.vocab_size, 3 + 256 + 2);  // "ab", " ab"
   BpeTrainer empty({.vocab_size = 1000});
   EXPECT_EQ(empty.train().vocab_size, 259);
+}
+
+// Hugging Face tokenizers 0.23.3 learns from "ab ab ab!" with these special tokens the merges "a b" (0, 64) and
+// "Ġ ab" (1, 256), into a vocabulary of 258.
+TEST(BpeTrainer, ASpecialTokenMayBeTheLetterOfAByte) {
+  BpeTrainer trainer({.vocab_size = 258, .special_tokens = {"a", "Ġ"}});
+  trainer.add("ab ab ab!");
+  const TrainedTokenizer trained = trainer.train();
+  const Json json = parse_json(trained.tokenizer_json, "trained");
+  const Json& vocabulary = *json.find("model")->find("vocab");
+  EXPECT_EQ(vocabulary.members.size(), 258u);
+  EXPECT_EQ(vocabulary.find("a")->as_int("a"), 0);
+  EXPECT_EQ(vocabulary.find("Ġ")->as_int("Ġ"), 1);
+  EXPECT_EQ(vocabulary.find("ab")->as_int("ab"), 256);
+  EXPECT_EQ(vocabulary.find("Ġab")->as_int("Ġab"), 257);
+  EXPECT_THROW(BpeTrainer({.vocab_size = 255, .special_tokens = {"a", "Ġ"}}), UsageError);
+}
+
+TEST(BpeTrainer, LeavesRarePairsAlone) {
+  BpeTrainer trainer({.vocab_size = 1000, .min_frequency = 3});
+  trainer.add("ab ab ab cd cd");
+  EXPECT_EQ(trainer.train().merges, 1u);  // "ab"; " ab" and "cd" come twice
 }
 
 TEST(BpeTrainer, PutsBosBeforeTextsOnRequest) {
@@ -146,6 +206,8 @@ TEST(BpeTrainer, RefusesWhatCannotBe) {
   EXPECT_THROW(BpeTrainer({.vocab_size = 258}), UsageError);
   EXPECT_THROW(BpeTrainer({.pretokenizer = "gpt5"}), UsageError);
   EXPECT_THROW(BpeTrainer({.special_tokens = {"a", "a"}}), UsageError);
+  EXPECT_THROW(BpeTrainer({.special_tokens = {""}}), UsageError);
+  EXPECT_THROW(BpeTrainer({.special_tokens = {"\xff"}}), UsageError);
   EXPECT_THROW(BpeTrainer({.special_tokens = {}, .add_bos = true}), UsageError);
   BpeTrainer trainer({});
   trainer.add("a\xff");
@@ -158,15 +220,22 @@ TEST(WordCounts, CountsAndForgetsTheRarest) {
     for (int j = 0; j <= i % 3; ++j) counts.add(cat("w", i), 1);
   counts.add("", 7);
   EXPECT_EQ(counts.size(), 3001u);
-  EXPECT_EQ(counts.forget_rarest(2500), 1000u);  // all of count 1
-  EXPECT_EQ(counts.size(), 2001u);
+  const size_t before = counts.cost();
+  EXPECT_EQ(counts.forget_rarest(before).words, 0u);
+  const WordCounts::Forgotten forgotten = counts.forget_rarest(before * 5 / 6);  // of count 1, the later half
+  EXPECT_EQ(forgotten.words, forgotten.occurrences);
+  EXPECT_NEAR(static_cast<double>(forgotten.words), 500, 40);
+  EXPECT_LE(counts.cost(), before * 5 / 6);
+  EXPECT_EQ(counts.size(), 3001 - forgotten.words);
   int64_t total = 0, empty = 0;
   counts.for_each([&](std::string_view word, int64_t count) {
     total += count;
     if (word.empty()) empty = count;
   });
-  EXPECT_EQ(total, 1000 * 2 + 1000 * 3 + 7);
+  EXPECT_EQ(total, 1000 * (1 + 2 + 3) + 7 - static_cast<int64_t>(forgotten.occurrences));
   EXPECT_EQ(empty, 7);
+  counts.add(std::string(100000, 'x'), 50);  // never fits, and makes no other go
+  EXPECT_EQ(counts.forget_rarest(before * 5 / 6).words, 1u);
 }
 
 }  // namespace

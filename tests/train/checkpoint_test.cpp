@@ -26,15 +26,15 @@ TEST(Checkpoint, RestoresEveryBit) {
     }
   }
   state.model.weights.layers[1].router_bias.f32()[3] = 0.125f;
-  state.step = 7, state.tokens = 12345, state.rows = 56;
+  state.step = 7, state.tokens = 12345, state.data = R"({"step": 7})";
   save_checkpoint(folder.path("checkpoints"), state, {{"ds.history", "[1]"}});
   const std::string newest = newest_checkpoint(folder.path("checkpoints"));
   EXPECT_EQ(newest, folder.path("checkpoints") + "/step-7");
 
-  TrainState back = load_checkpoint(newest);
+  TrainState back = load_checkpoint(newest, {});
   EXPECT_EQ(back.step, 7);
   EXPECT_EQ(back.tokens, 12345u);
-  EXPECT_EQ(back.rows, 56u);
+  EXPECT_EQ(back.data, R"({"step": 7})");
   EXPECT_EQ(back.model.metadata.at("ds.history"), "[1]");
   EXPECT_EQ(back.model.weights.layers[1].router_bias.f32()[3], 0.125f);
   ASSERT_EQ(back.parameters.size(), state.parameters.size());
@@ -76,7 +76,7 @@ TEST(Checkpoint, DamageIsAnError) {
   save_checkpoint(folder.path("c"), state, {});
   const std::string checkpoint = newest_checkpoint(folder.path("c"));
   fs::resize_file(checkpoint + "/optimizer.safetensors", 1000);
-  EXPECT_THROW(load_checkpoint(checkpoint), Error);
+  EXPECT_THROW(load_checkpoint(checkpoint, {}), Error);
 }
 
 TEST(Metrics, CutsBackToTheCheckpointsStep) {
@@ -100,7 +100,7 @@ TEST(Metrics, CutsBackToTheCheckpointsStep) {
 TEST(Metrics, LineHasEveryField) {
   StepResult result;
   result.loss = 3.25125775, result.gradient_norm = 0.5, result.tokens = 64, result.expert_load = {{3, 1, 0, 4}, {2, 2, 2, 2}};
-  const Json line = parse_json(metrics_line(9, result, 1e-3, 1000), "line");
+  const Json line = parse_json(metrics_line(9, result, 1e-3, 1000, 0.5), "line");
   EXPECT_EQ(line.find("step")->as_int(""), 9);
   EXPECT_EQ(line.find("loss")->text, "3.25125775");
   EXPECT_EQ(line.find("tokens")->as_int(""), 64);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <regex>
+#include <sstream>
 
 #include "base/parallel.h"
 #include "base/stop.h"
@@ -19,14 +20,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Every file below a folder, without the one value of metrics.jsonl that may differ.
+// Every file below a folder, without the values of metrics.jsonl that may differ.
 std::map<std::string, std::string> contents(const std::string& folder) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file()) continue;
     std::string bytes = read_file(entry.path().string());
     if (entry.path().filename() == "metrics.jsonl") {
-      bytes = std::regex_replace(bytes, std::regex("\"tokens_per_second\": [0-9.e+]+"), "");
+      bytes = std::regex_replace(bytes, std::regex("\"(tokens_per_second|seconds_waiting)\": [-0-9.e+]+"), "");
     }
     files[fs::relative(entry.path(), folder).string()] = bytes;
   }
@@ -39,7 +40,7 @@ struct Pretrain : ::testing::Test {
   void SetUp() override {
     folder.write("config.json", testing_train::kConfig);
     folder.write("data.jsonl", testing_train::counting_records(200, 17, 3));
-    options.init = folder.path("config.json");
+    options.source.init = folder.path("config.json");
     options.data = {folder.path("data.jsonl")};
     options.sequence_length = 16, options.batch_size = 4, options.micro_batch_size = 2;
     options.steps = 12, options.warmup_steps = 3, options.learning_rate = 0.01;
@@ -170,8 +171,8 @@ TEST_F(Pretrain, RouterBiasDecaysWithTheLearningRate) {
 
 TEST_F(Pretrain, GoesOnFromAModelAndKeepsItsHistory) {
   run("first");
-  options.init.clear();
-  options.model = folder.path("first");
+  options.source.init.clear();
+  options.source.model = folder.path("first");
   options.dtype = "bf16";
   options.steps = 4;
   run("second");
@@ -215,10 +216,92 @@ TEST_F(Pretrain, UsageIsChecked) {
   refused([&] { options.schedule = "cos"; });
   refused([&] { options.dtype = "i8"; });
   refused([&] { options.beta1 = 1; });
-  refused([&] { options.model = "too"; });
+  refused([&] { options.source.model = "too"; });
   refused([&] { options.data.clear(); });
   refused([&] { options.sequence_length = 65; });
   EXPECT_FALSE(fs::exists(folder.path("never")));
+}
+
+// In every format, and by every optimizer, a run that was stopped goes on to the same bytes.
+TEST_F(Pretrain, ResumesInEveryFormatAndByEveryOptimizer) {
+  for (const char* dtype : {"f32", "bf16", "f16"}) {
+    for (const char* optimizer : {"adamw8", "muon"}) {
+      options.dtype = dtype, options.optimizer = optimizer;
+      const std::string name = cat(dtype, optimizer);
+      run(name);
+      stop_after(7);
+      EXPECT_THROW(run(name + "-stopped"), Stopped);
+      stop_signal = 0;
+      set_progress_sink({});
+      run(name + "-stopped", true);
+      EXPECT_TRUE(contents(folder.path(name)) == contents(folder.path(name + "-stopped"))) << name;
+    }
+  }
+}
+
+TEST_F(Pretrain, EvaluatesBeforeTheSteps) {
+  folder.write("held.jsonl", testing_train::counting_records(9, 17, 99));
+  run("plain");
+  options.eval_data = {folder.path("held.jsonl")};
+  options.eval_every = 5;
+  run("out");
+  const std::string metrics = read_file(folder.path("out/metrics.jsonl"));
+  std::vector<double> losses;
+  std::istringstream lines(metrics);
+  for (std::string line; std::getline(lines, line);)
+    if (const Json json = parse_json(line, "line"); json.find("eval_loss")) {
+      losses.push_back(json.find("eval_loss")->as_double(""));
+      EXPECT_EQ((json.find("step")->as_int("") - 1) % 5, 0);
+    }
+  ASSERT_EQ(losses.size(), 3u);
+  EXPECT_NEAR(losses[0], std::log(48), 0.3);
+  EXPECT_LT(losses[2], losses[0]);
+  // Looking changes nothing.
+  EXPECT_EQ(read_file(folder.path("out/model.safetensors")), read_file(folder.path("plain/model.safetensors")));
+}
+
+// A weight that is not finite from the start: the run ends, with a message to find the cause by.
+TEST_F(Pretrain, TroubleIsNamed) {
+  run("start");
+  Model model = load_model(folder.path("start"));
+  model.weights.layers[1].o_proj.f32()[0] = INFINITY;
+  save_model(model.config, model.weights, folder.path("broken"), DType::f32, {});
+  options.source.init.clear();
+  options.source.model = folder.path("broken");
+  const std::string error = error_of("out", false);
+  EXPECT_NE(error.find("step 1: the loss is nan"), std::string::npos) << error;
+  EXPECT_NE(error.find("the output of layer 1"), std::string::npos) << error;
+  EXPECT_NE(error.find("data.jsonl:"), std::string::npos) << error;
+}
+
+// Records that make a spike: skipped, or rolled back over, the run ends; killed on the way, it ends in the same bytes.
+TEST_F(Pretrain, SpikesAreSkippedOrRolledBackOver) {
+  std::string strange;
+  for (int d = 0; d < 4; ++d) {
+    strange += "{\"tokens\": [";
+    for (int i = 0; i < 17; ++i) strange += (i ? ", " : "") + std::to_string((d * 7 + i * i * 5) % 48);
+    strange += "]}\n";
+  }
+  folder.write("spike.jsonl", testing_train::counting_records(4 * 62, 17, 3) + strange + testing_train::counting_records(4 * 20, 17, 5));
+  options.data = {folder.path("spike.jsonl")};
+  options.no_shuffle = true;
+  options.steps = 75, options.checkpoint_every = 10, options.learning_rate = 0.02, options.schedule = "constant";
+  EXPECT_NE(error_of("stopped", false).find("step 63"), std::string::npos);
+  options.on_spike = "skip";
+  run("skipped");
+  EXPECT_NE(read_file(folder.path("skipped/metrics.jsonl")).find("\"skipped\": true"), std::string::npos);
+  options.on_spike = "rollback";
+  run("whole");
+  EXPECT_EQ(read_file(folder.path("whole/metrics.jsonl")).find("\"skipped\": true"), std::string::npos);
+  for (const uint64_t step : {61u, 66u}) {
+    const std::string name = cat("stopped-", step);
+    stop_after(step);
+    EXPECT_THROW(run(name), Stopped);
+    stop_signal = 0;
+    set_progress_sink({});
+    run(name, true);
+    EXPECT_TRUE(contents(folder.path("whole")) == contents(folder.path(name))) << step;
+  }
 }
 
 }  // namespace ds

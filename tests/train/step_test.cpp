@@ -19,6 +19,7 @@ struct Fixture {
   PackedRows packed;
   std::vector<size_t> rows;
   explicit Fixture(bool weighted) {
+    documents.files = {"d.jsonl"};
     const Rng rng{11, 0};
     uint64_t at = 0;
     for (int d = 0; d < 9; ++d) {
@@ -26,12 +27,14 @@ struct Fixture {
       for (auto& id : ids) id = static_cast<int32_t>(rng.below(at++, 48));
       documents.ids.append(ids);
       documents.offsets.push_back(documents.ids.size());
+      documents.places.push_back({0, static_cast<uint64_t>(d) + 1});
       if (weighted) documents.weights.push_back(0.5f + static_cast<float>(d % 3));
     }
     packed = pack_rows(documents, 24);
     rows.resize(packed.count());
     std::iota(rows.begin(), rows.end(), size_t{0});
   }
+  std::vector<TrainingBatch> batches(int64_t micro) const { return make_batches(documents, packed, rows, micro); }
 };
 
 std::vector<float> gradients(const TrainState& state) {
@@ -40,10 +43,16 @@ std::vector<float> gradients(const TrainState& state) {
   return all;
 }
 
-StepSpec spec_of(int64_t micro, AuxLoss aux = {}, double rate = 0) {
+StepSpec spec_of(AuxLoss aux = {}, double rate = 0) {
   StepSpec spec;
-  spec.micro_batch_size = micro, spec.aux = aux, spec.router_bias_update_rate = rate;
+  spec.aux = aux, spec.router_bias_update_rate = rate;
   return spec;
+}
+
+StepResult train_step(TrainState& state, const std::vector<TrainingBatch>& batches, const StepSpec& spec) {
+  StepResult result = accumulate_gradients(state, batches, spec);
+  apply_step(state, spec, result);
+  return result;
 }
 
 // sum(w * loss) / sum(w), straight from the logits in double, document piece by document piece.
@@ -81,7 +90,7 @@ TEST(Step, LossIsTheMeanOverTokensAndCountsThem) {
   const Fixture f(false);
   TrainState state = make_state(tiny_model(3));
   const double expected = weighted_loss(state.model, f);
-  const StepResult result = accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(2));
+  const StepResult result = accumulate_gradients(state, f.batches(2), spec_of());
   EXPECT_NEAR(result.loss, expected, 1e-6 * expected);
   EXPECT_EQ(result.tokens, f.packed.targets);
   ASSERT_EQ(result.expert_load.size(), 1u);
@@ -95,7 +104,7 @@ TEST(Step, GradientIsThatOfTheWeightedMeanLoss) {
   TrainState state = make_state(tiny_model(4));
   // The choice of experts is a jump, which has no derivative: hold it.
   for (int e = 0; e < 8; ++e) state.model.weights.layers[1].router_bias.f32()[e] = static_cast<float>(e * 3 % 8);
-  accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(2));
+  accumulate_gradients(state, f.batches(2), spec_of());
   double squares = 0;
   for (const float g : gradients(state)) squares += double{g} * g;
   const double h = 5e-4 / std::sqrt(squares);
@@ -116,7 +125,7 @@ TEST(Step, MicroBatchesChangeOnlyRounding) {
   std::vector<std::vector<float>> all;
   for (const int64_t micro : {1, 2, 100}) {
     TrainState state = make_state(tiny_model(5));
-    accumulate_gradients(state, f.documents, f.packed, f.rows, spec_of(micro));
+    accumulate_gradients(state, f.batches(micro), spec_of());
     all.push_back(gradients(state));
   }
   double squares = 0, difference = 0;
@@ -135,9 +144,8 @@ TEST(Step, SameBytesForAnyNumberOfThreads) {
     set_threads(count);
     TrainState state = make_state(tiny_model(6));
     for (int step = 1; step <= 3; ++step) {
-      StepSpec spec = spec_of(3, {0.01f, 0.01f}, 1e-2);
-      spec.adamw.step = step;
-      train_step(state, f.documents, f.packed, f.rows, spec);
+      StepSpec spec = spec_of({0.01f, 0.01f}, 1e-2);
+      train_step(state, f.batches(3), spec);
     }
     std::vector<float> weights;
     for (const Parameter& p : state.parameters) weights.insert(weights.end(), p.weight.f32(), p.weight.f32() + p.weight.elements());
@@ -153,10 +161,9 @@ TEST(Step, LearnsAndBalances) {
   TrainState state = make_state(tiny_model(7));
   double first = 0, last = 0;
   for (int step = 1; step <= 60; ++step) {
-    StepSpec spec = spec_of(8, {}, 0.01);
-    spec.adamw.learning_rate = 0.01f;
-    spec.adamw.step = step;
-    const StepResult result = train_step(state, f.documents, f.packed, f.rows, spec);
+    StepSpec spec = spec_of({}, 0.01);
+    spec.learning_rate = 0.01;
+    const StepResult result = train_step(state, f.batches(8), spec);
     (step == 1 ? first : last) = result.loss;
   }
   EXPECT_GT(first, 3.5);
@@ -165,13 +172,89 @@ TEST(Step, LearnsAndBalances) {
   EXPECT_TRUE(std::any_of(bias.f32(), bias.f32() + 8, [](float b) { return b != 0; }));
 }
 
-TEST(Step, LossThatIsNotFiniteIsAnErrorAndTouchesNoWeight) {
+TEST(Step, LossThatIsNotFiniteIsNotSound) {
   const Fixture f(false);
   TrainState state = make_state(tiny_model(8));
   state.model.weights.lm_head.f32()[0] = INFINITY;
-  const float before = state.model.weights.embed_tokens.f32()[5];
-  EXPECT_THROW(train_step(state, f.documents, f.packed, f.rows, {}), Error);
-  EXPECT_EQ(state.model.weights.embed_tokens.f32()[5], before);
+  StepResult result = accumulate_gradients(state, f.batches(8), {});
+  EXPECT_FALSE(is_sound(state, result));
+  EXPECT_THROW(apply_step(state, {}, result), Error);
+}
+
+TEST(Step, EveryOptimizerLearnsInEveryFormat) {
+  const Fixture f(false);
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    for (const Optimizer optimizer : {Optimizer::adamw, Optimizer::adamw8, Optimizer::muon}) {
+      TrainState state = make_state(tiny_model(7), {dtype, optimizer});
+      double first = 0, last = 0;
+      for (int step = 1; step <= 60; ++step) {
+        StepSpec spec = spec_of({}, 0.01);
+        spec.learning_rate = 0.01, spec.muon_learning_rate = 0.02;
+        const StepResult result = train_step(state, f.batches(8), spec);
+        (step == 1 ? first : last) = result.loss;
+      }
+      EXPECT_GT(first, 3.5);
+      EXPECT_LT(last, 0.5 * first) << dtype_name(dtype) << " " << static_cast<int>(optimizer);
+    }
+  }
+}
+
+// What the model computes with is the master rounded, after any number of steps.
+TEST(Step, SixteenBitWeightsAreTheMastersRounded) {
+  const Fixture f(false);
+  TrainState state = make_state(tiny_model(9), {DType::bf16, Optimizer::adamw});
+  for (int step = 0; step < 3; ++step) train_step(state, f.batches(8), spec_of());
+  size_t rounded = 0;
+  for (const Parameter& p : state.parameters) {
+    if (p.weight.data == p.master.data) continue;
+    ++rounded;
+    ASSERT_EQ(p.weight.dtype, DType::bf16);
+    for (int64_t k = 0; k < p.weight.elements(); ++k) ASSERT_EQ(p.weight.as<uint16_t>()[k], f32_to_bf16(p.master.f32()[k])) << p.name;
+  }
+  EXPECT_GT(rounded, 10u);
+}
+
+TEST(Step, LossScaleHalvesOnOverflowAndDoublesWhenClean) {
+  const Fixture f(false);
+  TrainState state = make_state(tiny_model(8), {DType::f16, Optimizer::adamw});
+  EXPECT_EQ(state.loss_scale.scale, 65536);
+  const TrainState plain = make_state(tiny_model(8), {DType::f16, Optimizer::adamw});
+  StepResult result = accumulate_gradients(state, f.batches(8), {});
+  for (const Parameter& p : state.parameters) fill(p.gradient, 0);
+  state.parameters[2].gradient.f32()[1] = INFINITY;
+  result.gradient_norm = gradient_norm(state.parameters);
+  EXPECT_TRUE(is_sound(state, result));
+  apply_step(state, {}, result);
+  EXPECT_TRUE(result.skipped);
+  EXPECT_EQ(state.loss_scale.scale, 32768);
+  EXPECT_EQ(state.loss_scale.skipped, 1);
+  EXPECT_EQ(state.step, 1);
+  for (size_t i = 0; i < state.parameters.size(); ++i) {
+    EXPECT_EQ(state.parameters[i].master.f32()[0], plain.parameters[i].master.f32()[0]);
+    EXPECT_EQ(state.parameters[i].gradient.f32()[1], 0);
+  }
+  state.loss_scale.clean_steps = LossScale::kGrowAfter - 1;
+  EXPECT_FALSE(train_step(state, f.batches(8), spec_of()).skipped);
+  EXPECT_EQ(state.loss_scale.scale, 65536);
+  EXPECT_EQ(state.loss_scale.clean_steps, 0);
+}
+
+// The scale is a power of two, so it changes no bit of a weight's gradient that neither overflows nor vanishes.
+TEST(Step, LossScaleChangesNoUpdate) {
+  const Fixture f(false);
+  std::vector<std::vector<float>> all;
+  for (const double scale : {1.0, 1024.0}) {
+    TrainState state = make_state(tiny_model(5));
+    state.loss_scale.scale = scale;
+    StepSpec spec = spec_of({0.01f, 0.01f});
+    train_step(state, f.batches(4), spec);
+    std::vector<float> weights;
+    for (const Parameter& p : state.parameters) weights.insert(weights.end(), p.weight.f32(), p.weight.f32() + p.weight.elements());
+    all.push_back(weights);
+  }
+  double difference = 0, squares = 0;
+  for (size_t i = 0; i < all[0].size(); ++i) difference += std::pow(all[0][i] - all[1][i], 2), squares += std::pow(all[0][i], 2);
+  EXPECT_LT(std::sqrt(difference), 1e-6 * std::sqrt(squares));
 }
 
 }  // namespace ds

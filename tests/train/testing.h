@@ -10,7 +10,7 @@
 #include "base/rng.h"
 #include "io/json.h"
 #include "model/decoder.h"
-#include "train/data.h"
+#include "train/packing.h"
 
 namespace ds::testing_train {
 

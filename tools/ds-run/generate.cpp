@@ -13,6 +13,8 @@ struct Given {
   std::string regex, json_schema, grammar, code;
   std::vector<std::string> choices;
   bool json = false;
+  std::optional<int64_t> max_tokens;
+  std::optional<double> temperature;
 };
 
 std::optional<ConstraintSpec> constraint_of(const Given& given) {
@@ -34,21 +36,15 @@ std::optional<ConstraintSpec> constraint_of(const Given& given) {
   return specs.front();
 }
 
-void declare_sampling(Options& o, RunOptions& r) {
+void declare_sampling(Options& o, RunOptions& r, Given& given) {
   Sampling& s = r.sampling;
   o.group("Sampling (in this order, as Hugging Face's generate; a record's field of the same name, with _ for -, comes first)");
-  o.option("--max-tokens", s.max_tokens, "tokens generated at most", "N").range(0, 1 << 30);
+  o.option("--max-tokens", given.max_tokens, "tokens generated at most; without it 128, for lines of OpenAI's batches 4096", "N").range(0, 1 << 30);
   o.option("--min-tokens", s.min_tokens, "before so many no end-of-sequence token is drawn", "N").range(0, 1 << 30);
-  o.option("--repetition-penalty", s.repetition_penalty, "divides the logits of tokens that were there (multiplies those below 0)", "X").range(1e-3, 1e3);
-  o.option("--frequency-penalty", s.frequency_penalty, "subtracted from a logit for each time that the answer has the token", "X").range(-100, 100);
-  o.option("--presence-penalty", s.presence_penalty, "subtracted once if the answer has the token", "X").range(-100, 100);
-  o.option("--temperature", s.temperature, "divides the logits; 0 takes the likeliest token", "X").range(0, 1e6);
-  o.option("--top-k", s.top_k, "keep the k likeliest tokens and those equal to the k-th; 0 keeps all", "K").range(0, 1 << 30);
-  o.option("--top-p", s.top_p, "keep the likeliest tokens until their probabilities reach this sum", "P").range(0, 1);
-  o.option("--min-p", s.min_p, "keep tokens of at least this share of the likeliest one's probability", "P").range(0, 1);
+  declare_drawing(o, s, given.temperature);
+  declare_stop(o, s);
   o.choice("--compat", r.compat, {"hf", "llama.cpp"}, "llama.cpp: penalties over the last 64 tokens, temperature last, exactly k");
   o.flag("--ignore-eos", s.ignore_eos, "go on after an end-of-sequence token");
-  o.option("--stop", s.stop, "the answer ends before this text; may be given several times", "TEXT");
   o.option("--logprobs", s.logprobs, "give each token's log-probability and so many likeliest alternatives; -1: none", "N").range(-1, 20);
   o.option("-n,--n", s.n, "answers to each prompt", "N").range(1, 128);
   o.option("--best-of", s.best_of, "draw so many, keep the n of the highest mean log-probability; 0: n", "N").range(0, 128);
@@ -67,6 +63,9 @@ void declare_generate_verb(App& app, RunOptions& r) {
                          r.seed = common.seed;
                          r.hash_model = !common.report.empty();
                          r.constraint = constraint_of(given);
+                         r.temperature_given = given.temperature.has_value();
+                         if (given.max_tokens) r.sampling.max_tokens = r.openai_max_tokens = *given.max_tokens;
+                         if (given.temperature) r.sampling.temperature = r.openai_temperature = *given.temperature;
                          r.scheduler.prefix_cache = !r.no_prefix_cache;
                          return run_generate(r, report) ? 1 : 0;
                        });
@@ -76,7 +75,10 @@ void declare_generate_verb(App& app, RunOptions& r) {
   o.choice("--order", r.order, {"input", "finished"}, "of the lines that come out");
   o.flag("--resume", r.resume, "go on with FILE.partial, which an interrupted run with -o FILE left").incidental();
   o.option("--model-name", r.model_name, "what lines of OpenAI's batches call the model; without it the folder's name", "NAME");
-  declare_sampling(o, r);
+  declare_sampling(o, r, given);
+  o.group("Policy (what neither options nor the record say)");
+  o.choice("--policy", r.policy, {"none", "auto"}, "auto: temperature and constraint by what a prompt asks for: facts, analysis, invention or code");
+  o.option("--policy-model", r.policy_model, "a classifier of ds-clean learn in place of the built-in one", "FILE");
   o.group("Constraints (one; a record's \"constraint\" comes first)");
   o.option("--regex", given.regex, "the answer matches it as a whole", "REGEX");
   o.option("--json-schema", given.json_schema, "the answer is JSON that is valid against this schema", "FILE");
@@ -89,9 +91,8 @@ void declare_generate_verb(App& app, RunOptions& r) {
   o.option("--answer-cache-threshold", r.scheduler.answer_cache_threshold, "the least cosine of the two prompts' vectors", "X").range(-1, 1);
   declare_engine(o, r);
   declare_cache(o, r);
-  o.bytes("--answer-cache", r.scheduler.answer_cache, "keep so much of answers, for requests that are equal in all that decides them; 0: none").incidental();
-  o.option("--prompt-lookup", r.scheduler.guesses, "guess up to so many tokens a pass from the text before; 0: none", "N").range(0, 64).incidental();
-  o.option("--draft-model", r.draft_model, "a smaller model of the same vocabulary guesses instead, 4 tokens a pass where --prompt-lookup says nothing else", "MODEL").incidental();
+  declare_answer_cache(o, r);
+  declare_speculation(o, r);
 }
 
 void declare_cache(Options& o, RunOptions& r) {

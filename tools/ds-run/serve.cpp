@@ -6,6 +6,7 @@ namespace ds {
 static void declare_model(Options& o, ServeOptions& s) {
   o.group("Model");
   o.option("--model", s.run.model, "a model folder or a .gguf file", "MODEL").required();
+  declare_precision(o, s.run.precision);
   o.option("--model-name", s.run.model_name, "what requests call it; without it the last part of its path", "NAME");
   o.option("--chat-template", s.run.chat_template, "a Jinja template for conversations in place of the model's own", "FILE");
 }
@@ -25,20 +26,16 @@ static void declare_connections(Options& o, ServeOptions& s) {
   o.option("--connections", h.connections, "connections at most; more are refused", "N").range(1, 4096).incidental();
   o.option("--request-seconds", s.request_seconds, "time for a request, waiting included; 0: no end", "SECONDS").range(0, 1e7).incidental();
   o.option("--read-seconds", h.read_seconds, "time for a client to send its request", "SECONDS").range(0.01, 1e6).incidental();
-  o.option("--write-seconds", h.write_seconds, "time for a client to take some of its answer", "SECONDS").range(0.01, 1e6).incidental();
+  o.option("--write-seconds", h.write_seconds, "time for a client to take 256K of its answer, or all", "SECONDS").range(0.01, 1e6).incidental();
   o.option("--idle-seconds", h.idle_seconds, "time between two requests on a connection", "SECONDS").range(0.01, 1e6).incidental();
   o.option("--drain-seconds", s.drain_seconds, "time for answers under way after a signal", "SECONDS").range(0, 1e6).incidental();
 }
 
 static void declare_defaults(Options& o, ServeOptions& s) {
   Sampling& p = s.run.sampling;
-  p.temperature = 1;  // as the API has it; ds-run generate's is 0
+  p.temperature = kOpenAiTemperature;  // ds-run generate's is 0
   o.group("What requests get that say nothing of it");
-  o.option("--temperature", p.temperature, "divides the logits; 0 takes the likeliest token", "X").range(0, 1e6);
-  o.option("--top-k", p.top_k, "keep the k likeliest tokens and those equal to the k-th; 0 keeps all", "K").range(0, 1 << 30);
-  o.option("--top-p", p.top_p, "keep the likeliest tokens until their probabilities reach this sum", "P").range(0, 1);
-  o.option("--min-p", p.min_p, "keep tokens of at least this share of the likeliest one's probability", "P").range(0, 1);
-  o.option("--repetition-penalty", p.repetition_penalty, "divides the logits of tokens that were there (multiplies those below 0)", "X").range(1e-3, 1e3);
+  declare_drawing(o, p);
 }
 
 void declare_serve_verb(App& app, ServeOptions& s) {
@@ -59,6 +56,8 @@ void declare_serve_verb(App& app, ServeOptions& s) {
   o.choice("--normalize", s.run.normalize, {"auto", "yes", "no"}, "whether vectors get length 1");
   declare_engine(o, s.run);
   declare_cache(o, s.run);
+  declare_answer_cache(o, s.run);
+  declare_speculation(o, s.run);
 }
 
 }  // namespace ds

@@ -59,6 +59,11 @@ std::shared_ptr<const Constraint> compile_constraint(const ConstraintSpec& spec)
 
 Hash128 identity(const Constraint& constraint) { return constraint.identity; }
 
+size_t learnt_bytes(const Constraint& constraint) {
+  const std::lock_guard lock(constraint.mutex);
+  return constraint.simulator ? constraint.simulator->bytes() : 0;
+}
+
 bool matches(const Constraint& constraint, std::string_view text) {
   const Constraint& c = constraint;
   const std::lock_guard lock(c.mutex);

@@ -41,6 +41,8 @@ struct Constraint;
 std::shared_ptr<const Constraint> compile_constraint(const ConstraintSpec& spec);
 // Of its kind and source: two with the same one accept the same.
 Hash128 identity(const Constraint& constraint);
+// Bytes of what it has learnt so far.
+size_t learnt_bytes(const Constraint& constraint);
 
 // Whether a whole text is accepted. Of numbers in a schema this takes every spelling (1e2, 100.0), where an answer under
 // construction is held to the plain one (100).

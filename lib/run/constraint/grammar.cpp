@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "run/constraint/pattern_scanner.h"
 #include "text/unicode.h"
 
 namespace ds::constrain {
@@ -16,9 +17,9 @@ bool is_name(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-class Parser {
+class Parser : PatternScanner {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  explicit Parser(std::string_view text) : PatternScanner(text, "grammar") {}
 
   std::vector<Rule> parse() {
     if (!is_valid_utf8(text_)) wrong("the grammar is not UTF-8");
@@ -31,17 +32,6 @@ class Parser {
   }
 
  private:
-  [[noreturn]] void wrong(std::string_view what) const {
-    const std::string_view before = text_.substr(0, at_);
-    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-    fail("grammar:", line, ":", at_ - (before.rfind('\n') + 1) + 1, ": ", what);
-  }
-  char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
-  bool take(std::string_view what) {
-    if (!text_.substr(at_).starts_with(what)) return false;
-    at_ += what.size();
-    return true;
-  }
   void space(bool lines) {
     for (;;) {
       if (peek() == ' ' || peek() == '\t' || (lines && (peek() == '\n' || peek() == '\r'))) {
@@ -165,13 +155,6 @@ class Parser {
     if (repeat.least > repeat.most) at_ = start, wrong("a repetition from more to less");
   }
 
-  std::optional<uint32_t> digits() {
-    if (peek() < '0' || peek() > '9') return std::nullopt;
-    uint32_t value = 0;
-    for (; peek() >= '0' && peek() <= '9'; ++at_) value = std::min(value * 10 + static_cast<uint32_t>(peek() - '0'), 99999u);
-    return value;
-  }
-
   char32_t character() {
     if (!take("\\")) return decode_utf8(text_, at_);
     const char c = peek();
@@ -180,32 +163,13 @@ class Parser {
       case 'n': return '\n';
       case 'r': return '\r';
       case 't': return '\t';
-      case 'x': return hex(2);
-      case 'u': return hex(4);
-      case 'U': return hex(8);
+      case 'x': return checked(hex(2, 2));
+      case 'u': return checked(hex(4, 4));
+      case 'U': return checked(hex(8, 8));
       case '"': case '\\': case '[': case ']': case '-': case '^': case '/': case '.': return static_cast<char32_t>(c);
       default: --at_, wrong("an escape that is none of \\n \\r \\t \\xHH \\uHHHH \\UHHHHHHHH \\\" \\\\ \\[ \\] \\- \\^");
     }
   }
-  char32_t hex(int count) {
-    char32_t value = 0;
-    for (; count > 0; --count, ++at_) {
-      const char c = peek();
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-      if (digit < 0) wrong("an escape without its hexadecimal digits");
-      value = value * 16 + static_cast<char32_t>(digit);
-    }
-    if (value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) wrong("an escape of what is no character");
-    return value;
-  }
-
-  static Tree one(CharacterSet set) {
-    Tree out;
-    out.type = Tree::Type::characters;
-    out.characters = std::move(set);
-    return out;
-  }
-
   // A string is one thing to repeat.
   void literal(Tree& sequence) {
     const size_t start = at_++;
@@ -241,8 +205,6 @@ class Parser {
     return one(negative ? complement(set) : set);
   }
 
-  std::string_view text_;
-  size_t at_ = 0;
   std::vector<Rule> rules_;
   std::vector<bool> defined_;
   std::vector<size_t> first_use_;

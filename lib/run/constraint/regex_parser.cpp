@@ -2,7 +2,7 @@
 #include <optional>
 
 #include "base/error.h"
-#include "run/constraint/pattern_tree.h"
+#include "run/constraint/pattern_scanner.h"
 #include "text/unicode.h"
 
 namespace ds::constrain {
@@ -32,9 +32,9 @@ const CharacterSet* property(std::string_view name) {
   return nullptr;
 }
 
-class Parser {
+class Parser : PatternScanner {
  public:
-  Parser(std::string_view text, Dialect dialect, std::string_view name) : text_(text), dialect_(dialect), name_(name) {}
+  Parser(std::string_view text, Dialect dialect, std::string_view name) : PatternScanner(text, name), dialect_(dialect) {}
 
   Tree parse() {
     if (!is_valid_utf8(text_)) wrong("the pattern is not UTF-8");
@@ -44,18 +44,6 @@ class Parser {
   }
 
  private:
-  [[noreturn]] void wrong(std::string_view what) const {
-    const std::string_view before = text_.substr(0, at_);
-    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-    fail(name_, ":", line, ":", at_ - (before.rfind('\n') + 1) + 1, ": ", what);
-  }
-  bool done() const { return at_ >= text_.size(); }
-  char peek(size_t ahead = 0) const { return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0'; }
-  bool take(std::string_view what) {
-    if (!text_.substr(at_).starts_with(what)) return false;
-    at_ += what.size();
-    return true;
-  }
   bool plain() const { return dialect_ == Dialect::plain; }
 
   Tree either(int depth) {
@@ -107,10 +95,10 @@ class Parser {
     if (take("?")) return most = 1, true;
     if (peek() != '{') return false;
     const size_t start = at_++;
-    const auto low = number();
+    const auto low = digits();
     std::optional<uint32_t> high = low;
     if (low && take(",")) {
-      high = number();
+      high = digits();
       if (!high) high = Tree::unlimited;
     }
     if (!low || !take("}")) {
@@ -123,20 +111,6 @@ class Parser {
       wrong(cat("more than ", kMostRepeats, " repetitions"));
     }
     return true;
-  }
-
-  std::optional<uint32_t> number() {
-    if (peek() < '0' || peek() > '9') return std::nullopt;
-    uint32_t value = 0;
-    for (; peek() >= '0' && peek() <= '9'; ++at_) value = std::min(value * 10 + static_cast<uint32_t>(peek() - '0'), 99999u);
-    return value;
-  }
-
-  static Tree one(CharacterSet set) {
-    Tree out;
-    out.type = Tree::Type::characters;
-    out.characters = std::move(set);
-    return out;
   }
 
   Tree atom(int depth) {
@@ -195,24 +169,6 @@ class Parser {
     group.type = Tree::Type::sequence;
     group.children.push_back(std::move(out));
     return group;
-  }
-
-  char32_t hex(size_t least, size_t most) {
-    char32_t value = 0;
-    size_t count = 0;
-    for (; count < most; ++count, ++at_) {
-      const char c = peek();
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-      if (digit < 0) break;
-      value = value * 16 + static_cast<char32_t>(digit);
-    }
-    if (count < least) wrong("an escape without its hexadecimal digits");
-    return value;
-  }
-
-  char32_t checked(char32_t c) {
-    if (c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) wrong("an escape of what is no character");
-    return c;
   }
 
   static CharacterSet spaces(bool ascii) {
@@ -336,10 +292,7 @@ class Parser {
     return single;
   }
 
-  std::string_view text_;
   Dialect dialect_;
-  std::string_view name_;
-  size_t at_ = 0;
 };
 
 }  // namespace

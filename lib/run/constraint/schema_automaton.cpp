@@ -12,6 +12,8 @@ namespace ds::constrain {
 namespace {
 
 constexpr uint8_t kMostBlanks = 64;  // after a line end
+// Of a number in an answer that a schema leaves free, so that it ends; NumberSet::has_prefix does the like for others.
+constexpr size_t kMostDigits = 20, kMostExponentDigits = 3;  // before and after a point each
 
 // A frame as bytes: plain numbers and strings with their lengths, in the order of their calls.
 class Writer {
@@ -353,18 +355,20 @@ class SchemaAutomaton final : public Automaton {
       return;
     }
     text += static_cast<char>(c);
-    if (free) text = representative(text);
+    if (free && !exact && last_digits(text) > (has_exponent ? kMostExponentDigits : kMostDigits)) return;
+    if (free) text = representative(text, exact);
     else if (!exact && !set.has_prefix(text)) return;
     moves.add(head(Kind::number, exact).put(n.set).put_text(text).take());
   }
-  // The shortest text after which the same may follow.
-  static std::string representative(const std::string& text) {
-    const size_t e = text.find_first_of("eE");
+  static size_t last_digits(const std::string& text) { return text.size() - 1 - text.find_last_not_of("0123456789"); }
+  // The shortest text after which the same may follow: in an answer digits count, in a text that is given one stands for all.
+  static std::string representative(const std::string& text, bool exact) {
     const char last = text.back();
-    if (e != text.npos) return last == 'e' || last == 'E' ? "1e" : last == '+' || last == '-' ? "1e+" : "1e1";
-    if (text.find('.') != text.npos) return last == '.' ? "1." : "1.1";
+    const std::string digits(exact ? std::min<size_t>(last_digits(text), 1) : last_digits(text), '1');
+    if (const size_t e = text.find_first_of("eE"); e != text.npos) return (last == 'e' || last == 'E' ? "1e" : "1e+") + digits;
+    if (text.find('.') != text.npos) return "1." + digits;
     if (text == "-") return "-";
-    return text == "0" || text == "-0" ? "0" : "1";
+    return text == "0" || text == "-0" ? "0" : digits;
   }
 
   // --- Strings.

@@ -100,6 +100,12 @@ static void find_entries(const AttentionPages& a, const AttentionTile& tile, siz
     entries[b] = a.entry(tile.sequence, std::clamp(key / kKeyBlock + b, lowest / kKeyBlock, highest / kKeyBlock), tile.kv_head);
 }
 
+static void find_first_entries(const AttentionPages& a, const AttentionTile& tile, size_t* entries) {
+  const size_t lowest = a.first_key(static_cast<size_t>(a.position[tile.row + tile.first_item / a.group]));
+  const auto highest = static_cast<size_t>(a.position[tile.row + (tile.first_item + tile.count - 1) / a.group]);
+  find_entries(a, tile, lowest / kSpanKeys * kSpanKeys, lowest, highest, entries);
+}
+
 // The first `blocks` blocks of a span as f32, where they lie or, of i8 pages, in the scratch.
 static void open_span(const AttentionPages& a, const size_t* entries, const size_t* next, size_t blocks, AttentionScratch& s,
                       AttentionSpan& span) {
@@ -119,8 +125,9 @@ static void open_span(const AttentionPages& a, const size_t* entries, const size
   }
 }
 
-// One section of a tile whose queries are loaded.
-static void attend_section(const AttentionPages& a, const AttentionTile& tile, size_t section, AttentionScratch& s, AttentionResult& result) {
+// One section of a tile whose queries are loaded; `after` (null: unknown) is what this thread does next.
+static void attend_section(const AttentionPages& a, const AttentionTile& tile, size_t section, const AttentionTile* after, AttentionScratch& s,
+                           AttentionResult& result) {
   result.out.assign(tile.count * a.v_head_dim, 0.0f);
   size_t lowest = SIZE_MAX, highest = 0;
   for (size_t r = 0; r < tile.count; ++r) {
@@ -136,6 +143,7 @@ static void attend_section(const AttentionPages& a, const AttentionTile& tile, s
   for (size_t key = begin; key < end; key += kSpanKeys) {
     std::copy(next, next + kSpanBlocks, entries);
     if (key + kSpanKeys <= highest) find_entries(a, tile, key + kSpanKeys, lowest, highest, next);
+    else if (after) find_first_entries(a, *after, next);
     size_t first, last, blocks;
     if (!enter_span(tile, s, key, first, last, blocks)) continue;
     AttentionSpan span;
@@ -244,7 +252,7 @@ void attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, co
       for (size_t p = begin; p < end; ++p) {
         const size_t t = static_cast<size_t>(std::upper_bound(first_part.begin(), first_part.end(), p) - first_part.begin()) - 1;
         load_queries(a, tiles[t], queries, scratch);
-        attend(a, tiles[t], tiles[t].first_section + p - first_part[t], scratch, parts[p]);
+        attend(a, tiles[t], tiles[t].first_section + p - first_part[t], nullptr, scratch, parts[p]);
       }
     });
   }
@@ -258,7 +266,8 @@ void attention(const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, co
       total.out.resize(tile.count * a.v_head_dim);
       if (parts.empty()) load_queries(a, tile, queries, scratch);
       for (size_t s = 0; s < tile.sections; ++s) {
-        if (parts.empty()) attend(a, tile, tile.first_section + s, scratch, part);
+        const AttentionTile* const after = s + 1 == tile.sections && i + 1 < end ? &tiles[t - 1] : nullptr;
+        if (parts.empty()) attend(a, tile, tile.first_section + s, after, scratch, part);
         merge(tile.count, a.v_head_dim, parts.empty() ? part : parts[first_part[t] + s], total);
       }
       write(a, tile, total, written, log_sums);

@@ -108,7 +108,7 @@ void kv_write(const Tensor& k, const Tensor& v, const Rows& at, const AttentionS
   const AttentionPages a = attention_pages("kv_write", k_pages, v_pages, at, spec);
   const Matrix keys = matrix("kv_write", k, a.tokens, a.kv_heads * a.head_dim);
   const Matrix values = matrix("kv_write", v, a.tokens, a.kv_heads * a.v_head_dim);
-  parallel_for(a.tokens, 64, [&](size_t begin, size_t end) {
+  parallel_for(a.tokens, 8, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
       const size_t block = static_cast<size_t>(a.position[t]) / kKeyBlock, slot = static_cast<size_t>(a.position[t]) % kKeyBlock;
       for (size_t h = 0; h < a.kv_heads; ++h) {

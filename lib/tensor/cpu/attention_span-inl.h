@@ -85,9 +85,12 @@ HWY_NOINLINE void score_vectors(const AttentionSpan& span, size_t head_dim, cons
 
 template <size_t R, size_t C>
 HWY_INLINE void score_rows(const AttentionSpan& span, size_t head_dim, const float* q, float* scores, size_t blocks, bool fetching) {
+  const size_t end = blocks * kBlockVectors;
   size_t v = 0;
-  for (; v + C <= blocks * kBlockVectors; v += C) score_vectors<R, C>(span, head_dim, q, scores, v, fetching);
-  for (; v < blocks * kBlockVectors; ++v) score_vectors<R, 1>(span, head_dim, q, scores, v, fetching);
+  for (; v + C <= end; v += C) score_vectors<R, C>(span, head_dim, q, scores, v, fetching);
+  if constexpr (C > kBlockVectors)  // short sequences have a block or two
+    for (; v + kBlockVectors <= end; v += kBlockVectors) score_vectors<R, kBlockVectors>(span, head_dim, q, scores, v, fetching);
+  for (; v < end; ++v) score_vectors<R, 1>(span, head_dim, q, scores, v, fetching);
 }
 
 // The scores of `count` items for the first `blocks` blocks of the span. Tiles that keep 12 to 16 chains in registers: 16

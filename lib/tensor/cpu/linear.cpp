@@ -34,6 +34,22 @@ static void check_f32_rows(const char* op, const Tensor& w, int rank) {
           describe(w));
 }
 
+// A weight whose columns are summed over: rows in f32, f16 or bf16.
+static void check_rows(const char* op, const Tensor& w, int rank) {
+  check_weight(op, w, rank);
+  require(!quantized(w.dtype) && w.layout == Layout::rows, op, ": backward takes weights as rows of f32, f16 or bf16, not ",
+          describe(w));
+}
+// The same in f32, in memory of `widened` where it is not already.
+static Tensor in_f32(const Tensor& w, std::vector<float>& widened) {
+  if (w.dtype == DType::f32) return w;
+  widened.resize(static_cast<size_t>(w.elements()));
+  Tensor wide = w;
+  wide.dtype = DType::f32, wide.data = widened.data();
+  cpu::convert(w, wide);
+  return wide;
+}
+
 // offsets rise from 0 to the number of rows.
 static void check_offsets(const char* op, const Tensor& offsets, int64_t experts, int64_t rows) {
   require(offsets.dtype == DType::i32 && offsets.device == Device::cpu && offsets.rank == 1 &&
@@ -137,10 +153,11 @@ void linear_all(std::span<const LinearCall> calls) {
 
 void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, bool accumulate) {
   const char* const op = "linear_backward_input";
-  check_f32_rows(op, w, 2);
+  check_rows(op, w, 2);
   check_activation(op, "dy", dy, dy.shape[0], w.shape[0]);
   check_activation(op, "dx", dx, dy.shape[0], w.shape[1]);
-  const Product product = backward_input(dy, w, dx, accumulate);
+  std::vector<float> widened;
+  const Product product = backward_input(dy, in_f32(w, widened), dx, accumulate);
   multiply({&product, 1});
 }
 
@@ -168,12 +185,14 @@ static void grouped(const Tensor& offsets, int64_t experts, const Make& make) {
 void grouped_linear_backward_input(const Tensor& dy, const Tensor& offsets, const Tensor& w, const Tensor& dx,
                                    bool accumulate) {
   const char* const op = "grouped_linear_backward_input";
-  check_f32_rows(op, w, 3);
+  check_rows(op, w, 3);
   check_activation(op, "dy", dy, dy.shape[0], w.shape[1]);
   check_activation(op, "dx", dx, dy.shape[0], w.shape[2]);
   check_offsets(op, offsets, w.shape[0], dy.shape[0]);
+  std::vector<float> widened;
+  const Tensor wide = in_f32(w, widened);
   grouped(offsets, w.shape[0], [&](int64_t e, int64_t begin, int64_t count) {
-    return backward_input(rows(dy, begin, count), item(w, e), rows(dx, begin, count), accumulate);
+    return backward_input(rows(dy, begin, count), item(wide, e), rows(dx, begin, count), accumulate);
   });
 }
 

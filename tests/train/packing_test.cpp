@@ -1,22 +1,20 @@
-#include "train/data.h"
+#include "train/packing.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
+#include <cmath>
 #include <map>
 #include <set>
 
 #include "base/error.h"
-#include "base/parallel.h"
 #include "base/rng.h"
-#include "train/testing.h"
 
 namespace ds {
 
 static Documents random_documents(size_t count, size_t longest, uint64_t seed) {
   Documents documents(1000);
+  documents.files = {"d.jsonl"};
   const Rng rng{seed, 0};
   uint64_t at = 0;
   for (size_t d = 0; d < count; ++d) {
@@ -24,6 +22,7 @@ static Documents random_documents(size_t count, size_t longest, uint64_t seed) {
     for (auto& id : ids) id = static_cast<int32_t>(rng.below(at++, 1000));
     documents.ids.append(ids);
     documents.offsets.push_back(documents.ids.size());
+    documents.places.push_back({0, d + 1});
   }
   return documents;
 }
@@ -77,18 +76,44 @@ TEST(Packing, NothingToPredictIsAnError) {
   EXPECT_THROW(pack_rows(documents, 4), Error);
 }
 
-TEST(RowOrder, EachEpochIsAPermutationOfItsOwn) {
-  RowOrder order(50, 3, true), again(50, 3, true), other(50, 4, true), plain(50, 3, false);
-  std::vector<std::vector<size_t>> epochs(3);
-  for (uint64_t i = 0; i < 150; ++i) epochs[i / 50].push_back(order.at(i));
-  for (const auto& epoch : epochs) EXPECT_EQ(std::set<size_t>(epoch.begin(), epoch.end()).size(), 50u);
-  EXPECT_NE(epochs[0], epochs[1]);
-  EXPECT_NE(epochs[1], epochs[2]);
-  for (uint64_t i = 150; i-- > 0;) EXPECT_EQ(again.at(i), epochs[i / 50][i % 50]);  // a position alone decides
-  size_t same = 0;
-  for (uint64_t i = 0; i < 50; ++i) same += other.at(i) == epochs[0][i];
-  EXPECT_LT(same, 10u);
-  for (uint64_t i = 0; i < 100; ++i) EXPECT_EQ(plain.at(i), i % 50);
+TEST(RowOrder, EachStreamIsAPermutationOfItsOwn) {
+  const std::vector<double> equal(50, 0.3);
+  std::set<std::vector<uint32_t>> orders;
+  for (uint64_t stream = 0; stream < 3; ++stream) {
+    const auto order = row_order(equal, Rng{3, stream}, true);
+    EXPECT_EQ(order.size(), 50u);
+    EXPECT_EQ(std::set<uint32_t>(order.begin(), order.end()).size(), 50u);
+    EXPECT_EQ(order, row_order(equal, Rng{3, stream}, true));
+    orders.insert(order);
+  }
+  orders.insert(row_order(equal, Rng{4, 0}, true));
+  EXPECT_EQ(orders.size(), 4u);
+  const auto plain = row_order(equal, Rng{3, 0}, false);
+  for (uint32_t i = 0; i < 50; ++i) EXPECT_EQ(plain[i], i);
+}
+
+// Over many epochs each row comes as often as its weight says, within four standard errors; and never two more or fewer than that.
+TEST(RowOrder, WeightsDecideHowOftenARowComes) {
+  const std::vector<double> weights = {1, 0.25, 0, 4, 1.5, 0.05};
+  const double mean = 6.8 / 6;
+  std::vector<double> times(6);
+  constexpr int kEpochs = 4000;
+  for (uint64_t epoch = 0; epoch < kEpochs; ++epoch) {
+    std::vector<int> here(6);
+    for (const uint32_t r : row_order(weights, Rng{1, epoch}, true)) ++here[r];
+    for (size_t r = 0; r < 6; ++r) {
+      times[r] += here[r];
+      EXPECT_LT(std::abs(here[r] - weights[r] / mean), 1);
+    }
+  }
+  for (size_t r = 0; r < 6; ++r) EXPECT_NEAR(times[r] / kEpochs, weights[r] / mean, 4 * 0.5 / std::sqrt(kEpochs)) << r;
+  EXPECT_THROW(row_order(std::vector<double>{0, 0}, Rng{1, 1}, true), Error);
+}
+
+TEST(AnnealedWeight, IsAPower) {
+  for (const double w : {0.1, 1.0, 7.0})
+    for (const double power : {0.0, 0.3, 1.0, 2.0}) EXPECT_NEAR(annealed_weight(w, power), std::pow(w, power), 1e-12 * std::pow(w, power));
+  EXPECT_EQ(annealed_weight(0, 0.5), 0);
 }
 
 TEST(Batch, TargetsFollowInputsAndPiecesAreSequences) {
@@ -97,11 +122,12 @@ TEST(Batch, TargetsFollowInputsAndPiecesAreSequences) {
   for (size_t d = 0; d < documents.count(); ++d) documents.weights[d] = static_cast<float>(d);
   const PackedRows packed = pack_rows(documents, 16);
   const std::vector<size_t> rows = {2, 0, 5};
-  const TrainingBatch batch = make_batch(documents, packed, rows);
+  const TrainingBatch batch = make_batches(documents, packed, rows, 3).at(0);
   size_t t = 0, sequence = 0;
   for (const size_t r : rows) {
     for (const Piece& piece : packed.row(r)) {
       EXPECT_EQ(batch.lengths[sequence], piece.length);
+      EXPECT_EQ(batch.records[sequence], cat("d.jsonl:", piece.document + 1));
       for (int32_t i = 0; i < piece.length; ++i, ++t) {
         EXPECT_EQ(batch.batch.tokens[t], documents.ids[piece.begin + static_cast<size_t>(i)]);
         EXPECT_EQ(batch.targets[t], documents.ids[piece.begin + static_cast<size_t>(i) + 1]);
@@ -113,66 +139,6 @@ TEST(Batch, TargetsFollowInputsAndPiecesAreSequences) {
     }
   }
   EXPECT_EQ(t, batch.targets.size());
-}
-
-TEST(TokenStore, KeepsIdsOfBothWidths) {
-  for (const int64_t vocabulary : {65536, 65537}) {
-    TokenStore store(vocabulary);
-    const std::vector<int32_t> ids = {0, 1, 32768, 65535};
-    store.append(ids);
-    ASSERT_EQ(store.size(), 4u);
-    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(store[i], ids[i]);
-  }
-}
-
-TEST(LoadDocuments, TokensWeightsAndErrorsWithTheirLine) {
-  const testing_train::Folder folder;
-  const auto load = [&](const std::string& lines, const std::string& weight_field = "") {
-    folder.write("d.jsonl", lines);
-    return load_documents({{folder.path("d.jsonl")}, "text", weight_field}, nullptr, 100);
-  };
-  const Documents documents = load("{\"tokens\": [1, 2, 3], \"a\": {\"w\": 0.5}}\n{\"tokens\": [99], \"a\": {\"w\": 2}}\n", "a.w");
-  ASSERT_EQ(documents.count(), 2u);
-  EXPECT_EQ(documents.offsets, (std::vector<size_t>{0, 3, 4}));
-  EXPECT_EQ(documents.ids[3], 99);
-  EXPECT_EQ(documents.weights, (std::vector<float>{0.5f, 2}));
-  ASSERT_EQ(documents.inputs.size(), 1u);
-
-  const auto message = [&](const std::string& lines, const std::string& field = "") -> std::string {
-    try {
-      load(lines, field);
-    } catch (const Error& e) {
-      return e.what();
-    }
-    return "no error";
-  };
-  EXPECT_NE(message("{\"tokens\": [1]}\n{\"tokens\": [100]}\n").find("d.jsonl:2: token id 100"), std::string::npos);
-  EXPECT_NE(message("{\"tokens\": [-1]}\n").find("d.jsonl:1: token id -1"), std::string::npos);
-  EXPECT_NE(message("{\"tokens\": [1.5]}\n").find("d.jsonl:1"), std::string::npos);
-  EXPECT_NE(message("{\"text\": \"a\"}\n").find("d.jsonl:1: a text needs a tokenizer"), std::string::npos);
-  EXPECT_NE(message("{\"tokens\": [1]}\n", "a.w").find("d.jsonl:1: no field \"a\""), std::string::npos);
-  EXPECT_NE(message("{\"tokens\": [1], \"a\": {\"w\": -1}}\n", "a.w").find("d.jsonl:1"), std::string::npos);
-  EXPECT_NE(message("{\"tokens\": [1]}\n{\"tokens\"\n").find("d.jsonl:2"), std::string::npos);
-}
-
-TEST(LoadDocuments, OrderDoesNotDependOnThreads) {
-  const testing_train::Folder folder;
-  std::string lines;
-  for (int i = 0; i < 60000; ++i) lines += cat("{\"tokens\": [", i % 97, ", ", i % 89, "]}\n");
-  folder.write("d.jsonl", lines);
-  const size_t before = threads();
-  std::vector<std::vector<int32_t>> all;
-  for (const size_t count : {1, 3}) {
-    set_threads(count);
-    const Documents documents = load_documents({{folder.path("d.jsonl")}, "text", ""}, nullptr, 100);
-    std::vector<int32_t> ids(documents.ids.size());
-    for (size_t i = 0; i < ids.size(); ++i) ids[i] = documents.ids[i];
-    all.push_back(ids);
-  }
-  set_threads(before);
-  ASSERT_EQ(all[0].size(), 120000u);
-  EXPECT_EQ(all[0], all[1]);
-  EXPECT_EQ(all[0][2 * 1234], 1234 % 97);
 }
 
 }  // namespace ds
