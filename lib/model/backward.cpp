@@ -37,8 +37,8 @@ struct BlockBackward {
 
   // Of y = norm(x): the gradient of x written, or added to it.
   void norm_back(const Tensor& dy, const Tensor& x, const Tensor& weight, float eps, const Tensor& dinput, const Tensor& dweight,
-                 bool accumulate) {
-    rms_norm_backward(dy, x, weight, eps, c.norm_plus_one, dinput, dweight, accumulate);
+                 bool accumulate, const Tensor& dbias = {}) {
+    apply_norm_backward(c, dy, x, weight, eps, dinput, dweight, dbias, accumulate);
   }
   // The gradient of what a half of the block added, from that of the block's output: through the half's own norm, if any.
   Tensor added_back(const Tensor& added, const Tensor& weight, const Tensor& dweight) {
@@ -56,6 +56,14 @@ struct BlockBackward {
     gated_activation_backward(dact, a.gate, a.up, c.hidden_act, dgate, dup);
     project_back(dgate, a.mlp_in, gate, dgate_w, g.gate_bias, dmlp_in, false);
     project_back(dup, a.mlp_in, up, dup_w, g.up_bias, dmlp_in, true);
+  }
+
+  // The feed-forward without a gate.
+  void plain_back(const Tensor& dy, const Tensor& dmlp_in) {
+    const Tensor dact = like(a.act), dup = like(a.up);
+    project_back(dy, a.act, w.down_proj, g.down_proj, g.down_bias, dact, false);
+    activation_backward(dact, a.up, c.hidden_act, dup);
+    project_back(dup, a.mlp_in, w.up_proj, g.up_proj, g.up_bias, dmlp_in, false);
   }
 
   // The balance losses' gradients with respect to the scores; empty where there are none.
@@ -104,14 +112,15 @@ struct BlockBackward {
     const Tensor dmlp_in = like(a.mlp_in);
     if (!c.is_moe(layer)) {
       const Tensor dadded = added_back(a.mlp_added, w.mlp_out_norm, g.mlp_out_norm);
-      gated_back(dadded, w.gate_proj, w.up_proj, w.down_proj, g.gate_proj, g.up_proj, g.down_proj, dmlp_in);
+      if (!c.gated_mlp) plain_back(dadded, dmlp_in);
+      else gated_back(dadded, w.gate_proj, w.up_proj, w.down_proj, g.gate_proj, g.up_proj, g.down_proj, dmlp_in);
     } else {
       if (w.shared_gate)
         gated_back(dx, w.shared_gate, w.shared_up, w.shared_down, g.shared_gate, g.shared_up, g.shared_down, dmlp_in);
       else fill(dmlp_in, 0);
       experts_back(dmlp_in);
     }
-    norm_back(dmlp_in, a.mid, w.post_attention_norm, c.rms_norm_eps, dx, g.post_attention_norm, true);
+    norm_back(dmlp_in, a.mid, w.post_attention_norm, c.rms_norm_eps, dx, g.post_attention_norm, true, g.post_attention_norm_bias);
   }
 
   // From the gradients of rotated queries, keys and values to dattn_in.
@@ -135,8 +144,15 @@ struct BlockBackward {
   }
 
   void plain_heads_back(Tensor dq, Tensor dk, const Tensor& dv, const Tensor& dattn_in) {
-    rotate_back(dq, false);
-    rotate_back(dk, false);
+    if (c.positions == Positions::rope) {
+      rotate_back(dq, false);
+      rotate_back(dk, false);
+    }
+    if (c.clip_qkv > 0) {
+      clamp_backward(dq, a.q_unclipped, c.clip_qkv);
+      clamp_backward(dk, a.k_unclipped, c.clip_qkv);
+      clamp_backward(dv, a.v_unclipped, c.clip_qkv);
+    }
     if (w.q_norm) {
       const Tensor dq_unnormed = like(dq), dk_unnormed = like(dk);
       norm_back(dq, a.q_unnormed, w.q_norm, c.rms_norm_eps, dq_unnormed, g.q_norm, false);
@@ -156,16 +172,9 @@ struct BlockBackward {
                        dq, dk, dv);
     if (c.is_mla()) latent_heads_back(dq, dk, dv, dattn_in);
     else plain_heads_back(dq, dk, dv, dattn_in);
-    norm_back(dattn_in, a.input, w.input_norm, c.rms_norm_eps, dx, g.input_norm, true);
+    norm_back(dattn_in, a.input, w.input_norm, c.rms_norm_eps, dx, g.input_norm, true, g.input_norm_bias);
   }
 };
-
-// What forward has and backward has not.
-void check_trainable(const Config& config) {
-  require(config.clip_qkv == 0, "config.json: clip_qkv is ", config.clip_qkv, "; training supports only null");
-  require(config.final_logit_softcapping == 0, "config.json: final_logit_softcapping is ", config.final_logit_softcapping,
-          "; training supports only null");
-}
 
 }  // namespace
 
@@ -175,15 +184,16 @@ double backward(const Config& config, const Weights& weights, const TokenBatch& 
   require(acts.keep_all && acts.layers.size() == static_cast<size_t>(config.num_hidden_layers) && acts.final_input.rows() == tokens,
           "backward takes the activations of a forward with keep_all on the same batch");
   require(!cache.latent(), "backward takes a cache for training, which keeps the keys and values of all heads");
-  check_trainable(config);
   const Arena::Mark before = scratch.mark();
   const Tensor dx = scratch.make_uninitialized(DType::f32, {tokens, config.hidden_size});
-  rms_norm_backward(dnormed, acts.final_input, weights.final_norm, config.rms_norm_eps, config.norm_plus_one, dx, grads.final_norm, false);
+  apply_norm_backward(config, dnormed, acts.final_input, weights.final_norm, config.rms_norm_eps, dx, grads.final_norm,
+                      grads.final_norm_bias, false);
 
   double aux_loss = 0;
   const Arena::Mark layer_begin = scratch.mark();
   for (int64_t layer = config.num_hidden_layers - 1; layer >= 0; --layer) {
     const auto i = static_cast<size_t>(layer);
+    if (acts.recompute) recompute_block(config, weights.layers[i], batch, cache, layer, acts.layers[i], scratch);
     BlockBackward block{config, weights.layers[i], acts.layers[i], grads.layers[i], scratch, cache, rows_of(batch, cache, layer), layer,
                         tokens, batch, aux, dx};
     block.feed_forward_back();
@@ -191,6 +201,7 @@ double backward(const Config& config, const Weights& weights, const TokenBatch& 
     aux_loss += block.aux_loss;
     scratch.rewind(layer_begin);
   }
+  if (config.positions == Positions::learned) embedding_backward(dx, indices_view(batch.positions), grads.embed_positions);
   if (config.embedding_scale != 1) scale(dx, config.embedding_scale);
   embedding_backward(dx, indices_view(batch.tokens), grads.embed_tokens);
   scratch.rewind(before);
@@ -198,10 +209,13 @@ double backward(const Config& config, const Weights& weights, const TokenBatch& 
 }
 
 void head_backward(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& dlogits,
-                   const Tensor& dnormed, Weights& grads) {
+                   const Tensor& dnormed, Weights& grads, const Tensor& logits) {
   require(dlogits.rank == 2 && dlogits.cols() == config.vocab_size && dlogits.rows() == normed.rows(), "head_backward: ",
           describe(dlogits), " for ", describe(normed));
-  check_trainable(config);
+  if (config.final_logit_softcapping > 0) {
+    require(bool(logits), "head_backward: the logits are capped, and were not given");
+    softcap_backward(dlogits, logits, config.final_logit_softcapping);
+  }
   linear_backward_weight(dlogits, normed, grads.lm_head);
   linear_backward_input(dlogits, weights.lm_head, dnormed);
 }

@@ -40,6 +40,18 @@ inline RopeSpec rope_spec(const Config& c, bool shared_key, bool inverse) {
   return spec;
 }
 
+// y = the config's norm of x; only LayerNorm has a bias, and only RMSNorm stands without one (of heads, of latent vectors).
+inline void apply_norm(const Config& c, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, const Tensor& y) {
+  if (bias) layer_norm(x, weight, bias, eps, y);
+  else rms_norm(x, weight, eps, c.norm_plus_one, y);
+}
+// dx (+)= the gradient of x; dweight and dbias grow by theirs.
+inline void apply_norm_backward(const Config& c, const Tensor& dy, const Tensor& x, const Tensor& weight, float eps, const Tensor& dx,
+                                const Tensor& dweight, const Tensor& dbias, bool accumulate) {
+  if (dbias) layer_norm_backward(dy, x, weight, eps, dx, dweight, dbias, accumulate);
+  else rms_norm_backward(dy, x, weight, eps, c.norm_plus_one, dx, dweight, accumulate);
+}
+
 inline Tensor indices_view(const std::vector<int32_t>& values) {
   return make_tensor(const_cast<int32_t*>(values.data()), DType::i32, {static_cast<int64_t>(values.size())});
 }
@@ -53,6 +65,12 @@ inline Rows rows_of(const TokenBatch& batch, const KvCache& cache, int64_t layer
 // needs besides comes from `memory`.
 void run_block(const Config& config, const LayerWeights& weights, int64_t layer, const TokenBatch& batch, KvCache& cache, const Tensor& x,
                const Tensor& y, Arena& memory);
+
+// ---- forward.cpp ----
+
+// What forward with keep_all left of a layer, anew from a.input, to the bit.
+void recompute_block(const Config& config, const LayerWeights& weights, const TokenBatch& batch, KvCache& cache, int64_t layer,
+                     LayerActivations& a, Arena& memory);
 
 // ---- lora.cpp ----
 
@@ -86,7 +104,12 @@ struct LatentPlan {
   std::vector<Group> groups;
   RowSet generated;
 };
+constexpr int64_t kGroupPositions = 2048;  // sequences are expanded together up to so many positions,
+constexpr int64_t kExpandedChunk = 256;    // so many at a time
 LatentPlan plan_latent(const TokenBatch& batch);
+int64_t expanded_blocks(const LatentPlan& plan);  // kKeyBlock positions each, of the largest group
+// Bytes of the arena that a pass of `tokens` rows takes at most, without adapters and keep_all.
+uint64_t pass_bytes(const Config& config, int64_t tokens, int64_t blocks);
 // Writes c_kv[T, kv_lora], normed, and k_rope[T, rope], rotated, to a latent cache.
 void latent_write(const Config& config, const Tensor& c_kv, const Tensor& k_rope, const Rows& at, const KvCache& cache, int64_t layer,
                   Arena& memory);

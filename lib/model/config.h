@@ -25,6 +25,11 @@ struct RopeScaling {
   std::vector<float> factors;                                   // what each frequency is divided by (longrope's lists, equal)
 };
 
+// Norms: by the root of the mean square; or LayerNorm (arXiv 1607.06450), which takes the mean away first and has a bias.
+enum class Norm : uint8_t { rms, layer };
+// Positions: rotations of queries and keys; or a learned vector for each, added to the embedded token.
+enum class Positions : uint8_t { rope, learned };
+
 enum class LayerType : uint8_t { full_attention, sliding_attention };
 
 struct Config {
@@ -34,7 +39,9 @@ struct Config {
   int64_t hidden_size = 0;
   int64_t num_hidden_layers = 0;
   int64_t max_position_embeddings = 0;
-  float rms_norm_eps = 1e-6f;
+  Norm norm = Norm::rms;
+  float rms_norm_eps = 1e-6f;          // of all norms, LayerNorm too
+  Positions positions = Positions::rope;
   bool tie_word_embeddings = false;
   int32_t bos_token_id = -1, eos_token_id = -1, pad_token_id = -1;
   std::vector<int32_t> eos_token_ids;  // all of them, where the file has a list; eos_token_id is the first
@@ -64,6 +71,7 @@ struct Config {
   // Feed-forward.
   int64_t intermediate_size = 0;       // dense layers
   Activation hidden_act = Activation::silu;
+  bool gated_mlp = true;               // down(act(gate) * up); else down(act(up))
   bool mlp_bias = false;
 
   // Mixture of experts: where n_routed_experts > 0, layers from first_k_dense_replace on, every decoder_sparse_step-th

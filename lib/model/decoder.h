@@ -20,7 +20,7 @@ namespace ds {
 
 // Weights of a block; those that an architecture lacks are empty. Gradients and optimizer moments have the same struct.
 struct LayerWeights {
-  Tensor input_norm;                                       // [H]
+  Tensor input_norm, input_norm_bias;                      // [H]; biases of norms: LayerNorm
   // MLA. Without q_lora_rank, q_proj instead of q_a, q_a_norm, q_b.
   Tensor q_a_proj, q_a_norm, q_b_proj;                     // [q_lora, H], [q_lora], [heads * head_dim, q_lora]
   Tensor kv_a_proj, kv_a_norm, kv_b_proj;                  // [kv_lora + rope, H], [kv_lora], [heads * (nope + v), kv_lora]
@@ -33,8 +33,8 @@ struct LayerWeights {
   Tensor q_norm, k_norm;                                   // [head_dim] each, or of all heads together
   Tensor o_proj;                                           // [H, heads * v_head_dim]
   Tensor attention_out_norm, mlp_out_norm;                 // [H], of what attention and feed-forward add: with post_norms
-  Tensor post_attention_norm;                              // [H], before the feed-forward
-  Tensor gate_proj, up_proj, down_proj;                    // dense: [I, H], [I, H], [H, I]
+  Tensor post_attention_norm, post_attention_norm_bias;    // [H], before the feed-forward
+  Tensor gate_proj, up_proj, down_proj;                    // dense: [I, H], [I, H], [H, I]; no gate where it is not gated
   Tensor gate_bias, up_bias, down_bias;
   Tensor router, router_bias;                              // [E, H], [E] (no gradient: it is balanced, not learned)
   Tensor experts_gate, experts_up, experts_down;           // [E, I, H], [E, I, H], [E, H, I]
@@ -42,8 +42,9 @@ struct LayerWeights {
 };
 struct Weights {
   Tensor embed_tokens;                                     // [V, H]
+  Tensor embed_positions;                                  // [max_position_embeddings, H]: learned positions
   std::vector<LayerWeights> layers;
-  Tensor final_norm;                                       // [H]
+  Tensor final_norm, final_norm_bias;                      // [H]
   Tensor lm_head;                                          // [V, H]; embed_tokens itself where tied
 };
 
@@ -56,7 +57,8 @@ struct MtpWeights {
   Tensor final_norm;                                       // [H]: shared_head.norm
 };
 
-// One weight as a checkpoint knows it. `name` of experts has "{}" for the expert's number: files hold one matrix each.
+// One weight as checkpoints name it (but for those of GPT-2: architecture.h, StoredWeight). `name` of experts has "{}" for
+// the expert's number: files hold one matrix each.
 struct WeightInfo {
   std::string name;
   std::vector<int64_t> shape;
@@ -107,7 +109,7 @@ struct LoadOptions {
 // embedding is there once: packed, its rows are looked up in the head's panels, as are those of a quantized one.
 Model load_model(const std::string& folder, const LoadOptions& options = {});
 // Writes config.json and model.safetensors with `weights` (f32 rows) converted to dtype (norms and router_bias too;
-// router_bias stays f32), file names as the architecture has them.
+// router_bias stays f32), names and layouts as the architecture has them.
 void save_model(const Config& config, Weights& weights, const std::string& folder, DType dtype,
                 const std::map<std::string, std::string>& metadata, bool durable = false);
 
@@ -134,6 +136,7 @@ struct TokenBatch {
 struct LayerActivations {
   Tensor input, attn_in, q_a, q_a_normed, kv_a, kv_a_normed, kv_b;                               // attention; MLA
   Tensor q_unnormed, k_unnormed;                                                                 // where q and k are normed
+  Tensor q_unclipped, k_unclipped, v_unclipped;                                                  // with clip_qkv, in training
   Tensor q, k, v, attn_out, lse;              // q, k after rotation; no kv_b, k, v where the cache is latent
   Tensor attn_added, mlp_added;                                                                  // with post_norms: before them
   Tensor mid, mlp_in, gate, up, act;                                                             // feed-forward, dense or shared
@@ -144,6 +147,7 @@ struct Activations {
   explicit Activations(Device device = Device::cpu) : arena(device) {}
   Arena arena;                          // reset by forward
   bool keep_all = false;                // training: every layer's stay; else layers share their memory,
+  bool recompute = false;               // with keep_all: of a layer only `input` stays, and backward computes the rest anew
   std::vector<LayerActivations> layers; // and here is only the last one
   Tensor final_input, final_normed;     // [T, H]
   // Called after each block while its activations are there (calibration, expert load); may be empty.
@@ -154,6 +158,9 @@ struct Activations {
 // `adapters` are what batch.adapters counts; loaded for AdapterUse::run_time.
 void forward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
              std::span<const Adapter> adapters = {});
+// Bytes of `acts` after batches of at most `tokens` rows of at most `sequences` sequences, none longer than `positions`,
+// without adapters and keep_all. Latent attention needs the more the longer the sequences are.
+uint64_t activation_bytes(const Config& config, int64_t tokens, int64_t sequences, int64_t positions);
 // logits[R, V] of some rows of final_normed (all: rows(...)), capped where the config says so.
 void head(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& logits);
 
@@ -166,12 +173,12 @@ struct AuxLoss {
 };  // With gradient accumulation, divide both by the number of micro-batches.
 // Adds the gradients of all weights to `grads`, given dnormed[T, H] = d loss / d final_normed. Returns the sum of the
 // auxiliary losses. `acts` come from a forward with keep_all on the same batch, in which every sequence begins at
-// position 0, and the cache is one for training. Weights are f32 rows. Configs with clip_qkv or final_logit_softcapping
-// are an Error. What scratch is used for is free again afterwards.
+// position 0, and the cache is one for training. Weights are f32 rows. What scratch is used for is free again afterwards.
 double backward(const Config& config, const Weights& weights, const TokenBatch& batch, KvCache& cache, Activations& acts,
                 const Tensor& dnormed, const AuxLoss& aux, Weights& grads, Arena& scratch);
-// The head's part: dnormed and the gradient of lm_head from dlogits.
+// The head's part: dnormed and the gradient of lm_head from dlogits. Where the config caps logits, `logits` are what head
+// gave, and dlogits become the gradient of the uncapped ones; else it may be empty.
 void head_backward(const Config& config, const Weights& weights, const Tensor& normed, const Tensor& dlogits,
-                   const Tensor& dnormed, Weights& grads);
+                   const Tensor& dnormed, Weights& grads, const Tensor& logits = {});
 
 }  // namespace ds

@@ -87,6 +87,7 @@ class AdapterReader {
       : folder_(folder), settings_(read_settings(path("adapter_config.json"))), file_(path("adapter_model.safetensors")) {
     constexpr std::string_view prefix = "base_model.model.";
     const Architecture& row = architecture_of(config);
+    require(row.tensors.empty(), folder, ": LoRA adapters of a ", row.name, " are not supported: its files have q, k and v in one matrix");
     const bool bare = std::any_of(file_.tensors().begin(), file_.tensors().end(),
                                   [&](const StoredTensor& t) { return t.name.starts_with(cat(prefix, "layers.")); });
     for (const StoredTensor& t : file_.tensors())
@@ -182,7 +183,7 @@ void for_each_pair(const Config& config, Adapter& adapter, const Visit& visit) {
   size_t next = 0;
   for_each_weight(config, adapter.b, [&](const WeightInfo& info, Tensor& b) {
     Tensor& a = *of_a[next++];
-    if (info.shape.size() > 1 && info.name != "model.embed_tokens.weight") visit(info, a, b);
+    if (info.shape.size() > 1 && info.name != "model.embed_tokens.weight" && info.name != "model.embed_positions.weight") visit(info, a, b);
   });
 }
 

@@ -26,6 +26,7 @@ struct LayerVisitor {
 void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
   const int64_t heads = c.num_attention_heads, hidden = c.hidden_size;
   each("input_layernorm.weight", {hidden}, false, w.input_norm);
+  if (c.norm == Norm::layer) each("input_layernorm.bias", {hidden}, false, w.input_norm_bias);
   if (c.is_mla()) {
     if (c.q_lora_rank) {
       each("self_attn.q_a_proj.weight", {c.q_lora_rank, hidden}, true, w.q_a_proj);
@@ -61,13 +62,14 @@ void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
     each("post_feedforward_layernorm.weight", {hidden}, false, w.mlp_out_norm);
   } else {
     each("post_attention_layernorm.weight", {hidden}, false, w.post_attention_norm);
+    if (c.norm == Norm::layer) each("post_attention_layernorm.bias", {hidden}, false, w.post_attention_norm_bias);
   }
 }
 
 void visit_dense(const Config& c, LayerWeights& w, LayerVisitor& each) {
   const int64_t hidden = c.hidden_size, inner = c.intermediate_size;
-  each("mlp.gate_proj.weight", {inner, hidden}, true, w.gate_proj);
-  if (c.mlp_bias) each("mlp.gate_proj.bias", {inner}, false, w.gate_bias);
+  if (c.gated_mlp) each("mlp.gate_proj.weight", {inner, hidden}, true, w.gate_proj);
+  if (c.gated_mlp && c.mlp_bias) each("mlp.gate_proj.bias", {inner}, false, w.gate_bias);
   each("mlp.up_proj.weight", {inner, hidden}, true, w.up_proj);
   if (c.mlp_bias) each("mlp.up_proj.bias", {inner}, false, w.up_bias);
   each("mlp.down_proj.weight", {hidden, inner}, true, w.down_proj);
@@ -109,9 +111,12 @@ Tensor make_shaped(Arena& arena, const std::vector<int64_t>& s, bool zeroed) {
 void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
   weights.layers.resize(static_cast<size_t>(config.num_hidden_layers));
   visit({"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.embed_tokens);
+  if (config.positions == Positions::learned)
+    visit({"model.embed_positions.weight", {config.max_position_embeddings, config.hidden_size}, -1, false, true}, weights.embed_positions);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
     visit_block(config, layer, weights.layers[static_cast<size_t>(layer)], visit);
   visit({"model.norm.weight", {config.hidden_size}, -1, false, true}, weights.final_norm);
+  if (config.norm == Norm::layer) visit({"model.norm.bias", {config.hidden_size}, -1, false, true}, weights.final_norm_bias);
   if (config.tie_word_embeddings) weights.lm_head = weights.embed_tokens;
   else visit({"lm_head.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.lm_head);
 }

@@ -57,6 +57,7 @@ static void for_each_stored(Model& model, const std::function<void(const std::st
 }
 
 static std::vector<Matrix> matrices_of(Model& model, int64_t group_size) {
+  require(model.config.gated_mlp, "a ", model.config.architecture, " cannot be quantized: only models with gated feed-forwards are supported");
   std::vector<Matrix> matrices;
   for_each_stored(model, [&](const std::string& name, const Tensor& t, bool linear) {
     if (!linear) return;

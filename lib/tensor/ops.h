@@ -80,6 +80,11 @@ DS_OP(rms_norm, x, (const Tensor& x, const Tensor& w, float eps, bool plus_one, 
 // dx (+)= the gradient with respect to x, dw += that with respect to w.
 DS_OP(rms_norm_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& w, float eps, bool plus_one, const Tensor& dx, const Tensor& dw, bool accumulate), (dy, x, w, eps, plus_one, dx, dw, accumulate))
 
+// y[t] = (x[t] - mean(x[t])) / sqrt(var(x[t]) + eps) * w + b over x[T, H], var the mean of squares. (arXiv 1607.06450)
+DS_OP_CPU(layer_norm, x, (const Tensor& x, const Tensor& w, const Tensor& b, float eps, const Tensor& y), (x, w, b, eps, y))
+// dx (+)= the gradient with respect to x, dw and db += those with respect to w and b.
+DS_OP_CPU(layer_norm_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& w, float eps, const Tensor& dx, const Tensor& dw, const Tensor& db, bool accumulate), (dy, x, w, eps, dx, dw, db, accumulate))
+
 // ---- Position ----
 
 // Rotates, in place, in each head of x[T, heads * head_dim] the columns [offset, offset + 2P) by the angles of the
@@ -134,7 +139,10 @@ DS_OP_CPU(attention_backward, dout, (const Tensor& dout, const Tensor& q, const 
 
 // ---- Feed-forward ----
 
-enum class Activation : uint8_t { silu, gelu_tanh };
+enum class Activation : uint8_t { silu, gelu_tanh, gelu };  // gelu: by the error function
+// y = act(x), elementwise; dx is written.
+DS_OP_CPU(activation, x, (const Tensor& x, Activation act, const Tensor& y), (x, act, y))
+DS_OP_CPU(activation_backward, dy, (const Tensor& dy, const Tensor& x, Activation act, const Tensor& dx), (dy, x, act, dx))
 // y = act(gate) * up, elementwise.
 DS_OP_CPU(gated_activation, gate, (const Tensor& gate, const Tensor& up, Activation act, const Tensor& y), (gate, up, act, y))
 DS_OP_CPU(gated_activation_backward, dy, (const Tensor& dy, const Tensor& gate, const Tensor& up, Activation act, const Tensor& dgate, const Tensor& dup), (dy, gate, up, act, dgate, dup))
@@ -144,6 +152,9 @@ DS_OP_CPU(gated_activation_backward, dy, (const Tensor& dy, const Tensor& gate, 
 // x clamped to [-limit, limit], in place; and x = cap * tanh(x / cap), in place (f32). (OLMoE's clip_qkv; Gemma 2's soft caps)
 DS_OP_CPU(clamp, x, (const Tensor& x, float limit), (x, limit))
 DS_OP_CPU(softcap, x, (const Tensor& x, float cap), (x, cap))
+// dy, in place, to the gradient of what was capped: by x before clamp (passes where |x| <= limit), by y that softcap gave.
+DS_OP_CPU(clamp_backward, dy, (const Tensor& dy, const Tensor& x, float limit), (dy, x, limit))
+DS_OP_CPU(softcap_backward, dy, (const Tensor& dy, const Tensor& y, float cap), (dy, y, cap))
 
 // ---- Mixture of experts ----
 

@@ -37,8 +37,10 @@ void check_usage(bool ok, const std::string& message) {
 }
 
 void check_options(const PretrainOptions& o) {
-  check_usage(o.init.empty() != o.model.empty(), "give either --init CONFIG.json or --model DIR");
-  check_usage(o.model.empty() || o.tokenizer.empty(), "--tokenizer goes with --init; --model DIR has its own");
+  const SourceOptions& source = o.source;
+  check_usage(!source.init.empty() + !source.model.empty() + !source.arch.empty() == 1, "give one of --arch NAME, --init CONFIG.json and --model DIR");
+  check_usage(source.model.empty() || source.tokenizer.empty(), "--tokenizer goes with --arch or --init; --model DIR has its own");
+  check_usage(source.model.empty() || source.set.empty(), "--set goes with --arch or --init; the weights of --model DIR are of its config.json");
   check_usage(!o.output.empty() && o.output != "-", "-o OUT, the folder to write, is missing");
   check_usage(!o.data.empty(), "--data FILE.jsonl is missing");
   check_usage(o.steps >= 1, "--steps must be at least 1");
@@ -192,7 +194,7 @@ LoopSpec make_loop(const PretrainOptions& o) {
   loop.steps = o.steps;
   loop.checkpoint_every = o.checkpoint_every;
   loop.keep_checkpoints = o.keep_checkpoints;
-  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer)};
+  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer), o.recompute};
   loop.on_spike = parse_on_spike(o.on_spike);
   loop.spike_factor = o.spike_factor;
   loop.eval_every = o.eval_every;
@@ -207,7 +209,7 @@ TrainState begin(const PretrainOptions& o, const StateOptions& state, const std:
     info("going on from ", newest);
     return load_checkpoint(newest, state);
   }
-  if (!o.model.empty()) return make_state(std::move(source.model), state);
+  if (!o.source.model.empty()) return make_state(std::move(source.model), state);
   Model& model = source.model;
   model.weights = make_weights(model.config, model.arena);
   initialize(model.config, model.weights, o.seed);
@@ -251,7 +253,7 @@ DataPosition position_of(const std::string& json) {
 
 void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   check_options(options);
-  SourceFolder source = open_source(options.init, options.model, options.tokenizer);
+  SourceFolder source = open_source(options.source);
   const Config config = source.model.config;
   check_usage(options.sequence_length <= config.max_position_embeddings || config.max_position_embeddings == 0,
               cat("--sequence-length ", options.sequence_length, " is beyond the model's ", config.max_position_embeddings, " positions"));

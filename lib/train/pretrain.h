@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "io/report.h"
+#include "train/output_folder.h"
 
 namespace ds {
 
 struct PretrainOptions {
-  // Model: one of init (config.json, with tokenizer) and model (a folder, with its own tokenizer).
-  std::string init, model, tokenizer;
+  SourceOptions source;
   std::string output;
   // Data.
   std::vector<std::string> data;                             // FILE, or NAME=FILE of a domain that `shares` names
@@ -38,6 +38,7 @@ struct PretrainOptions {
   int64_t eval_every = 0;                                    // 0: only at the end
   // Files.
   std::string dtype = "f32";
+  bool recompute = false;
   bool resume = false;
   int64_t checkpoint_every = 1000, keep_checkpoints = 2;
   uint64_t seed = 0;

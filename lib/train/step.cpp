@@ -14,6 +14,7 @@ TrainState make_state(Model model, const StateOptions& options) {
   TrainState state;
   state.model = std::move(model);
   state.dtype = options.dtype;
+  state.workspace.activations.recompute = options.recompute;
   const Config& config = state.model.config;
   state.gradients = make_weights(config, state.arena);
   state.masters = state.model.weights;
@@ -55,31 +56,33 @@ static double head_loss(TrainState& state, const Tensor& normed, const TrainingB
                         const Tensor& dnormed, Arena& scratch) {
   const Config& config = state.model.config;
   const int64_t count = normed.rows();
-  Tensor logits = scratch.make_uninitialized(DType::f32, {std::min(kHeadRows, count), config.vocab_size});
+  const int64_t most = std::min(kHeadRows, count);
+  const Tensor logits = scratch.make_uninitialized(DType::f32, {most, config.vocab_size});
+  // In place, but where the cap's gradient needs the logits.
+  const bool capped = config.final_logit_softcapping > 0;
+  const Tensor dlogits = capped ? scratch.make_uninitialized(DType::f32, {most, config.vocab_size}) : logits;
   Tensor losses = scratch.make_uninitialized(DType::f32, {count});
   for (int64_t begin = 0; begin < count; begin += kHeadRows) {
     const int64_t n = std::min(kHeadRows, count - begin);
-    const Tensor part = rows(normed, begin, n), out = rows(logits, 0, n);
+    const Tensor part = rows(normed, begin, n), out = rows(logits, 0, n), dout = rows(dlogits, 0, n);
     const Tensor targets = make_tensor(const_cast<int32_t*>(batch.targets.data()) + begin, DType::i32, {n});
     head(config, state.model.weights, part, out);
     cross_entropy(out, targets, make_tensor(losses.f32() + begin, DType::f32, {n}));
     if (!dnormed) continue;
-    cross_entropy_backward(out, targets, make_tensor(weights.data() + begin, DType::f32, {n}), out);
-    head_backward(config, state.model.weights, part, out, rows(dnormed, begin, n), state.gradients);
+    cross_entropy_backward(out, targets, make_tensor(weights.data() + begin, DType::f32, {n}), dout);
+    head_backward(config, state.model.weights, part, dout, rows(dnormed, begin, n), state.gradients, out);
   }
   double sum = 0;
   for (int64_t t = 0; t < count; ++t) sum += losses.f32()[t];
   return sum;
 }
 
-static void add_expert_load(const Config& config, const Activations& acts, StepResult& result) {
-  size_t moe = 0;
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    if (!config.is_moe(layer)) continue;
-    const int32_t* offsets = acts.layers[static_cast<size_t>(layer)].offsets.i32();
-    auto& load = result.expert_load[moe++];
-    for (size_t e = 0; e < load.size(); ++e) load[e] += offsets[e + 1] - offsets[e];
-  }
+// The layers with experts, each with its place in StepResult::expert_load; -1 for the others.
+static std::vector<int64_t> moe_places(const Config& config) {
+  std::vector<int64_t> places;
+  int64_t count = 0;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) places.push_back(config.is_moe(layer) ? count++ : -1);
+  return places;
 }
 
 // A cache with room for the batch's sequences: the last step's where it is large enough.
@@ -115,13 +118,19 @@ StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch
   acts.keep_all = true;
   const double loss_scale = state.loss_scale.scale;
   result.loss_scale = loss_scale;
+  const std::vector<int64_t> places = moe_places(config);
+  acts.after_layer = [&](int64_t layer, const LayerActivations& a) {
+    const int64_t place = places[static_cast<size_t>(layer)];
+    if (place < 0) return;
+    auto& load = result.expert_load[static_cast<size_t>(place)];
+    for (size_t e = 0; e < load.size(); ++e) load[e] += a.offsets.i32()[e + 1] - a.offsets.i32()[e];
+  };
   double loss = 0;
   std::vector<float> weights;
   for (const TrainingBatch& batch : batches) {
     const auto count = static_cast<int64_t>(batch.targets.size());
     KvCache& cache = empty_cache(state.workspace, config, batch);
     forward(config, state.model.weights, batch.batch, cache, acts);
-    add_expert_load(config, acts, result);
 
     scratch.reset();
     weights = batch.weights;
@@ -134,6 +143,7 @@ StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch
     aux.sequence_aux_loss = static_cast<float>(aux.sequence_aux_loss * share);
     result.aux_loss += backward(config, state.model.weights, batch.batch, cache, acts, dnormed, aux, state.gradients, scratch) / loss_scale;
   }
+  acts.after_layer = nullptr;
   result.loss = loss / static_cast<double>(result.tokens);
   result.gradient_norm = gradient_norm(state.parameters) / loss_scale;
   return result;

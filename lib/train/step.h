@@ -31,6 +31,7 @@ struct LossScale {
 struct StateOptions {
   DType dtype = DType::f32;           // of the matrices that the model computes with; f16 has a loss scale of 65536 at first
   Optimizer optimizer = Optimizer::adamw;
+  bool recompute = false;             // of a layer's activations only its input is kept: less memory, a third more time
 };
 
 // All that training changes. In 16 bits the matrices of model.weights are the masters rounded; what has one dimension, and

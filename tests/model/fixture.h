@@ -99,6 +99,10 @@ inline std::string tiny_gemma(const std::string& more = "") {
     "rope_local_base_freq": 30.0, "rope_scaling": {"rope_type": "linear", "factor": 3.0}, "sliding_window": 5,
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"])" + more + "}";
 }
+inline std::string tiny_gpt2(const std::string& more = "") {
+  return R"({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 61, "n_embd": 24, "n_layer": 2, "n_head": 4,
+    "n_positions": 128, "n_inner": 29, "initializer_range": 0.3)" + more + "}";
+}
 inline Config tiny(const std::string& json) { return parse_config(parse_json(json, "config.json"), "config.json"); }
 
 inline std::vector<int32_t> tokens_of(size_t count, uint64_t stream, int64_t vocab) {

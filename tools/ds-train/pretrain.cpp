@@ -1,10 +1,12 @@
 // ds-train pretrain: its options.
 #include "ds-train/verbs.h"
+#include "train/initial_config.h"
 
 void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
   Options pretraining = app.verb(
       "pretrain", "next-token training over documents",
-      {"ds-train pretrain --init config.json --tokenizer tokenizer.json --data train.jsonl --steps 1000 -o MODEL",
+      {"ds-train pretrain --arch llama --set hidden_size=128 --tokenizer tokenizer.json --data train.jsonl --steps 500 -o MODEL",
+       "ds-train pretrain --init config.json --tokenizer tokenizer.json --data train.jsonl --steps 1000 -o MODEL",
        "ds-train pretrain --model MODEL --data more.jsonl --steps 500 --learning-rate 2e-4 --resume -o MODEL-2"},
       [&o](const CommonOptions& common, Report& report) {
         o.seed = common.seed;
@@ -12,9 +14,11 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
         return 0;
       });
   pretraining.dry_run().group("Model")
-      .option("--init", o.init, "config.json of a model to start from random weights", "FILE")
-      .option("--tokenizer", o.tokenizer, "tokenizer.json (or a folder with one) for --init; records of ids need none", "FILE")
-      .option("--model", o.model, "model folder to go on from, with its tokenizer", "DIR")
+      .choice("--arch", o.source.arch, arch_names(), "start from random weights: a small model of this architecture, its vocabulary the tokenizer's")
+      .option("--init", o.source.init, "config.json of a model to start from random weights", "FILE")
+      .option("--set", o.source.set, "a key of that config.json, as hidden_size=512; may be given several times", "KEY=VALUE")
+      .option("--tokenizer", o.source.tokenizer, "tokenizer.json (or a folder with one) for --arch or --init; records of ids need none", "FILE")
+      .option("--model", o.source.model, "model folder to go on from, with its tokenizer", "DIR")
       .option("-o,--output", o.output, "model folder to write, with metrics.jsonl and checkpoints/", "DIR")
       .choice("--dtype", o.dtype, {"f32", "bf16", "f16"}, "number format of the matrices while training, and of what is written; masters, gradients and sums are f32");
   pretraining.group("Data (in memory: two windows a domain, 2 bytes a token, 4 with a vocabulary over 65536, and 40 a record)")
@@ -33,6 +37,7 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
       .option("--steps", o.steps, "optimizer steps", "N")
       .option("--batch-size", o.batch_size, "rows of one optimizer step", "ROWS")
       .option("--micro-batch-size", o.micro_batch_size, "rows computed at a time: less memory, other rounding (0: the whole batch)", "ROWS")
+      .flag("--recompute", o.recompute, "keep only the input of each layer for the backward pass, and compute the rest anew: less memory, the same bytes").incidental()
       .choice("--schedule", o.schedule, {"constant", "cosine", "wsd", "linear"}, "how the learning rate falls after warm-up")
       .option("--learning-rate", o.learning_rate, "highest learning rate", "RATE")
       .option("--min-learning-rate-ratio", o.min_learning_rate_ratio, "share of it at which the decay ends", "X")
