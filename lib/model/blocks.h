@@ -40,6 +40,9 @@ inline RopeSpec rope_spec(const Config& c, bool shared_key, bool inverse) {
   return spec;
 }
 
+// Experts whose outputs attend to each other.
+inline int expert_group_size(const Config& c) { return static_cast<int>(c.n_routed_experts / c.router.n_group); }
+
 inline Tensor indices_view(const std::vector<int32_t>& values) {
   return make_tensor(const_cast<int32_t*>(values.data()), DType::i32, {static_cast<int64_t>(values.size())});
 }
