@@ -143,6 +143,11 @@ void write_real(JsonWriter& json, std::string_view key, float value);
 void write_real_or_null(JsonWriter& json, std::string_view key, float value);
 void write_size_or_null(JsonWriter& json, std::string_view key, int64_t value);
 
+// arch_ds.cpp: what a model has beyond its row. Whether it has anything, and the keys of it.
+bool is_extended(const Config& config);
+void parse_extensions(const ConfigReader& keys, Config& config);
+void write_extensions(const Config& config, JsonWriter& json);
+
 // The experts' keys after parsing: group sizes divide, top_k fits. `where` begins the Error.
 void check_router(const Config& config, const std::string& where);
 

@@ -83,11 +83,14 @@ struct BlockBackward {
     if (aux.router_aux_loss != 0) balance_loss(a.scores, a.indices, aux.router_aux_loss, dscores, &aux_loss);
     if (aux.sequence_aux_loss == 0) return dscores;
 
-    RouterSpec unbiased = c.router;
-    unbiased.n_group = unbiased.topk_group = 1;
-    const Tensor scores = like(a.scores), weights = like(a.weights);
-    const Tensor indices = memory.make_uninitialized(DType::i32, {tokens, c.router.top_k});
-    route(a.logits, {}, unbiased, scores, indices, weights);
+    Tensor indices = a.indices;
+    if (c.router.kind == RouterSpec::Kind::top_k) {
+      RouterSpec unbiased = c.router;
+      unbiased.n_group = unbiased.topk_group = 1;
+      const Tensor scores = like(a.scores), weights = like(a.weights);
+      indices = memory.make_uninitialized(DType::i32, {tokens, c.router.top_k});
+      route(a.logits, {}, unbiased, scores, indices, weights);
+    }
     std::vector<int64_t> begins;
     for (int64_t t = 0; t < tokens; ++t)
       if (t == 0 || batch.sequences[t] != batch.sequences[t - 1]) begins.push_back(t);
@@ -102,9 +105,16 @@ struct BlockBackward {
 
   // Adds to dmlp_in.
   void experts_back(const Tensor& dsum, const Tensor& dmlp_in) {
-    const Tensor dout = like(a.expert_out), dact = like(a.expert_act), dgate = like(a.expert_gate), dup = like(a.expert_up);
+    Tensor dout = like(a.expert_out);
+    const Tensor dact = like(a.expert_act), dgate = like(a.expert_gate), dup = like(a.expert_up);
     const Tensor din = like(a.expert_in), dweights = like(a.weights), dlogits = like(a.logits);
-    combine_backward(dsum, a.expert_out, a.row_of_slot, a.weights, dout, dweights);
+    combine_backward(dsum, a.expert_mixed, a.row_of_slot, a.weights, dout, dweights);
+    if (w.expert_attention) {
+      const Tensor dmixed = dout;
+      dout = like(a.expert_out);
+      expert_attention_backward(dmixed, a.expert_out, a.indices, a.row_of_slot, expert_group_size(c), w.expert_attention, dout,
+                                g.expert_attention);
+    }
     grouped_linear_backward_weight(dout, a.offsets, a.expert_act, g.experts_down);
     grouped_linear_backward_input(dout, a.offsets, w.experts_down, dact);
     gated_activation_backward(dact, a.expert_gate, a.expert_up, c.hidden_act, dgate, dup);
@@ -114,8 +124,12 @@ struct BlockBackward {
     grouped_linear_backward_input(dup, a.offsets, w.experts_up, din, true);
     gather_rows_backward(din, a.row_of_slot, c.router.top_k, dmlp_in);
 
-    route_backward(dweights, balance(), a.scores, a.indices, a.weights, c.router, dlogits);
+    const Tensor dgroups = a.group_logits ? like(a.group_logits) : Tensor{};
+    route_backward(dweights, balance(), a.scores, a.indices, a.weights, c.router, dlogits, dgroups);
+    if (aux.router_z_loss != 0) z_loss(a.logits, aux.router_z_loss, dlogits, &aux_loss);
+    if (aux.router_z_loss != 0 && dgroups) z_loss(a.group_logits, aux.router_z_loss, dgroups, &aux_loss);
     project_back(dlogits, a.mlp_in, w.router, g.router, {}, dmlp_in, true);
+    if (dgroups) project_back(dgroups, a.mlp_in, w.group_gate, g.group_gate, {}, dmlp_in, true);
   }
 
   void feed_forward_back() {

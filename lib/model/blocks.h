@@ -51,6 +51,8 @@ inline void apply_norm_backward(const Config& c, const Tensor& dy, const Tensor&
   if (dbias) layer_norm_backward(dy, x, weight, eps, dx, dweight, dbias, accumulate);
   else rms_norm_backward(dy, x, weight, eps, c.norm_plus_one, dx, dweight, accumulate);
 }
+// Experts whose outputs attend to each other.
+inline int expert_group_size(const Config& c) { return static_cast<int>(c.n_routed_experts / c.router.n_group); }
 
 inline Tensor indices_view(const std::vector<int32_t>& values) {
   return make_tensor(const_cast<int32_t*>(values.data()), DType::i32, {static_cast<int64_t>(values.size())});

@@ -81,6 +81,7 @@ struct Config {
   std::vector<int64_t> mlp_only_layers;
   RouterSpec router;
   bool router_bias = false;            // experts are chosen by score + bias (DeepSeek-V3)
+  bool router_expert_attention = false;  // a token's chosen experts of one group attend to each other's outputs
   int64_t num_nextn_predict_layers = 0;  // layers for multi-token prediction in the file, after the others (mtp.h)
 
   Quantization quantization;           // of the file it was read from
@@ -93,6 +94,7 @@ struct Config {
     return sliding_window > 0 &&
            (layer_types.empty() || layer_types[static_cast<size_t>(layer)] == LayerType::sliding_attention);
   }
+  int64_t fallback_experts() const { return router.kind == RouterSpec::Kind::entropy_fallback; }  // behind the routed ones
   bool is_mla() const { return kv_lora_rank > 0; }
   int64_t rope_dim() const { return is_mla() ? qk_rope_head_dim : head_dim; }      // columns of a head that are rotated
   int64_t kv_heads() const { return is_mla() ? num_attention_heads : num_key_value_heads; }  // of keys and values

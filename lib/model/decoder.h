@@ -37,7 +37,10 @@ struct LayerWeights {
   Tensor gate_proj, up_proj, down_proj;                    // dense: [I, H], [I, H], [H, I]; no gate where it is not gated
   Tensor gate_bias, up_bias, down_bias;
   Tensor router, router_bias;                              // [E, H], [E] (no gradient: it is balanced, not learned)
-  Tensor experts_gate, experts_up, experts_down;           // [E, I, H], [E, I, H], [E, H, I]
+  Tensor router_state;                                     // [E], no gradient either: adaptive's load, three_layer's factor
+  Tensor group_gate;                                       // [n_group, H], of a router in three layers
+  Tensor experts_gate, experts_up, experts_down;           // [E, I, H], [E, I, H], [E, H, I]; a fallback expert is one more
+  Tensor expert_attention;                                 // [1], with router_expert_attention
   Tensor shared_gate, shared_up, shared_down;              // [I_s, H], [I_s, H], [H, I_s]
 };
 struct Weights {
@@ -59,12 +62,14 @@ struct MtpWeights {
 
 // One weight as checkpoints name it (but for those of GPT-2: architecture.h, StoredWeight). `name` of experts has "{}" for
 // the expert's number: files hold one matrix each.
+// `fallback_name` is that of the last one's matrix, where it is no numbered one.
 struct WeightInfo {
   std::string name;
   std::vector<int64_t> shape;
   int64_t layer = -1;       // -1: outside the blocks
   bool linear = false;      // a matrix product inside the blocks: what quantization covers
-  bool trained = true;      // false: router_bias
+  bool trained = true;      // false: router_bias, router_state
+  std::string fallback_name = {};
 };
 // Calls visit(info, tensor) for every weight of the config, in one fixed order. The one table of names and shapes:
 // loading, saving, initialising, optimising and quantizing all go through it.
@@ -72,12 +77,13 @@ struct WeightInfo {
 void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit);
 // The same for a head for multi-token prediction: the layer after the last, and what belongs to it.
 void for_each_weight(const Config& config, MtpWeights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit);
-// The name of one expert's matrix: the "{}" replaced by its number.
+// The name of one expert's matrix: the "{}" replaced by its number, or the fallback's.
 std::string expert_name(const WeightInfo& info, int64_t expert);
 
 // Weights of zeros in f32 (gradients, moments), in the arena.
 Weights make_weights(const Config& config, Arena& arena);
-// Initial values: normal(0, initializer_range) for matrices, 1 for norms, 0 for router_bias; from (seed, name) alone.
+// Initial values: normal(0, initializer_range) for matrices, 1 for norms and factors, 0 for biases and expert_attention,
+// equal shares for a load; from (seed, name) alone.
 void initialize(const Config& config, Weights& weights, uint64_t seed);
 
 // Makes absorbed_k and absorbed_v of every layer of an MLA model from kv_b_proj, packed, in its dtype (f16 where it is
@@ -108,8 +114,8 @@ struct LoadOptions {
 // weights keep their dtype, and quantized ones their integers and scales (q4, q8, f8_e4m3); else all is f32 rows. A tied
 // embedding is there once: packed, its rows are looked up in the head's panels, as are those of a quantized one.
 Model load_model(const std::string& folder, const LoadOptions& options = {});
-// Writes config.json and model.safetensors with `weights` (f32 rows) converted to dtype (norms and router_bias too;
-// router_bias stays f32), names and layouts as the architecture has them.
+// Writes config.json and model.safetensors with `weights` (f32 rows) converted to dtype (norms too; router_bias and
+// router_state stay f32), names and layouts as the architecture has them.
 void save_model(const Config& config, Weights& weights, const std::string& folder, DType dtype,
                 const std::map<std::string, std::string>& metadata, bool durable = false);
 
@@ -141,7 +147,9 @@ struct LayerActivations {
   Tensor attn_added, mlp_added;                                                                  // with post_norms: before them
   Tensor mid, mlp_in, gate, up, act;                                                             // feed-forward, dense or shared
   Tensor logits, scores, indices, weights, offsets, slot_of_row, row_of_slot;                    // router; empty: dense
+  Tensor group_logits;                                                                           // three_layer
   Tensor expert_in, expert_gate, expert_up, expert_act, expert_out;                              // rows sorted by expert
+  Tensor expert_mixed;                        // expert_out after attention; without it, expert_out itself
 };
 struct Activations {
   explicit Activations(Device device = Device::cpu) : arena(device) {}
@@ -174,8 +182,9 @@ void head(const Config& config, const Weights& weights, const Tensor& normed, co
 struct AuxLoss {
   float router_aux_loss = 0;            // per MoE layer: coef * E * sum_i f_i P_i over the rows of the batch
   float sequence_aux_loss = 0;          // the same within each sequence, f from the top_k of the scores without bias and
-                                        // groups; the mean over the sequences
-};  // With gradient accumulation, divide both by the number of micro-batches.
+                                        // groups (of the new kinds, from the choices); the mean over the sequences
+  float router_z_loss = 0;              // per MoE layer: coef * mean of logsumexp(logits)^2, of a gate over groups too
+};  // With gradient accumulation, divide all by the number of micro-batches.
 // Adds the gradients of all weights to `grads`, given dnormed[T, H] = d loss / d final_normed. Returns the sum of the
 // auxiliary losses. `acts` come from a forward with keep_all on the same batch, in which every sequence begins at
 // position 0, and the cache is one for training. Weights are f32 rows. What scratch is used for is free again afterwards.

@@ -179,12 +179,15 @@ struct Block {
     a.scores = make(c.n_routed_experts);
     a.indices = make(top_k, DType::i32);
     a.weights = make(top_k);
-    route(a.logits, w.router_bias, c.router, a.scores, a.indices, a.weights);
-    a.offsets = memory.make_uninitialized(DType::i32, {c.n_routed_experts + 1});
+    if (w.group_gate) project(a.mlp_in, {{&LayerWeights::group_gate, {}, &a.group_logits}});
+    route(a.logits, w.router_bias ? w.router_bias : w.router_state, c.router, a.scores, a.indices, a.weights, a.group_logits);
+    a.offsets = memory.make_uninitialized(DType::i32, {w.experts_gate.shape[0] + 1});
     a.slot_of_row = memory.make_uninitialized(DType::i32, {choices});
     a.row_of_slot = memory.make_uninitialized(DType::i32, {choices});
     sort_by_expert(a.indices, a.offsets, a.slot_of_row, a.row_of_slot);
-    a.expert_in = memory.make_uninitialized(DType::f32, {choices, c.hidden_size});
+    const int64_t chosen = a.offsets.i32()[w.experts_gate.shape[0]];
+    if (chosen < choices) a.slot_of_row = make_tensor(a.slot_of_row.i32(), DType::i32, {chosen});
+    a.expert_in = memory.make_uninitialized(DType::f32, {chosen, c.hidden_size});
     gather_rows(a.mlp_in, a.slot_of_row, top_k, a.expert_in);
   }
 
@@ -218,15 +221,20 @@ struct Block {
     linear_all(down);
     adapt_experts(a.expert_act, &LayerWeights::experts_down, a.expert_out);
     if (w.shared_gate) adapt(a.act, &LayerWeights::shared_down, y);
+    a.expert_mixed = a.expert_out;
+    if (w.expert_attention) {
+      a.expert_mixed = memory.make_uninitialized(DType::f32, {a.expert_out.rows(), c.hidden_size});
+      expert_attention(a.expert_out, a.indices, a.row_of_slot, expert_group_size(c), w.expert_attention, a.expert_mixed);
+    }
     if (acts.dropout > 0) {  // of all that is added, so mid comes last
       if (!w.shared_gate) fill(y, 0);
-      combine(a.expert_out, a.row_of_slot, a.weights, y);
+      combine(a.expert_mixed, a.row_of_slot, a.weights, y);
       drop(y, 1);
       add(a.mid, y);
     } else {
       if (w.shared_gate) add(a.mid, y);
       else copy(a.mid, y);
-      combine(a.expert_out, a.row_of_slot, a.weights, y);
+      combine(a.expert_mixed, a.row_of_slot, a.weights, y);
     }
   }
 

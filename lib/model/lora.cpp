@@ -270,7 +270,8 @@ std::vector<AdaptedRows> adapted_choices(std::span<const AdaptedRows> tokens, co
   for (const AdaptedRows& one : tokens) {
     AdaptedRows choices{one.adapter, {}, {}};
     for (const int32_t token : one.rows)
-      for (int k = 0; k < top_k; ++k) choices.rows.push_back(row_of_slot.i32()[int64_t{token} * top_k + k]);
+      for (int k = 0; k < top_k; ++k)
+        if (const int32_t row = row_of_slot.i32()[int64_t{token} * top_k + k]; row >= 0) choices.rows.push_back(row);
     std::sort(choices.rows.begin(), choices.rows.end());
     for (int64_t e = 0; e < offsets.shape[0]; ++e) {
       const auto before = std::lower_bound(choices.rows.begin(), choices.rows.end(), offsets.i32()[e]) - choices.rows.begin();

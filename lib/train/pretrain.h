@@ -31,6 +31,9 @@ struct PretrainOptions {
   // Mixture of experts.
   double router_aux_loss = 0, sequence_aux_loss = 0, router_bias_update_rate = 0;
   bool router_bias_decay = false;                            // the update rate falls with the learning rate
+  double router_z_loss = 0;
+  std::string router_temperature;                            // "2:0.5", first to last step; empty: that with init, the model's own else
+  double router_load_decay = 0.9, router_feedback_rate = 0.01;
   // Trouble, and held-out data.
   std::string on_spike = "stop";                             // stop, skip or rollback
   double spike_factor = 2;                                   // 0: no loss is a spike

@@ -87,6 +87,18 @@ static std::vector<int64_t> moe_places(const Config& config) {
   return places;
 }
 
+// What the router of the layer at `place` did with a batch. The entropy is summed here, and divided when all batches are in.
+static void add_router(const Config& config, const LayerActivations& a, size_t place, Arena& scratch, StepResult& result) {
+  const int32_t* offsets = a.offsets.i32();
+  auto& load = result.expert_load[place];
+  for (size_t e = 0; e < load.size(); ++e) load[e] += offsets[e + 1] - offsets[e];
+  if (config.fallback_experts()) result.fallback_load += static_cast<uint64_t>(offsets[load.size() + 1] - offsets[load.size()]);
+  scratch.reset();
+  const Tensor entropy = scratch.make_uninitialized(DType::f32, {a.scores.rows()});
+  router_entropy(a.scores, entropy);
+  for (int64_t t = 0; t < entropy.elements(); ++t) result.router_entropy += entropy.f32()[t];
+}
+
 // A cache with room for the batch's sequences: the last step's where it is large enough.
 static KvCache& empty_cache(Workspace& workspace, const Config& config, const TrainingBatch& batch) {
   const auto sequences = static_cast<int64_t>(batch.lengths.size());
@@ -103,6 +115,7 @@ static KvCache& empty_cache(Workspace& workspace, const Config& config, const Tr
 }
 
 StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch> batches, const StepSpec& spec) {
+  if (spec.router_temperature > 0) state.model.config.router.temperature = static_cast<float>(spec.router_temperature);
   const Config& config = state.model.config;
   StepResult result;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
@@ -125,9 +138,7 @@ StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch
   const std::vector<int64_t> places = moe_places(config);
   acts.after_layer = [&](int64_t layer, const LayerActivations& a) {
     const int64_t place = places[static_cast<size_t>(layer)];
-    if (place < 0) return;
-    auto& load = result.expert_load[static_cast<size_t>(place)];
-    for (size_t e = 0; e < load.size(); ++e) load[e] += a.offsets.i32()[e + 1] - a.offsets.i32()[e];
+    if (place >= 0) add_router(config, a, static_cast<size_t>(place), scratch, result);
   };
   double loss = 0;
   std::vector<float> weights;
@@ -145,11 +156,13 @@ StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch
     AuxLoss aux = spec.aux;
     aux.router_aux_loss = static_cast<float>(aux.router_aux_loss * share);
     aux.sequence_aux_loss = static_cast<float>(aux.sequence_aux_loss * share);
+    aux.router_z_loss = static_cast<float>(aux.router_z_loss * share);
     result.aux_loss += backward(config, state.model.weights, batch.batch, cache, acts, dnormed, aux, state.gradients, scratch) / loss_scale;
     acts.dropout_first_row += count;
   }
   acts.after_layer = nullptr;
   result.loss = loss / static_cast<double>(result.tokens);
+  result.router_entropy /= static_cast<double>(result.tokens * std::max<size_t>(1, result.expert_load.size()));
   result.gradient_norm = gradient_norm(state.parameters) / loss_scale;
   return result;
 }
@@ -168,14 +181,18 @@ void skip_step(TrainState& state, StepResult& result) {
   state.tokens += result.tokens;
 }
 
+// What routers learn from their load and not from gradients.
 static void balance_routers(TrainState& state, const StepSpec& spec, const StepResult& result) {
-  if (spec.router_bias_update_rate == 0) return;
+  using Kind = RouterSpec::Kind;
+  const Kind kind = state.model.config.router.kind;
   size_t moe = 0;
   for (LayerWeights& layer : state.model.weights.layers) {
     if (!layer.router) continue;
-    if (layer.router_bias)
-      update_router_bias(layer.router_bias, result.expert_load[moe], static_cast<float>(spec.router_bias_update_rate));
-    ++moe;
+    const std::vector<int64_t>& load = result.expert_load[moe++];
+    if (layer.router_bias && spec.router_bias_update_rate != 0)
+      update_router_bias(layer.router_bias, load, static_cast<float>(spec.router_bias_update_rate));
+    if (kind == Kind::adaptive) update_router_load(layer.router_state, load, spec.router_load_decay);
+    if (kind == Kind::three_layer) update_router_factor(layer.router_state, load, spec.router_feedback_rate);
   }
 }
 

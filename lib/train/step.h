@@ -63,6 +63,8 @@ struct StepSpec {
   double router_bias_update_rate = 0;
   float dropout = 0;                  // of the embedding and of what attention and feed-forward add
   uint64_t seed = 0;                  // of the dropout
+  double router_temperature = 0;      // of this step, of an adaptive router; 0: the config's
+  double router_load_decay = 0.9, router_feedback_rate = 0.01;  // of an adaptive router; of one in three layers
 };
 
 struct StepResult {
@@ -71,6 +73,8 @@ struct StepResult {
   double gradient_norm = 0;           // before clipping
   uint64_t tokens = 0;                // targets
   std::vector<std::vector<int64_t>> expert_load;  // per MoE layer: choices of each expert over the whole batch
+  uint64_t fallback_load = 0;         // choices of the fallback experts of all layers
+  double router_entropy = 0;          // the mean over tokens and MoE layers of H(p) / ln E
   bool skipped = false;               // no weight was changed
   double loss_scale = 1;              // that it was computed with
   bool finite() const;

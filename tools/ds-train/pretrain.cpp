@@ -59,7 +59,11 @@ void ds::declare_pretrain_verb(App& app, PretrainOptions& o) {
       .option("--router-aux-loss", o.router_aux_loss, "coefficient of the load-balancing loss of a layer", "C")
       .option("--sequence-aux-loss", o.sequence_aux_loss, "coefficient of the balance loss within each sequence", "C")
       .option("--router-bias-update-rate", o.router_bias_update_rate, "step of the router bias against each expert's excess load", "RATE")
-      .flag("--router-bias-decay", o.router_bias_decay, "let that step fall with the learning rate, so that the balance settles");
+      .flag("--router-bias-decay", o.router_bias_decay, "let that step fall with the learning rate, so that the balance settles")
+      .option("--router-z-loss", o.router_z_loss, "coefficient of the mean squared logsumexp of a router's logits", "C")
+      .option("--router-temperature", o.router_temperature, "of an adaptive router, at the first step and the last, with a line between (default: 2:0.5 with --init; the model's own with --model)", "FIRST:LAST")
+      .option("--router-load-decay", o.router_load_decay, "of an adaptive router: what of the load's running mean a step keeps", "X")
+      .option("--router-feedback-rate", o.router_feedback_rate, "of a router in three layers: how fast factors follow the load", "RATE");
   pretraining.group("Trouble and held-out data")
       .choice("--on-spike", o.on_spike, {"stop", "skip", "rollback"}, "a loss that is not finite, or a spike: end the run, leave the step out, or go back to the newest checkpoint and on behind that data")
       .option("--spike-factor", o.spike_factor, "a loss so many times the median of the last 50, and 1 above it, is a spike (0: none is)", "X")
