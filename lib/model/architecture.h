@@ -143,10 +143,15 @@ void write_real(JsonWriter& json, std::string_view key, float value);
 void write_real_or_null(JsonWriter& json, std::string_view key, float value);
 void write_size_or_null(JsonWriter& json, std::string_view key, int64_t value);
 
-// arch_ds.cpp: what a model has beyond its row. Whether it has anything, and the keys of it.
-bool is_extended(const Config& config);
-void parse_extensions(const ConfigReader& keys, Config& config);
-void write_extensions(const Config& config, JsonWriter& json);
+// Models of ours (arch_ds.cpp): model_type "ds", base_model_type the row that they follow, and keys of their own beside its.
+constexpr std::string_view kDsName = "DsForCausalLM", kDsType = "ds";
+bool is_ds(const Config& config);  // whether it has what only such a model has
+void parse_ds(const ConfigReader& keys, Config& config);
+void write_ds(const Config& config, JsonWriter& json);
+// Routers and attention among experts (router_config.cpp).
+bool has_router_keys(const Config& config);
+void parse_router_keys(const ConfigReader& keys, Config& config);
+void write_router_keys(const Config& config, JsonWriter& json);
 
 // The experts' keys after parsing: group sizes divide, top_k fits. `where` begins the Error.
 void check_router(const Config& config, const std::string& where);

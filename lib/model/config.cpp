@@ -14,7 +14,6 @@ namespace ds {
 
 constexpr int64_t kMaxSize = int64_t{1} << 30;
 constexpr int64_t kMaxLayers = 4096, kMaxExperts = 65536;
-constexpr std::string_view kExtendedName = "DsForCausalLM", kExtendedType = "ds";
 
 // ---- The rows ----
 
@@ -29,18 +28,6 @@ const Architecture& architecture_of(const Config& config) {
   fail("the architecture \"", config.architecture, "\" is not known");
 }
 
-// The row that a file with more than its row is named after (arch_ds.cpp).
-static bool is_extended_file(const ConfigReader& keys) {
-  const Json* names = keys.find("architectures");
-  return names && names->type == Json::Type::array && names->items.size() == 1 && names->items[0].text == kExtendedName;
-}
-static const Architecture* find_base(const ConfigReader& keys) {
-  const std::string base = keys.string_or("base_model_type", "");
-  for (const Architecture* row : architectures())
-    if (row->model_type == base) return row;
-  fail(keys.at("base_model_type"), " is \"", base, "\"; it has to be the model_type of the architecture whose weights the model has");
-}
-
 // The row of a file, and whether it is the multimodal one whose text_config is of that row.
 static std::pair<const Architecture*, bool> find_architecture(const ConfigReader& keys) {
   std::string known, name, model_type = keys.string_or("model_type", "");
@@ -49,15 +36,20 @@ static std::pair<const Architecture*, bool> find_architecture(const ConfigReader
             " has to be a list of one name");
     name = names->items[0].as_string(keys.at("architectures"));
   }
-  if (name == kExtendedName) return {find_base(keys), false};
+  const bool ds = name == kDsName || (name.empty() && model_type == kDsType);
+  if (ds) {
+    model_type = keys.string_or("base_model_type", "");
+    name.clear();
+  }
   const auto is = [&](std::string_view row_name, std::string_view row_type) {
     return !row_name.empty() && (name.empty() ? row_type == model_type : row_name == name);
   };
   for (const Architecture* row : architectures()) {
     if (is(row->name, row->model_type)) return {row, false};
-    if (is(row->multimodal_name, row->multimodal_type)) return {row, true};
+    if (!ds && is(row->multimodal_name, row->multimodal_type)) return {row, true};
     known += cat(known.empty() ? "" : ", ", row->name);
   }
+  if (ds) fail(keys.at("base_model_type"), " is \"", shown(model_type), "\"; known are the model_types of ", known);
   if (name.empty()) fail(keys.at("model_type"), " is \"", model_type, "\" and architectures is missing; known are ", known);
   fail(keys.at("architectures"), " is \"", shown(name), "\"; known are ", known);
 }
@@ -206,7 +198,7 @@ static Config parse_text_model(const Architecture& row, const Json& json, const 
   keys.only_number("partial_rotary_factor", 1);
   parse_token_ids(keys, config);
   row.parse(keys, config);
-  if (is_extended_file(keys)) parse_extensions(keys, config);
+  if (keys.string_or("model_type", "") == kDsType) parse_ds(keys, config);
   check_layer_types(keys, config);
   require(config.positions != Positions::rope || config.rope_dim() % 2 == 0, where, ": heads are rotated in pairs of columns, and have ", config.rope_dim());
   if (config.n_routed_experts > 0) check_router(config, where);
@@ -306,10 +298,10 @@ std::string config_json(const Config& config, DType dtype) {
   };
   JsonWriter json(2);
   json.open('{');
-  const bool extended = is_extended(config);
-  json.open('[', "architectures").value(extended ? kExtendedName : std::string_view(config.architecture)).close();
-  json.field("model_type", extended ? kExtendedType : std::string_view(config.model_type));
-  if (extended) json.field("base_model_type", config.model_type);
+  const bool ds = is_ds(config);
+  json.open('[', "architectures").value(ds ? std::string(kDsName) : config.architecture).close();
+  json.field("model_type", ds ? std::string(kDsType) : config.model_type);
+  if (ds) json.field("base_model_type", config.model_type);
   json.field("vocab_size", config.vocab_size).field(key("hidden_size"), config.hidden_size);
   json.field(key("num_hidden_layers"), config.num_hidden_layers).field(key("num_attention_heads"), config.num_attention_heads);
   if (row.spellings.empty()) json.field("num_key_value_heads", config.num_key_value_heads);
@@ -321,7 +313,7 @@ std::string config_json(const Config& config, DType dtype) {
   write_real(json, key("attention_dropout"), 0.0);
   write_token_ids(config, json);
   row.write(config, json);
-  if (extended) write_extensions(config, json);
+  if (ds) write_ds(config, json);
   if (config.positions == Positions::rope) write_rope(config, json);
   json.field("dtype", torch_name(dtype)).field("torch_dtype", torch_name(dtype));
   if (config.quantization.bits) write_quantization(config.quantization, json);

@@ -8,7 +8,7 @@
 namespace ds {
 namespace {
 
-constexpr AuxLoss kAux = {40, 30};  // as large as the rest of the loss, or their gradients would not show
+constexpr AuxLoss kAux = {40, 30, 0.5f};  // as large as the rest of the loss, or their gradients would not show
 
 struct Problem {
   Config config;
@@ -26,7 +26,10 @@ struct Problem {
     // Norms away from 1 and biases away from 0, or a wrong factor there would not show.
     for_each_weight(config, weights, [](const WeightInfo& info, Tensor& t) {
       if (info.shape.size() == 1)
-        for (int64_t i = 0; i < t.elements(); ++i) t.f32()[i] += 0.2f * static_cast<float>(Rng{2, 2}.normal(i));
+        for (int64_t i = 0; i < t.elements(); ++i) {
+          t.f32()[i] += 0.2f * static_cast<float>(Rng{2, 2}.normal(i));
+          if (info.name.ends_with("gate.load") || info.name.ends_with("gate.factor")) t.f32()[i] = 0.1f + std::abs(t.f32()[i]);
+        }
     });
     append(batch, 0, 0, tokens_of(36, 1, config.vocab_size));
     append(batch, 1, 0, tokens_of(11, 2, config.vocab_size));
@@ -158,6 +161,14 @@ INSTANTIATE_TEST_SUITE_P(
                               "num_experts_per_tok": 2, "moe_intermediate_size": 10, "norm_topk_prob": true)")),
                     std::pair("qwen3_moe_mixed", tiny_llama(R"(, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 6,
                               "num_experts_per_tok": 2, "moe_intermediate_size": 10, "decoder_sparse_step": 2)")),
+                    std::pair("entropy_fallback", tiny_router("entropy_fallback", R"(, "router_entropy_threshold": 0.75)")),
+                    std::pair("adaptive", tiny_router("adaptive", R"(, "router_temperature": 1.5)")),
+                    std::pair("three_layer", tiny_router("three_layer", R"(, "n_group": 3, "topk_group": 2)")),
+                    std::pair("confidence", tiny_router("confidence", R"(, "router_confidence": 0.8, "num_experts_per_tok": 4)")),
+                    std::pair("expert_attention", tiny_router("confidence", R"(, "router_confidence": 0.8, "num_experts_per_tok": 4,
+                              "router_expert_attention": true, "n_group": 2)")),
+                    std::pair("expert_attention_deepseek", tiny_deepseek(R"(, "architectures": ["DsForCausalLM"], "model_type": "ds",
+                              "base_model_type": "deepseek_v3", "router_expert_attention": true)")),
                     std::pair("olmoe", tiny_llama(R"(, "architectures": ["OlmoeForCausalLM"], "num_experts": 6,
                               "num_experts_per_tok": 2)"))),
     [](const auto& info) { return info.param.first; });
