@@ -115,6 +115,16 @@ void write_real(JsonWriter& json, std::string_view key, float value);
 void write_real_or_null(JsonWriter& json, std::string_view key, float value);
 void write_size_or_null(JsonWriter& json, std::string_view key, int64_t value);
 
+// Models of ours (arch_ds.cpp): model_type "ds", base_model_type the row that they follow, and keys of their own beside its.
+constexpr std::string_view kDsName = "DsForCausalLM", kDsType = "ds";
+bool is_ds(const Config& config);  // whether it has what only such a model has
+void parse_ds(const ConfigReader& keys, Config& config);
+void write_ds(const Config& config, JsonWriter& json);
+// Attention patterns (attention_pattern_config.cpp).
+bool has_attention_keys(const Config& config);
+void parse_attention_keys(const ConfigReader& keys, Config& config);
+void write_attention_keys(const Config& config, JsonWriter& json);
+
 // The experts' keys after parsing: group sizes divide, top_k fits. `where` begins the Error.
 void check_router(const Config& config, const std::string& where);
 

@@ -36,14 +36,20 @@ static std::pair<const Architecture*, bool> find_architecture(const ConfigReader
             " has to be a list of one name");
     name = names->items[0].as_string(keys.at("architectures"));
   }
+  const bool ds = name == kDsName || (name.empty() && model_type == kDsType);
+  if (ds) {
+    model_type = keys.string_or("base_model_type", "");
+    name.clear();
+  }
   const auto is = [&](std::string_view row_name, std::string_view row_type) {
     return !row_name.empty() && (name.empty() ? row_type == model_type : row_name == name);
   };
   for (const Architecture* row : architectures()) {
     if (is(row->name, row->model_type)) return {row, false};
-    if (is(row->multimodal_name, row->multimodal_type)) return {row, true};
+    if (!ds && is(row->multimodal_name, row->multimodal_type)) return {row, true};
     known += cat(known.empty() ? "" : ", ", row->name);
   }
+  if (ds) fail(keys.at("base_model_type"), " is \"", shown(model_type), "\"; known are the model_types of ", known);
   if (name.empty()) fail(keys.at("model_type"), " is \"", model_type, "\" and architectures is missing; known are ", known);
   fail(keys.at("architectures"), " is \"", shown(name), "\"; known are ", known);
 }
@@ -183,6 +189,7 @@ static Config parse_text_model(const Architecture& row, const ConfigReader& keys
   keys.only_number("partial_rotary_factor", 1);
   parse_token_ids(keys, config);
   row.parse(keys, config);
+  if (keys.string_or("model_type", "") == kDsType) parse_ds(keys, config);
   check_layer_types(keys, config);
   require(config.rope_dim() % 2 == 0, where, ": heads are rotated in pairs of columns, and have ", config.rope_dim());
   if (config.n_routed_experts > 0) check_router(config, where);
@@ -277,8 +284,10 @@ std::string config_json(const Config& config, DType dtype) {
   const Architecture& row = architecture_of(config);
   JsonWriter json(2);
   json.open('{');
-  json.open('[', "architectures").value(config.architecture).close();
-  json.field("model_type", config.model_type);
+  const bool ds = is_ds(config);
+  json.open('[', "architectures").value(ds ? std::string(kDsName) : config.architecture).close();
+  json.field("model_type", ds ? std::string(kDsType) : config.model_type);
+  if (ds) json.field("base_model_type", config.model_type);
   json.field("vocab_size", config.vocab_size).field("hidden_size", config.hidden_size);
   json.field("num_hidden_layers", config.num_hidden_layers).field("num_attention_heads", config.num_attention_heads);
   json.field("num_key_value_heads", config.num_key_value_heads);
@@ -290,6 +299,7 @@ std::string config_json(const Config& config, DType dtype) {
   write_real(json, "attention_dropout", 0.0);
   write_token_ids(config, json);
   row.write(config, json);
+  if (ds) write_ds(config, json);
   write_rope(config, json);
   json.field("dtype", torch_name(dtype)).field("torch_dtype", torch_name(dtype));
   if (config.quantization.bits) write_quantization(config.quantization, json);

@@ -33,7 +33,7 @@ CachePages plan_cache(const Config& config, const CacheOptions& cache, int64_t s
   if (KvCache::page_bytes(config, cache) > 0) pages.full = sequences * blocks_of(positions);
   if (KvCache::window_page_bytes(config, cache) > 0) {
     // A sequence's window may begin and end within a page; twice that, so that shared beginnings have theirs too.
-    const int64_t of_window = sequences * (blocks_of(config.sliding_window) + 2) + blocks_of(batch_tokens) + 1;
+    const int64_t of_window = sequences * (blocks_of(config.cache_window()) + 2) + blocks_of(batch_tokens) + 1;
     pages.window = std::min(sequences * blocks_of(positions), 2 * of_window);
   }
   return pages;
