@@ -32,11 +32,17 @@ class AnyDecoder : public testing::TestWithParam<const char*> {
  protected:
   Decoder decoder{std::string(GetParam()) == "llama"      ? tiny_llama()
                   : std::string(GetParam()) == "gemma"     ? tiny_gemma(R"(, "final_logit_softcapping": null)")
+                  : std::string(GetParam()) == "block_sparse" ? tiny_pattern(kSparseKeys)
+                  : std::string(GetParam()) == "local_global" ? tiny_pattern(kLocalHeadsKeys)
+                  : std::string(GetParam()) == "learned"      ? tiny_pattern(kLearnedKeys)
+                  : std::string(GetParam()) == "pooled"       ? tiny_pattern(kPooledKeys)
+                  : std::string(GetParam()) == "compressed"   ? tiny_pattern(kCompressedKeys)
+                  : std::string(GetParam()) == "lsh"          ? tiny_pattern(kLshKeys)
                   : std::string(GetParam()) == "no_q_lora" ? tiny_deepseek(R"(, "q_lora_rank": null, "n_shared_experts": null)")
                                                           : tiny_deepseek()};
   int64_t hidden = decoder.config.hidden_size;
 };
-INSTANTIATE_TEST_SUITE_P(All, AnyDecoder, testing::Values("deepseek", "no_q_lora", "llama", "gemma"), [](const auto& i) { return i.param; });
+INSTANTIATE_TEST_SUITE_P(All, AnyDecoder, testing::Values("deepseek", "no_q_lora", "llama", "gemma", "block_sparse", "local_global", "learned", "pooled", "compressed", "lsh"), [](const auto& i) { return i.param; });
 
 TEST_P(AnyDecoder, ChunksAndSingleStepsGiveTheSameBits) {
   const std::vector<int32_t> tokens = tokens_of(75, 1, decoder.config.vocab_size);

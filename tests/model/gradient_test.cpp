@@ -149,6 +149,9 @@ INSTANTIATE_TEST_SUITE_P(
                               "num_experts_per_tok": 2, "moe_intermediate_size": 10, "norm_topk_prob": true)")),
                     std::pair("qwen3_moe_mixed", tiny_llama(R"(, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 6,
                               "num_experts_per_tok": 2, "moe_intermediate_size": 10, "decoder_sparse_step": 2)")),
+                    std::pair("block_sparse", tiny_pattern(kSparseKeys)), std::pair("local_global", tiny_pattern(kLocalHeadsKeys)),
+                    std::pair("learned", tiny_pattern(kLearnedKeys)), std::pair("pooled", tiny_pattern(kPooledKeys)),
+                    std::pair("compressed", tiny_pattern(kCompressedKeys)),
                     std::pair("olmoe", tiny_llama(R"(, "architectures": ["OlmoeForCausalLM"], "num_experts": 6,
                               "num_experts_per_tok": 2)"))),
     [](const auto& info) { return info.param.first; });
