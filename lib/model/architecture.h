@@ -152,6 +152,10 @@ void write_ds(const Config& config, JsonWriter& json);
 bool has_router_keys(const Config& config);
 void parse_router_keys(const ConfigReader& keys, Config& config);
 void write_router_keys(const Config& config, JsonWriter& json);
+// Attention patterns (attention_pattern_config.cpp).
+bool has_attention_keys(const Config& config);
+void parse_attention_keys(const ConfigReader& keys, Config& config);
+void write_attention_keys(const Config& config, JsonWriter& json);
 
 // The experts' keys after parsing: group sizes divide, top_k fits. `where` begins the Error.
 void check_router(const Config& config, const std::string& where);

@@ -193,8 +193,12 @@ struct BlockBackward {
     const Tensor dattn_out = like(a.attn_out), dq = like(a.q), dk = like(a.k), dv = like(a.v), dattn_in = like(a.attn_in);
     const Tensor dadded = added_back(0, a.attn_added, w.attention_out_norm, g.attention_out_norm);
     project_back(dadded, a.attn_out, w.o_proj, g.o_proj, g.o_bias, dattn_out, false);
-    attention_backward(dattn_out, a.q, cache.k_pages(layer), cache.v_pages(layer), at, attention_spec(c, layer), a.attn_out, a.lse,
-                       dq, dk, dv);
+    if (c.has_pattern(layer))
+      pattern_attention_backward(dattn_out, a.q, pattern_pages(cache, layer), at, attention_spec(c, layer), pattern_of(c, layer), w.pattern,
+                                 a.attn_out, a.lse, dq, dk, dv, g.pattern);
+    else
+      attention_backward(dattn_out, a.q, cache.k_pages(layer), cache.v_pages(layer), at, attention_spec(c, layer), a.attn_out, a.lse,
+                         dq, dk, dv);
     if (c.is_mla()) latent_heads_back(dq, dk, dv, dattn_in);
     else plain_heads_back(dq, dk, dv, dattn_in);
     norm_back(dattn_in, a.input, w.input_norm, c.rms_norm_eps, dx, g.input_norm, true, g.input_norm_bias);

@@ -15,8 +15,25 @@ inline AttentionSpec attention_spec(const Config& c, int64_t layer) {
   spec.head_dim = static_cast<int>(c.head_dim);
   spec.v_head_dim = static_cast<int>(c.v_head_dim);
   spec.scale = c.attention_scale;
-  spec.window = c.is_sliding(layer) ? static_cast<int>(c.sliding_window) : 0;
+  spec.window = static_cast<int>(c.is_sliding(layer) ? c.sliding_window : c.attention_window);
+  spec.window_kv_heads = c.is_sliding(layer) ? 0 : static_cast<int>(c.attention_local_heads);
   spec.softcap = c.attn_logit_softcapping;
+  return spec;
+}
+// The pattern of a layer, whose attention is the general one.
+inline AttentionPattern pattern_of(const Config& c, int64_t layer) {
+  AttentionPattern pattern = c.pattern;
+  if (c.is_sliding(layer)) pattern.kind = AttentionPattern::Kind::all;
+  pattern.rope_interleaved = c.rope_interleave;
+  return pattern;
+}
+inline PatternPages pattern_pages(const KvCache& cache, int64_t layer) {
+  return {cache.k_pages(layer), cache.v_pages(layer), cache.pattern_state(layer), cache.cos(layer), cache.sin(layer)};
+}
+// Which pages rows need when they are written: old ones may be gone.
+inline AttentionSpec write_spec(const Config& c, int64_t layer) {
+  AttentionSpec spec = attention_spec(c, layer);
+  if (c.is_windowed(layer) && !c.is_sliding(layer)) spec.window = static_cast<int>(c.cache_window());
   return spec;
 }
 // The same attention with the latent vectors as keys and values, which all heads share.

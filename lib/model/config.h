@@ -65,6 +65,11 @@ struct Config {
   float clip_qkv = 0;                  // 0: none; c: q, k and v are clamped to [-c, c] before rotation (OLMoE)
   int64_t sliding_window = 0;          // of the sliding layers: the last W keys, the row itself included; 0: none slides
   std::vector<LayerType> layer_types;  // a layer each; empty: all slide where sliding_window is set
+  // What the layers that do not slide see, and what all layers' scores go through (tensor/ops.h, docs/attention.md).
+  AttentionPattern pattern;
+  int64_t attention_window = 0;        // of the pattern's window, in tokens; 0: it has none
+  int64_t attention_local_heads = 0;   // kv heads that have it; 0: all
+  bool score_norm = false;
   bool qkv_bias = false, o_bias = false;  // MLA's qkv_bias: of q_a and kv_a
   enum class QkNorm : uint8_t { none, per_head, full } qk_norm = QkNorm::none;
 
@@ -96,6 +101,18 @@ struct Config {
   }
   int64_t fallback_experts() const { return router.kind == RouterSpec::Kind::entropy_fallback; }  // behind the routed ones
   bool is_mla() const { return kv_lora_rank > 0; }
+  // Whether a layer's attention is the general one: a pattern of blocks or keys, or scores that are normed or biased.
+  bool has_pattern(int64_t layer) const {
+    return score_norm || pattern.position_buckets > 0 || (pattern.kind != AttentionPattern::Kind::all && !is_sliding(layer));
+  }
+  // Whether a layer's old pages can go, and how many tokens back a row of any such layer needs them.
+  bool is_windowed(int64_t layer) const {
+    return !is_mla() && (is_sliding(layer) || pattern.kind == AttentionPattern::Kind::compressed);
+  }
+  int64_t cache_window() const {
+    const bool compressed = pattern.kind == AttentionPattern::Kind::compressed;
+    return std::max(sliding_window, compressed ? int64_t{pattern.local_blocks} * kKeyBlock : 0);
+  }
   int64_t rope_dim() const { return is_mla() ? qk_rope_head_dim : head_dim; }      // columns of a head that are rotated
   int64_t kv_heads() const { return is_mla() ? num_attention_heads : num_key_value_heads; }  // of keys and values
 };

@@ -32,6 +32,7 @@ struct LayerWeights {
   Tensor q_bias, k_bias, v_bias, o_bias;                   // as many as rows of their matrices
   Tensor q_norm, k_norm;                                   // [head_dim] each, or of all heads together
   Tensor o_proj;                                           // [H, heads * v_head_dim]
+  PatternWeights pattern;                                  // as vectors (tensor/ops.h)
   Tensor attention_out_norm, mlp_out_norm;                 // [H], of what attention and feed-forward add: with post_norms
   Tensor post_attention_norm, post_attention_norm_bias;    // [H], before the feed-forward
   Tensor gate_proj, up_proj, down_proj;                    // dense: [I, H], [I, H], [H, I]; no gate where it is not gated

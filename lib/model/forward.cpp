@@ -126,9 +126,16 @@ struct Block {
     } else {
       const AttentionSpec spec = attention_spec(c, layer);
       const Tensor k_pages = cache.k_pages(layer), v_pages = cache.v_pages(layer);
-      kv_write(a.k, a.v, at, spec, k_pages, v_pages);
+      kv_write(a.k, a.v, at, write_spec(c, layer), k_pages, v_pages);
       if (training) a.lse = make(c.num_attention_heads);
-      attention(a.q, k_pages, v_pages, at, spec, a.attn_out, a.lse);
+      if (c.has_pattern(layer)) {
+        const AttentionPattern pattern = pattern_of(c, layer);
+        const PatternPages pages = pattern_pages(cache, layer);
+        pattern_write(pages, at, spec, pattern, w.pattern);
+        pattern_attention(a.q, pages, at, spec, pattern, w.pattern, a.attn_out, a.lse);
+      } else {
+        attention(a.q, k_pages, v_pages, at, spec, a.attn_out, a.lse);
+      }
     }
     project(a.attn_out, {{&LayerWeights::o_proj, w.o_bias, &a.mid}});
     if (w.attention_out_norm) {

@@ -28,8 +28,10 @@ CacheShape cache_shape(const Config& config, const CacheOptions& options) {
   return {1, key, lora, scale_parts(key, lora), scale_parts(lora)};
 }
 
-// Latent layers keep all keys: given tokens have them expanded from the first position on.
-bool is_windowed(const Config& config, int64_t layer) { return config.is_sliding(layer) && !config.is_mla(); }
+// Numbers in f32 of each page and head that a layer's pattern keeps.
+int64_t state_size(const Config& config, int64_t layer) {
+  return config.is_sliding(layer) ? 0 : pattern_state_size(config.pattern, config.head_dim, config.v_head_dim);
+}
 
 // The layers of one kind, which number their pages together.
 struct Pool {
@@ -61,7 +63,7 @@ struct KvCache::Impl {
   int64_t k_scales, v_scales;                    // of a key and a value in i8
   bool latent;
   Arena arena, tables;
-  std::vector<Tensor> k, v;                      // a layer each
+  std::vector<Tensor> k, v, state;               // a layer each
   Pool full, window;
   std::vector<bool> windowed;                    // a layer each
   int64_t window_keys;                           // that a row of a windowed layer sees
@@ -154,7 +156,7 @@ KvCache::KvCache(const Config& config, int64_t sequences, int64_t max_positions,
     std::fill_n(pool.table.i32(), pool.table.elements(), -1);
   };
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    m.windowed.push_back(is_windowed(config, layer));
+    m.windowed.push_back(config.is_windowed(layer));
     (m.windowed.back() ? m.window : m.full).layers.push_back(layer);
     m.is_local.push_back(config.rope_local_base_freq > 0 && config.is_sliding(layer));
   }
@@ -162,13 +164,15 @@ KvCache::KvCache(const Config& config, int64_t sequences, int64_t max_positions,
   make_pool(m.window, options.window_pages);
   const CacheShape shape = cache_shape(config, options);
   m.latent = is_latent(config, options.use);
-  m.window_keys = config.sliding_window;
+  m.window_keys = config.cache_window();
   m.k_scales = shape.k_scales;
   m.v_scales = shape.v_scales;
   for (const bool windowed : m.windowed) {
     const int64_t pages = windowed ? m.window.pages : m.full.pages;
     m.k.push_back(m.make_pages(options.dtype, pages, shape.heads, shape.k, kKeyBlock, shape.k_scales));
     m.v.push_back(m.make_pages(options.dtype, pages, shape.heads, kKeyBlock, shape.v, shape.v_scales));
+    const int64_t state = state_size(config, static_cast<int64_t>(m.state.size()));
+    m.state.push_back(state ? m.arena.make_uninitialized(DType::f32, {pages, shape.heads, state}) : Tensor{});
   }
   const auto make_table = [&] { return m.tables.make_uninitialized(DType::f32, {max_positions, config.rope_dim() / 2}); };
   m.config = config;
@@ -265,11 +269,15 @@ int64_t KvCache::free_pages() const { return impl_->full.left(); }
 int64_t KvCache::free_window_pages() const { return impl_->window.left(); }
 
 static size_t bytes_of(const Config& config, const CacheOptions& options, bool windowed) {
-  int64_t layers = 0;
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) layers += is_windowed(config, layer) == windowed;
+  int64_t layers = 0, state = 0;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    if (config.is_windowed(layer) != windowed) continue;
+    layers += 1;
+    state += state_size(config, layer);
+  }
   const CacheShape shape = cache_shape(config, options);
   const int64_t bits = (shape.k + shape.v) * dtype_bits(options.dtype) + (options.dtype == DType::i8 ? (shape.k_scales + shape.v_scales) * 32 : 0);
-  return static_cast<size_t>(layers * shape.heads * kKeyBlock * (bits / 8));
+  return static_cast<size_t>(layers * shape.heads * kKeyBlock * (bits / 8) + state * shape.heads * static_cast<int64_t>(sizeof(float)));
 }
 size_t KvCache::page_bytes(const Config& config, const CacheOptions& options) { return bytes_of(config, options, false); }
 size_t KvCache::window_page_bytes(const Config& config, const CacheOptions& options) { return bytes_of(config, options, true); }
@@ -277,6 +285,7 @@ size_t KvCache::window_page_bytes(const Config& config, const CacheOptions& opti
 bool KvCache::latent() const { return impl_->latent; }
 Tensor KvCache::k_pages(int64_t layer) const { return impl_->k.at(static_cast<size_t>(layer)); }
 Tensor KvCache::v_pages(int64_t layer) const { return impl_->v.at(static_cast<size_t>(layer)); }
+Tensor KvCache::pattern_state(int64_t layer) const { return impl_->state.at(static_cast<size_t>(layer)); }
 Tensor KvCache::page_table(int64_t layer) const {
   return impl_->windowed.at(static_cast<size_t>(layer)) ? impl_->window.table : impl_->full.table;
 }

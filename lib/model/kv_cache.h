@@ -71,6 +71,8 @@ class KvCache {
   // latent vectors.
   bool latent() const;
   Tensor k_pages(int64_t layer) const, v_pages(int64_t layer) const, page_table(int64_t layer) const;
+  // What a layer's pattern keeps with its pages (tensor/ops.h: PatternPages); empty where it keeps nothing.
+  Tensor pattern_state(int64_t layer) const;
   Tensor cos(int64_t layer) const, sin(int64_t layer) const;
 
  private:

@@ -30,6 +30,20 @@ struct LayerVisitor {
   }
 };
 
+// Vectors all, so that they stay f32 and are not decayed.
+void visit_pattern(const Config& c, PatternWeights& w, LayerVisitor& each) {
+  using Kind = AttentionPattern::Kind;
+  const int64_t heads = c.num_attention_heads;
+  const AttentionPattern& p = c.pattern;
+  if (c.score_norm) each("self_attn.score_norm.weight", {heads}, false, w.score_norm);
+  if (p.position_buckets) each("self_attn.position_bias", {heads * p.position_buckets}, false, w.position_bias);
+  if (c.is_sliding(each.layer)) return;
+  if (p.kind == Kind::learned) each("self_attn.block_bias", {heads * p.max_blocks}, false, w.block_bias);
+  if (p.kind == Kind::compressed) each("self_attn.memory_gate.bias", {heads}, false, w.memory_gate);
+  if (p.kind == Kind::lsh)
+    each("self_attn.lsh_rotation", {p.lsh_rounds * c.head_dim * (p.lsh_buckets / 2)}, false, w.lsh_rotation, false);
+}
+
 void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
   const int64_t heads = c.num_attention_heads, hidden = c.hidden_size;
   each("input_layernorm.weight", {hidden}, false, w.input_norm);
@@ -61,6 +75,7 @@ void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
       each("self_attn.k_norm.weight", {full ? kv : c.head_dim}, false, w.k_norm);
     }
   }
+  visit_pattern(c, w.pattern, each);
   each("self_attn.o_proj.weight", {hidden, heads * c.v_head_dim}, true, w.o_proj);
   if (c.o_bias) each("self_attn.o_proj.bias", {hidden}, false, w.o_bias);
   if (c.post_norms) {
@@ -165,6 +180,11 @@ static float initial_value(const Config& config, const WeightInfo& info) {
 
 void initialize(const Config& config, Weights& weights, uint64_t seed) {
   for_each_weight(config, weights, [&](const WeightInfo& info, Tensor& t) {
+    if (info.name.ends_with("lsh_rotation")) {
+      const Rng rng{seed, hash64(info.name)};
+      for (int64_t i = 0; i < t.elements(); ++i) t.f32()[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)));
+      return;
+    }
     if (info.shape.size() == 1) return fill(t, initial_value(config, info));
     const int64_t experts = info.shape.size() == 3 ? info.shape[0] : 1, each = t.elements() / experts;
     for (int64_t e = 0; e < experts; ++e) {

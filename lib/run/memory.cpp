@@ -45,7 +45,7 @@ MemoryPlan plan_memory(const Config& config, const MemoryNeeds& n) {
   if (KvCache::page_bytes(config, plan.options) > 0) plan.options.pages = all;
   if (KvCache::window_page_bytes(config, plan.options) > 0) {
     // A window may begin and end within a page, and before a pass its rows have theirs.
-    const int64_t of_windows = n.sequences * (blocks_of(config.sliding_window) + 2) + blocks_of(n.batch_tokens) + 1;
+    const int64_t of_windows = n.sequences * (blocks_of(config.cache_window()) + 2) + blocks_of(n.batch_tokens) + 1;
     plan.options.window_pages = std::min(all, 2 * of_windows);
   }
   set_cache_bytes(config, plan);

@@ -115,6 +115,7 @@ struct AttentionSpec {
   int head_dim = 0, v_head_dim = 0;
   float scale = 1;                   // of q.k
   int window = 0;                    // 0: all earlier keys; W: the last W, the row itself included
+  int window_kv_heads = 0;           // the window is of the first so many kv heads only, the others see all; 0: of all
   float softcap = 0;                 // 0: none; c: c * tanh(score / c)
   int key_split = 0;                 // of i8 pages: a column at which a part of the key begins
 };
@@ -139,6 +140,55 @@ DS_OP_CPU(kv_round, x, (const Tensor& x, int columns, int split), (x, columns, s
 DS_OP_CPU(attention, q, (const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec, const Tensor& out, const Tensor& lse), (q, k_pages, v_pages, at, spec, out, lse))
 // dq, dk, dv are written. The rows of a sequence must lie together in the batch, from position 0 on. Pages are f32.
 DS_OP_CPU(attention_backward, dout, (const Tensor& dout, const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec, const Tensor& out, const Tensor& lse, const Tensor& dq, const Tensor& dk, const Tensor& dv), (dout, q, k_pages, v_pages, at, spec, out, lse, dq, dk, dv))
+
+// ---- Attention patterns ----
+
+// Which keys a row sees where that is neither all nor the last of them, and what becomes of its scores, for multi-head
+// attention: a general path beside `attention`, whose cost is that of the keys visited (docs/attention.md). What a row sees
+// depends on its position, and in lsh on its vectors, alone, so prefill, chunks and single steps give the same bits here too.
+// With a row in block b (of kKeyBlock positions), of the keys up to its own it sees
+//   all           what AttentionSpec says: those of the window
+//   block_sparse  the blocks b, b-1, .. (local_blocks of them), and the blocks 0, stride, 2 stride, ..
+//                 (with stride ~ sqrt(blocks), O(N sqrt N): Child et al., arXiv 1904.10509)
+//   learned       the local blocks, and the global_blocks distances b - j >= local_blocks in blocks whose block_bias is
+//                 highest (of equal ones the nearer); the bias is added to the scores of these
+//   pooled        the window, and the mean key and the mean value of each block that lies wholly before it
+//   compressed    the local blocks; and of all blocks before them a memory, sums M of f(k)^T v and z of f(k), f = ELU + 1, q
+//                 and k without rotation: with g = sigmoid(memory_gate) the output is g * f(q) M / (f(q) z) + (1 - g) * local
+//                 (Infini-attention, arXiv 2404.07143), and the local one alone where there is nothing before
+//   lsh           the last lsh_keys keys whose bucket is the query's, and itself, in each of lsh_rounds rounds; the bucket
+//                 of x in a round is the argmax of [xR; -xR], R of normal numbers (Reformer, arXiv 2001.04451)
+struct AttentionPattern {
+  enum class Kind : uint8_t { all, block_sparse, learned, pooled, compressed, lsh } kind = Kind::all;
+  int local_blocks = 0, stride = 0, global_blocks = 0;
+  int max_blocks = 0;                // of a sequence: columns of block_bias
+  int position_buckets = 0, position_max_distance = 0;  // of position_bias
+  int lsh_rounds = 0, lsh_buckets = 0, lsh_keys = 0;    // buckets: even
+  bool rope_interleaved = false;     // compressed: how q and k were rotated
+};
+// What a pattern learns; an empty one is not in use. Scores are capped, then normalised over the row's keys (mean 0,
+// variance 1, times score_norm), then biases are added: position_bias by the distance in buckets, those of T5
+// (arXiv 1910.10683: half of them exact, the others logarithmic up to position_max_distance).
+struct PatternWeights {
+  Tensor score_norm;                 // [heads]
+  Tensor position_bias;              // [heads * position_buckets]
+  Tensor block_bias;                 // [heads * max_blocks]
+  Tensor memory_gate;                // [heads]
+  Tensor lsh_rotation;               // [lsh_rounds * head_dim * lsh_buckets / 2], drawn once, not learned
+};
+// What is kept with each page, f32[P, kv_heads, n], for n > 0: pooled: the mean key and value, once the page is full;
+// compressed: M and z of the pages before it; lsh: where each bucket's list ends before the page, and its own links.
+int64_t pattern_state_size(const AttentionPattern& pattern, int64_t head_dim, int64_t v_head_dim);
+// The rotations that the keys have (ops.h: rope), which compressed takes back; empty otherwise.
+struct PatternPages {
+  Tensor k, v, state, cos, sin;
+};
+// After kv_write of the same rows, which of each sequence are positions without a gap: brings the pages' state up to date.
+DS_OP_CPU(pattern_write, pages.k, (const PatternPages& pages, const Rows& at, const AttentionSpec& spec, const AttentionPattern& pattern, const PatternWeights& weights), (pages, at, spec, pattern, weights))
+// As attention. lse is of the local part where the pattern is compressed.
+DS_OP_CPU(pattern_attention, q, (const Tensor& q, const PatternPages& pages, const Rows& at, const AttentionSpec& spec, const AttentionPattern& pattern, const PatternWeights& weights, const Tensor& out, const Tensor& lse), (q, pages, at, spec, pattern, weights, out, lse))
+// As attention_backward; the gradients of the weights are added to dweights.
+DS_OP_CPU(pattern_attention_backward, dout, (const Tensor& dout, const Tensor& q, const PatternPages& pages, const Rows& at, const AttentionSpec& spec, const AttentionPattern& pattern, const PatternWeights& weights, const Tensor& out, const Tensor& lse, const Tensor& dq, const Tensor& dk, const Tensor& dv, const PatternWeights& dweights), (dout, q, pages, at, spec, pattern, weights, out, lse, dq, dk, dv, dweights))
 
 // ---- Feed-forward ----
 

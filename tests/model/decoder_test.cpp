@@ -35,11 +35,17 @@ class AnyDecoder : public testing::TestWithParam<const char*> {
                   : std::string(GetParam()) == "gpt2"      ? tiny_gpt2()
                   : std::string(GetParam()) == "clip"      ? tiny_llama(R"(, "attention_bias": true, "clip_qkv": 0.4,
                       "architectures": ["OlmoeForCausalLM"], "num_experts": 6, "num_experts_per_tok": 2)")
+                  : std::string(GetParam()) == "block_sparse" ? tiny_pattern(kSparseKeys)
+                  : std::string(GetParam()) == "local_global" ? tiny_pattern(kLocalHeadsKeys)
+                  : std::string(GetParam()) == "learned"      ? tiny_pattern(kLearnedKeys)
+                  : std::string(GetParam()) == "pooled"       ? tiny_pattern(kPooledKeys)
+                  : std::string(GetParam()) == "compressed"   ? tiny_pattern(kCompressedKeys)
+                  : std::string(GetParam()) == "lsh"          ? tiny_pattern(kLshKeys)
                   : std::string(GetParam()) == "no_q_lora" ? tiny_deepseek(R"(, "q_lora_rank": null, "n_shared_experts": null)")
                                                           : tiny_deepseek()};
   int64_t hidden = decoder.config.hidden_size;
 };
-INSTANTIATE_TEST_SUITE_P(All, AnyDecoder, testing::Values("deepseek", "no_q_lora", "llama", "gemma", "gpt2", "clip"), [](const auto& i) { return i.param; });
+INSTANTIATE_TEST_SUITE_P(All, AnyDecoder, testing::Values("deepseek", "no_q_lora", "llama", "gemma", "gpt2", "clip", "block_sparse", "local_global", "learned", "pooled", "compressed", "lsh"), [](const auto& i) { return i.param; });
 
 TEST_P(AnyDecoder, ChunksAndSingleStepsGiveTheSameBits) {
   const std::vector<int32_t> tokens = tokens_of(75, 1, decoder.config.vocab_size);

@@ -108,6 +108,17 @@ inline std::string tiny_gpt2(const std::string& more = "") {
   return R"({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 61, "n_embd": 24, "n_layer": 2, "n_head": 4,
     "n_positions": 128, "n_inner": 29, "initializer_range": 0.3)" + more + "}";
 }
+// A tiny Llama with an attention pattern: `keys` are those of attention_pattern_config.cpp.
+inline std::string tiny_pattern(const std::string& keys) {
+  return tiny_llama(R"(, "architectures": ["DsForCausalLM"], "model_type": "ds", "base_model_type": "llama", )" + keys);
+}
+constexpr const char* kSparseKeys = R"("attention_pattern": "block_sparse", "attention_local_blocks": 1, "attention_score_norm": true,
+    "attention_position_buckets": 8, "attention_position_max_distance": 20)";
+constexpr const char* kLocalHeadsKeys = R"("attention_pattern": "local_global", "attention_window": 9, "attention_local_heads": 1)";
+constexpr const char* kLearnedKeys = R"("attention_pattern": "learned", "attention_local_blocks": 1, "attention_global_blocks": 1)";
+constexpr const char* kPooledKeys = R"("attention_pattern": "pooled", "attention_window": 3)";
+constexpr const char* kCompressedKeys = R"("attention_pattern": "compressed", "attention_local_blocks": 1)";
+constexpr const char* kLshKeys = R"("attention_pattern": "lsh", "attention_lsh_buckets": 4, "attention_lsh_keys": 5)";
 inline Config tiny(const std::string& json) { return parse_config(parse_json(json, "config.json"), "config.json"); }
 
 inline std::vector<int32_t> tokens_of(size_t count, uint64_t stream, int64_t vocab) {

@@ -169,6 +169,9 @@ INSTANTIATE_TEST_SUITE_P(
                               "router_expert_attention": true, "n_group": 2)")),
                     std::pair("expert_attention_deepseek", tiny_deepseek(R"(, "architectures": ["DsForCausalLM"], "model_type": "ds",
                               "base_model_type": "deepseek_v3", "router_expert_attention": true)")),
+                    std::pair("block_sparse", tiny_pattern(kSparseKeys)), std::pair("local_global", tiny_pattern(kLocalHeadsKeys)),
+                    std::pair("learned", tiny_pattern(kLearnedKeys)), std::pair("pooled", tiny_pattern(kPooledKeys)),
+                    std::pair("compressed", tiny_pattern(kCompressedKeys)),
                     std::pair("olmoe", tiny_llama(R"(, "architectures": ["OlmoeForCausalLM"], "num_experts": 6,
                               "num_experts_per_tok": 2)"))),
     [](const auto& info) { return info.param.first; });

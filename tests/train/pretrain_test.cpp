@@ -111,6 +111,36 @@ TEST_F(Pretrain, ResumeAfterASignalEndsInTheSameBytes) {
   }
 }
 
+// Each attention pattern learns, and goes on after a signal to the same bytes.
+TEST_F(Pretrain, AttentionPatternsLearnAndResume) {
+  folder.write("data.jsonl", testing_train::counting_records(60, 81, 3));
+  options.sequence_length = 80, options.batch_size = 4, options.micro_batch_size = 0, options.learning_rate = 0.01;
+  options.router_aux_loss = 0, options.router_bias_update_rate = 0;
+  for (const char* keys : {R"("attention_pattern": "block_sparse", "attention_local_blocks": 1, "attention_score_norm": true, "attention_position_buckets": 8)",
+                           R"("attention_pattern": "local_global", "attention_window": 9)",
+                           R"("attention_pattern": "learned", "attention_local_blocks": 1, "attention_global_blocks": 1)",
+                           R"("attention_pattern": "pooled", "attention_window": 20)",
+                           R"("attention_pattern": "compressed", "attention_local_blocks": 1)",
+                           R"("attention_pattern": "lsh", "attention_lsh_buckets": 8, "attention_lsh_keys": 16)"}) {
+    folder.write("config.json", cat(R"({"architectures": ["DsForCausalLM"], "model_type": "ds", "base_model_type": "llama",
+        "vocab_size": 48, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 96, "initializer_range": 0.1, )", keys, "}"));
+    for (const char* name : {"whole", "stopped"}) fs::remove_all(folder.path(name));
+    options.steps = 40;
+    run("whole");
+    std::istringstream metrics(read_file(folder.path("whole/metrics.jsonl")));
+    std::vector<double> losses;
+    for (std::string line; std::getline(metrics, line);) losses.push_back(parse_json(line, "metrics").find("loss")->as_double(""));
+    EXPECT_LT(losses.back(), 0.6 * losses.front()) << keys;
+    stop_after(7);
+    EXPECT_THROW(run("stopped"), Stopped);
+    stop_signal = 0;
+    set_progress_sink({});
+    run("stopped", true);
+    EXPECT_EQ(contents(folder.path("stopped")), contents(folder.path("whole"))) << keys;
+  }
+}
+
 // What a kill leaves: metrics ahead of the checkpoint, a temporary checkpoint, no model.
 TEST_F(Pretrain, ResumeAfterAKillEndsInTheSameBytes) {
   run("whole");

@@ -70,7 +70,7 @@ static void load_tile(const AttentionPages& a, const AttentionTile& tile, const 
   for (size_t r = 0; r < tile.count; ++r) {
     const size_t token = tile.row + (tile.first_item + r) / a.group, head = tile.kv_head * a.group + (tile.first_item + r) % a.group;
     const size_t position = static_cast<size_t>(a.position[token]);
-    s.items[r] = {a.first_key(position), position, 0, 0, 0, 0};
+    s.items[r] = {a.first_key(position, tile.kv_head), position, 0, 0, 0, 0};
     scale_row(q.row(token) + head * a.head_dim, a.spec.scale, s.q.data() + r * a.head_dim, a.head_dim);
   }
 }
@@ -101,7 +101,7 @@ static void find_entries(const AttentionPages& a, const AttentionTile& tile, siz
 }
 
 static void find_first_entries(const AttentionPages& a, const AttentionTile& tile, size_t* entries) {
-  const size_t lowest = a.first_key(static_cast<size_t>(a.position[tile.row + tile.first_item / a.group]));
+  const size_t lowest = a.first_key(static_cast<size_t>(a.position[tile.row + tile.first_item / a.group]), tile.kv_head);
   const auto highest = static_cast<size_t>(a.position[tile.row + (tile.first_item + tile.count - 1) / a.group]);
   find_entries(a, tile, lowest / kSpanKeys * kSpanKeys, lowest, highest, entries);
 }
@@ -209,7 +209,7 @@ static std::vector<AttentionTile> cut(const AttentionPages& a, size_t tile_items
         size_t last = 0;
         for (size_t t = run.begin; t < run.end; ++t) {
           const size_t position = static_cast<size_t>(a.position[t]);
-          tile.first_section = std::min(tile.first_section, a.first_key(position) / kSectionKeys);
+          tile.first_section = std::min(tile.first_section, a.first_key(position, kv_head) / kSectionKeys);
           last = std::max(last, position / kSectionKeys);
         }
         tile.sections = last + 1 - tile.first_section;

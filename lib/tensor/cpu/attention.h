@@ -52,11 +52,15 @@ struct AttentionPages {
     return {begin, std::min(begin + kScaleColumns, head_dim)};
   }
   Part value_part(size_t part) const { return {part * kScaleColumns, std::min((part + 1) * kScaleColumns, v_head_dim)}; }
-  // The first key that a row at position p sees.
-  size_t first_key(size_t p) const {
-    const size_t window = static_cast<size_t>(spec.window);
-    return window == 0 || p + 1 <= window ? 0 : p + 1 - window;
+  // The first key that a row at position p sees, in one head and in any.
+  bool has_window(size_t kv_head) const {
+    return spec.window > 0 && (spec.window_kv_heads == 0 || kv_head < static_cast<size_t>(spec.window_kv_heads));
   }
+  size_t first_key(size_t p, size_t kv_head) const {
+    const size_t window = static_cast<size_t>(spec.window);
+    return !has_window(kv_head) || p + 1 <= window ? 0 : p + 1 - window;
+  }
+  size_t first_key(size_t p) const { return first_key(p, kv_heads - 1); }
 };
 
 // Checks the spec, the pages and the rows: every page up to each row's position must be in the table.

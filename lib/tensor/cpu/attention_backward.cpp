@@ -93,7 +93,7 @@ static void tile_gradient(AttentionGradient& g, size_t block, size_t keys, size_
   small_product({.n = kKeyBlock, .k = v, .a = dout, .a_row = v, .a_step = 1, .b = g.v_columns.data(), .b_row = kKeyBlock,
                  .c = g.ds, .c_row = kKeyBlock, .accumulate = false}, 0, count);
   for (size_t r = 0; r < count; ++r) {
-    const size_t position = (first + r) / a.group, first_key = a.first_key(position);
+    const size_t position = (first + r) / a.group, first_key = a.first_key(position, g.kv_head);
     const size_t begin = std::max(first_key, key) - key, end = std::min<size_t>(position + 1 - key, kKeyBlock);
     const float lse = g.lse[g.token(first + r) * a.heads + g.head(first + r)], delta = g.delta[first + r];
     score_gradient(a, lse, delta, begin, end, g.p + r * kKeyBlock, g.ds + r * kKeyBlock);
@@ -120,7 +120,7 @@ static void attention_gradient(AttentionGradient& g) {
     std::fill(g.dk_block.begin(), g.dk_block.end(), 0.0f);
     std::fill(g.dv_block.begin(), g.dv_block.end(), 0.0f);
     // The last row that sees the block's last key, in a window.
-    const size_t end = a.spec.window == 0 ? rows : std::min(rows, key + keys - 1 + static_cast<size_t>(a.spec.window));
+    const size_t end = !a.has_window(g.kv_head) ? rows : std::min(rows, key + keys - 1 + static_cast<size_t>(a.spec.window));
     for (size_t i = key * a.group; i < end * a.group; i += kKeyBlock)
       tile_gradient(g, block, keys, i, std::min<size_t>(kKeyBlock, end * a.group - i), k_columns);
     for (size_t j = 0; j < keys; ++j) {

@@ -28,7 +28,7 @@ static void check_rows(const AttentionPages& a, size_t sequences, size_t page_co
 AttentionPages attention_pages(const char* op, const Tensor& k_pages, const Tensor& v_pages, const Rows& at,
                                const AttentionSpec& spec) {
   require(spec.heads > 0 && spec.kv_heads > 0 && spec.heads % spec.kv_heads == 0 && spec.head_dim > 0 && spec.v_head_dim > 0 &&
-              spec.window >= 0 && spec.softcap >= 0 && spec.key_split >= 0 && spec.key_split < spec.head_dim,
+              spec.window >= 0 && spec.window_kv_heads >= 0 && spec.window_kv_heads <= spec.kv_heads && spec.softcap >= 0 && spec.key_split >= 0 && spec.key_split < spec.head_dim,
           op, ": ", spec.heads, " heads of ", spec.head_dim, " over ", spec.kv_heads, " key heads and values of ", spec.v_head_dim,
           " are not possible");
   AttentionPages a{};
