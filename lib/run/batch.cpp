@@ -148,7 +148,11 @@ static GenerateRequest record_request(const Engine& engine, const Chat& chat, co
     request.tokens = encode(engine, stream_key);
     if (request.tokens.empty() && engine.tokenizer().bos_id()) request.tokens.push_back(*engine.tokenizer().bos_id());
   }
-  require(!request.tokens.empty(), record.has("tokens") ? "\"tokens\" is empty: ids are used as they are, no BOS token is added" : "the prompt is empty, and there is no BOS token to begin with");
+  if (record.has("tokens") || ids_in_prompt) {
+    require(!request.tokens.empty(), json_string(record.has("tokens") ? "tokens" : options.prompt_field),
+            " is empty: ids are used as they are, no BOS token is added");
+  }
+  require(!request.tokens.empty(), "the prompt is empty, and there is no BOS token to begin with");
   require(static_cast<int64_t>(request.tokens.size()) <= engine.max_length(), "the prompt has ", request.tokens.size(),
           " tokens and the model only ", engine.max_length(), " positions");
   if (options.intents) {

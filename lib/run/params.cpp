@@ -132,7 +132,8 @@ std::string_view parameter_meant_by(std::string_view name) {
   static constexpr std::pair<std::string_view, std::string_view> kElsewhere[] = {
       {"maxnewtokens", "max_tokens"}, {"maxcompletiontokens", "max_tokens"}, {"minnewtokens", "min_tokens"}, {"toplogprobs", "logprobs"},
       {"numbeams", "beams"}, {"numreturnsequences", "n"}, {"stopsequences", "stop"}, {"stopstrings", "stop"}, {"guidedjson", "constraint"},
-      {"guidedregex", "constraint"}, {"guidedchoice", "constraint"}, {"guidedgrammar", "constraint"}, {"responseformat", "constraint"}};
+      {"guidedregex", "constraint"}, {"guidedchoice", "constraint"}, {"guidedgrammar", "constraint"}, {"responseformat", "constraint"},
+      {"structuredoutputs", "constraint"}, {"regex", "constraint"}, {"jsonschema", "constraint"}, {"grammar", "constraint"}};
   constexpr size_t kLongest = 40;  // none is near a longer name, however long a hostile one is
   if (name.size() > kLongest) return "";
   const auto letters = [](std::string_view text) {

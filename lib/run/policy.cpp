@@ -73,8 +73,10 @@ ConstraintSpec code_constraint(std::string_view prompt) {
 // ---- Policies ----
 
 Policy policy_of(const Classifier& classifier, std::string_view prompt) {
-  const Classifier::Best best = classifier.best(prompt);
   Policy policy;
+  // The classifier would judge a blank text by the end of the line alone.
+  if (prompt.find_first_not_of(" \t\n\r\v\f") == std::string_view::npos) return policy;
+  const Classifier::Best best = classifier.best(prompt);
   if (best.probability == 0) return policy;
   const auto name = std::find(std::begin(intent_names), std::end(intent_names), classifier.labels()[best.label]);
   policy.intent = static_cast<Intent>(name - std::begin(intent_names));

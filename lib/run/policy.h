@@ -26,7 +26,7 @@ std::string_view builtin_intents();
 constexpr double least_intent_probability = 0.7;
 
 struct Policy {
-  std::optional<Intent> intent;    // none: the classifier knows no word of the prompt
+  std::optional<Intent> intent;    // none: the prompt is blank, or the classifier knows no word of it
   double probability = 0;          // of the intent, to 4 decimals
   std::optional<double> temperature;
   std::optional<ConstraintSpec> constraint;

@@ -62,10 +62,12 @@ TEST(Parameters, LogprobsMayBeTrueOrFalse) {
 TEST(Parameters, NearNamesAreKnownForWhatWasMeant) {
   const std::pair<const char*, const char*> meant[] = {{"temprature", "temperature"}, {"tempreature", "temperature"}, {"Temperature", "temperature"}, {"top-p", "top_p"},
                                                        {"topK", "top_k"}, {"maxTokens", "max_tokens"}, {"max_token", "max_tokens"}, {"max_new_tokens", "max_tokens"},
-                                                       {"logprob", "logprobs"}, {"top_logprobs", "logprobs"}, {"repetition-penalty", "repetition_penalty"}};
+                                                       {"logprob", "logprobs"}, {"top_logprobs", "logprobs"}, {"repetition-penalty", "repetition_penalty"},
+                                                       {"regex", "constraint"}, {"json-schema", "constraint"}, {"grammar", "constraint"},
+                                                       {"structured_outputs", "constraint"}};
   for (const auto& [name, parameter] : meant) EXPECT_EQ(parameter_meant_by(name), parameter) << name;
   // Fields of the user's own, and the parameters themselves.
-  for (const char* const name : {"", "id", "N", "step", "shop", "text", "need", "tokens", "n_tokens", "num_tokens", "prompt", "category", "top_5", "answer", "min_tokens"})
+  for (const char* const name : {"", "id", "N", "step", "shop", "text", "need", "tokens", "n_tokens", "num_tokens", "prompt", "category", "choice", "choices", "schema", "top_5", "answer", "min_tokens"})
     EXPECT_EQ(parameter_meant_by(name), "") << name;
   for (const std::string_view name : parameter_names()) EXPECT_EQ(parameter_meant_by(name), "") << name;
   EXPECT_EQ(parameter_meant_by(std::string(size_t{10} << 20, 't')), "");

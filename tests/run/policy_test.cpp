@@ -25,6 +25,13 @@ Policy applied(const std::string& record, Policy policy, Parameters& parameters)
   return policy;
 }
 
+TEST(Policy, ABlankPromptHasNoIntent) {
+  for (const char* const blank : {"", " ", "\n\t \r\n"}) {
+    const Policy policy = policy_of(builtin(), blank);
+    EXPECT_FALSE(policy.intent || policy.temperature || policy.constraint) << '"' << blank << '"';
+  }
+}
+
 // Written by hand, of other templates than what the model was trained on (examples/policy).
 TEST(Policy, RecognisesPromptsThatItWasNotTrainedOn) {
   std::ifstream in(DS_SOURCE_DIR "/examples/policy/heldout.jsonl");

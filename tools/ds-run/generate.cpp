@@ -1,4 +1,6 @@
 // ds-run generate
+#include <unistd.h>
+
 #include "base/error.h"
 #include "ds-run/verbs.h"
 #include "io/input.h"
@@ -17,12 +19,19 @@ struct Given {
   std::optional<double> temperature;
 };
 
+// Other programs take the schema or grammar itself here.
+std::string constraint_file(const char* option, const std::string& file) {
+  const bool text = file.starts_with('{') || file.find("::=") != std::string::npos;
+  if (text && ::access(file.c_str(), F_OK) != 0) throw UsageError(cat(option, " takes the name of a file, and the text itself was given: write it to a file"));
+  return read_file(file);
+}
+
 std::optional<ConstraintSpec> constraint_of(const Given& given) {
   using Kind = ConstraintSpec::Kind;
   std::vector<ConstraintSpec> specs;
   if (!given.regex.empty()) specs.push_back({Kind::regex, given.regex});
-  if (!given.json_schema.empty()) specs.push_back({Kind::json_schema, read_file(given.json_schema)});
-  if (!given.grammar.empty()) specs.push_back({Kind::grammar, read_file(given.grammar)});
+  if (!given.json_schema.empty()) specs.push_back({Kind::json_schema, constraint_file("--json-schema", given.json_schema)});
+  if (!given.grammar.empty()) specs.push_back({Kind::grammar, constraint_file("--grammar", given.grammar)});
   if (given.json) specs.push_back({Kind::json, ""});
   if (given.code != "none") specs.push_back({given.code == "python" ? Kind::python : Kind::brackets, ""});
   if (!given.choices.empty()) {
