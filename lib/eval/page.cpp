@@ -7,6 +7,7 @@
 #include "base/sizes.h"
 #include "eval/cleaning.h"
 #include "eval/svg.h"
+#include "eval/training_curves.h"
 #include "io/input.h"
 #include "io/json.h"
 #include "io/output.h"
@@ -114,33 +115,8 @@ static Section load_section(const Results& r) {
 }
 
 static Section training_section(const std::string& path) {
-  Section s{.title = "Training", .text = "", .table = {}, .chart = ""};
-  Series loss{"loss", {}};
-  Line line;
-  LineReader reader({path}, size_t{16} << 20);
-  double tokens = 0;
-  while (reader.next(line)) {
-    const std::string where = cat(path, ":", line.number);
-    const Json json = parse_json(line.text, where);
-    const Json *const step = json.find("step"), *const value = json.find("loss"), *const count = json.find("tokens");
-    require(step && value, where, ": a metrics line has \"step\" and \"loss\"");
-    loss.points.emplace_back(step->as_double(where), value->as_double(where));
-    if (count) tokens = std::max(tokens, count->as_double(where));
-  }
-  require(!loss.points.empty(), path, " has no lines");
-  // Means over at most 400 stretches: a curve that can be read and a page that stays small.
-  const size_t stretch = (loss.points.size() + 399) / 400;
-  Series smooth{"loss", {}};
-  for (size_t i = 0; i < loss.points.size(); i += stretch) {
-    const size_t end = std::min(loss.points.size(), i + stretch);
-    double sum = 0;
-    for (size_t j = i; j < end; ++j) sum += loss.points[j].second;
-    smooth.points.emplace_back(loss.points[end - 1].first, sum / static_cast<double>(end - i));
-  }
-  s.text = cat(loss.points.size(), " steps; training loss in nats per token, from ",
-               fixed(loss.points.front().second, 3), " to ", fixed(smooth.points.back().second, 3), ".");
-  s.chart = line_chart({smooth}, "step", "loss (nats per token)");
-  return s;
+  const TrainingCurves curves = training_curves(path);
+  return {.title = "Training", .text = curves.text, .table = {}, .chart = curves.charts};
 }
 
 // A --report file of a stage.

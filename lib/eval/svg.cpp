@@ -89,8 +89,11 @@ std::string line_chart(const std::vector<Series>& series, const std::string& x_t
     for (const auto& [x, y] : s.points)
       x0 = std::min(x0, x), x1 = std::max(x1, x), y0 = std::min(y0, y), y1 = std::max(y1, y);
   if (!(x0 <= x1)) return "<p>no data</p>";
-  if (x1 == x0) x1 = x0 + 1;
-  if (y1 == y0) y1 = y0 + 1;
+  // What is flat but for rounding is drawn as flat: its ticks would lie closer than numbers do.
+  const auto widen = [](double from, double& to) {
+    if (to - from <= 1e-6 * std::max(std::fabs(from), std::fabs(to))) to = from + (from == 0 ? 1 : std::fabs(from));
+  };
+  widen(x0, x1), widen(y0, y1);
   const double y_step = tick_step(y1 - y0), x_step = tick_step(x1 - x0);
   y0 = std::floor(y0 / y_step) * y_step;
   y1 = std::ceil(y1 / y_step) * y_step;

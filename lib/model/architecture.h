@@ -31,7 +31,10 @@ namespace ds {
 // null counts as absent, but for has().
 class ConfigReader {
  public:
-  ConfigReader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
+  // `spellings` are keys that the architecture calls otherwise (ours, theirs); a file may have either.
+  using Spellings = std::span<const std::pair<std::string_view, std::string_view>>;
+  ConfigReader(const Json& json, std::string where, Spellings spellings = {})
+      : json_(json), where_(std::move(where)), spellings_(spellings) {}
   const Json* find(std::string_view key) const;
   bool has(std::string_view key) const;                                // null too
   std::string at(std::string_view key) const;                          // "config.json: key"
@@ -46,13 +49,16 @@ class ConfigReader {
   void only_text(std::string_view key, std::string_view supported) const;
   void only_number(std::string_view key, double supported) const;
   // Marks a key as known that cannot change the result, whatever it says.
-  void ignore(std::string_view key) const { known_.emplace(key); }
+  void ignore(std::string_view key) const { known_.emplace(spelling(key)); }
   // Error for a key that nobody asked for, unless it is null, false or empty, or cannot change the result.
   void check_all_read() const;
 
  private:
+  std::string_view spelling(std::string_view key) const;
+
   const Json& json_;
   std::string where_;
+  Spellings spellings_;
   mutable std::set<std::string, std::less<>> known_;
 };
 
@@ -61,6 +67,20 @@ struct ExpertNames {
   std::string_view router = "mlp.gate.weight";
   std::string_view experts = "mlp.experts.";
   std::string_view gate = "gate_proj", up = "up_proj", down = "down_proj";
+};
+
+// A tensor of a file that is named or laid out otherwise than ours: some of ours, one below the other, or with `transposed`
+// beside each other as [inputs, outputs]. Names follow those of `layers` and the layer's number, or `root`.
+struct StoredWeight {
+  std::string_view stored;
+  std::string_view ours[3];                               // "": none
+  bool transposed = false;
+};
+// Where a file has one of our weights: as part `index` of `count`.
+struct StoredPlace {
+  std::string name;
+  size_t index = 0, count = 1;
+  bool transposed = false;
 };
 
 // What transformers takes where config.json lacks the key. 0: there is none, and the key is required.
@@ -87,18 +107,26 @@ struct Architecture {
   std::string_view multimodal_name = {}, multimodal_type = {};
   std::span<const std::pair<std::string_view, std::string_view>> prefixes = {};
   std::span<const std::string_view> ignored = {};
+  // An architecture with conventions of its own (GPT-2): keys of config.json, how names begin in files (a base model's leave
+  // `root` out), its tensors (all but the head's), and how names end of what is no weight (old files' masks).
+  ConfigReader::Spellings spellings = {};
+  std::string_view root = "model.", layers = "model.layers.";
+  std::span<const StoredWeight> tensors = {};
+  std::span<const std::string_view> buffers = {};
 };
 
-extern const Architecture kDeepseekV3, kDeepseekV2, kLlama, kMistral, kQwen2, kQwen3, kQwen3Moe, kMixtral, kOlmoe, kGemma2, kGemma3;
+extern const Architecture kDeepseekV3, kDeepseekV2, kLlama, kMistral, kQwen2, kQwen3, kQwen3Moe, kMixtral, kOlmoe, kGemma2, kGemma3, kGpt2;
 std::span<const Architecture* const> architectures();
 const Architecture& architecture_of(const Config& config);
+// Where files of an architecture have the weight that for_each_weight calls `name`.
+StoredPlace stored_place(const Architecture& row, const std::string& name);
 
 // Multi-head attention's sizes (head_dim, num_key_value_heads), read alike by all architectures that have it.
 void parse_multi_head(const ConfigReader& keys, Config& config);
 // layer_types, where the file has them; else `kind` of each layer. Error where one slides and no window is set.
 void parse_layer_types(const ConfigReader& keys, const std::function<LayerType(int64_t layer)>& kind, Config& config);
 void write_layer_types(const Config& config, JsonWriter& json);
-// The activation under this key; silu and the tanh form of GELU.
+// The activation under this key: silu, and GELU in the tanh form or the exact one.
 Activation parse_activation(const ConfigReader& keys, std::string_view key, std::string_view fallback);
 std::string_view activation_name(Activation activation);
 // The scale of q.k without position scaling: head_dim^-0.5.
@@ -120,6 +148,10 @@ constexpr std::string_view kDsName = "DsForCausalLM", kDsType = "ds";
 bool is_ds(const Config& config);  // whether it has what only such a model has
 void parse_ds(const ConfigReader& keys, Config& config);
 void write_ds(const Config& config, JsonWriter& json);
+// Routers and attention among experts (router_config.cpp).
+bool has_router_keys(const Config& config);
+void parse_router_keys(const ConfigReader& keys, Config& config);
+void write_router_keys(const Config& config, JsonWriter& json);
 // Attention patterns (attention_pattern_config.cpp).
 bool has_attention_keys(const Config& config);
 void parse_attention_keys(const ConfigReader& keys, Config& config);

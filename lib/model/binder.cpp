@@ -33,10 +33,30 @@ std::string near_names(const std::string& name, const std::vector<std::string>& 
 std::string our_name(const Architecture& row, const std::string& stored, bool bare) {
   for (const auto& [theirs, ours] : row.prefixes)
     if (stored.starts_with(theirs)) return cat(ours, stored.substr(theirs.size()));
-  return bare && !stored.starts_with("lm_head.") ? "model." + stored : stored;
+  return bare && !stored.starts_with("lm_head.") ? cat(row.root, stored) : stored;
 }
 
 std::string our_name(const Config& config, const std::string& stored, bool bare) { return our_name(architecture_of(config), stored, bare); }
+
+StoredPlace stored_place(const Architecture& row, const std::string& name) {
+  constexpr std::string_view layers = "model.layers.";
+  const size_t begin = name.starts_with(layers) ? name.find('.', layers.size()) + 1 : 0;  // of the name in its block
+  const std::string_view own = std::string_view(name).substr(begin);
+  for (const StoredWeight& t : row.tensors) {
+    const size_t count = static_cast<size_t>(std::find(std::begin(t.ours), std::end(t.ours), "") - std::begin(t.ours));
+    const size_t index = static_cast<size_t>(std::find(std::begin(t.ours), std::end(t.ours), own) - std::begin(t.ours));
+    if (index >= count) continue;
+    const std::string block = begin ? cat(row.layers, name.substr(layers.size(), begin - layers.size())) : std::string(row.root);
+    return {cat(block, t.stored), index, count, t.transposed};
+  }
+  return {name};
+}
+StoredPlace stored_place(const Config& config, const std::string& name) { return stored_place(architecture_of(config), name); }
+
+std::string bare_embedding(const Config& config) {
+  const Architecture& row = architecture_of(config);
+  return stored_place(row, "model.embed_tokens.weight").name.substr(row.root.size());
+}
 
 static bool is_of_prediction(const Config& config, std::string_view name) {
   for (int64_t i = 0; i < config.num_nextn_predict_layers; ++i)
@@ -45,14 +65,15 @@ static bool is_of_prediction(const Config& config, std::string_view name) {
 }
 
 bool is_ignored(const Config& config, const std::string& stored) {
-  const auto& parts = architecture_of(config).ignored;
+  const Architecture& row = architecture_of(config);
   return is_of_prediction(config, our_name(config, stored, false)) ||
-         std::any_of(parts.begin(), parts.end(), [&](std::string_view part) { return stored.starts_with(part); });
+         std::any_of(row.ignored.begin(), row.ignored.end(), [&](std::string_view part) { return stored.starts_with(part); }) ||
+         std::any_of(row.buffers.begin(), row.buffers.end(), [&](std::string_view end) { return stored.ends_with(end); });
 }
 
 Binder::Binder(const std::string& folder, const Config& config) : config_(config), folder_(folder), file_(folder) {
   const Architecture& row = architecture_of(config);
-  const bool bare = file_.find("embed_tokens.weight") != nullptr;
+  const bool bare = file_.find(bare_embedding(config)) != nullptr;
   for (const std::string& stored : file_.names()) {
     const StoredTensor* t = file_.find(stored);
     const auto [at, inserted] = tensors_.emplace(our_name(row, stored, bare), t);

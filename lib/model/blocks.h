@@ -57,6 +57,20 @@ inline RopeSpec rope_spec(const Config& c, bool shared_key, bool inverse) {
   return spec;
 }
 
+// y = the config's norm of x; only LayerNorm has a bias, and only RMSNorm stands without one (of heads, of latent vectors).
+inline void apply_norm(const Config& c, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, const Tensor& y) {
+  if (bias) layer_norm(x, weight, bias, eps, y);
+  else rms_norm(x, weight, eps, c.norm_plus_one, y);
+}
+// dx (+)= the gradient of x; dweight and dbias grow by theirs.
+inline void apply_norm_backward(const Config& c, const Tensor& dy, const Tensor& x, const Tensor& weight, float eps, const Tensor& dx,
+                                const Tensor& dweight, const Tensor& dbias, bool accumulate) {
+  if (dbias) layer_norm_backward(dy, x, weight, eps, dx, dweight, dbias, accumulate);
+  else rms_norm_backward(dy, x, weight, eps, c.norm_plus_one, dx, dweight, accumulate);
+}
+// Experts whose outputs attend to each other.
+inline int expert_group_size(const Config& c) { return static_cast<int>(c.n_routed_experts / c.router.n_group); }
+
 inline Tensor indices_view(const std::vector<int32_t>& values) {
   return make_tensor(const_cast<int32_t*>(values.data()), DType::i32, {static_cast<int64_t>(values.size())});
 }
@@ -66,10 +80,32 @@ inline Rows rows_of(const TokenBatch& batch, const KvCache& cache, int64_t layer
 
 // ---- forward.cpp ----
 
+// The dropout of a place: of the embedding (layer -1, 0), or of what attention (0) or feed-forward (1) of a layer add.
+inline DropoutSpec dropout_spec(const Activations& acts, int64_t layer, int half) {
+  const uint64_t place = static_cast<uint64_t>(layer + 1) << 1 | static_cast<uint64_t>(half);
+  return {acts.dropout, acts.dropout_seed, acts.dropout_step << 16 | place, acts.dropout_first_row};
+}
+
 // One block alone: y[T, H] from x[T, H], the rows of a batch, whose keys and values go into the cache's `layer`. What it
 // needs besides comes from `memory`.
 void run_block(const Config& config, const LayerWeights& weights, int64_t layer, const TokenBatch& batch, KvCache& cache, const Tensor& x,
                const Tensor& y, Arena& memory);
+
+// ---- forward.cpp ----
+
+// Rounds what passes from block to block, or its gradient, to acts.storage.
+inline void round_stored(const Activations& acts, const Tensor& x, Arena& memory) {
+  if (acts.storage == DType::f32) return;
+  const Arena::Mark before = memory.mark();
+  const Tensor narrow = memory.make_uninitialized(acts.storage, {x.rows(), x.cols()});
+  convert(x, narrow);
+  convert(narrow, x);
+  memory.rewind(before);
+}
+
+// What forward with keep_all left of a layer, anew from a.input, to the bit.
+void recompute_block(const Config& config, const LayerWeights& weights, const TokenBatch& batch, KvCache& cache, int64_t layer,
+                     const Activations& acts, LayerActivations& a, Arena& memory);
 
 // ---- lora.cpp ----
 
@@ -103,7 +139,12 @@ struct LatentPlan {
   std::vector<Group> groups;
   RowSet generated;
 };
+constexpr int64_t kGroupPositions = 2048;  // sequences are expanded together up to so many positions,
+constexpr int64_t kExpandedChunk = 256;    // so many at a time
 LatentPlan plan_latent(const TokenBatch& batch);
+int64_t expanded_blocks(const LatentPlan& plan);  // kKeyBlock positions each, of the largest group
+// Bytes of the arena that a pass of `tokens` rows takes at most, without adapters and keep_all.
+uint64_t pass_bytes(const Config& config, int64_t tokens, int64_t blocks);
 // Writes c_kv[T, kv_lora], normed, and k_rope[T, rope], rotated, to a latent cache.
 void latent_write(const Config& config, const Tensor& c_kv, const Tensor& k_rope, const Rows& at, const KvCache& cache, int64_t layer,
                   Arena& memory);

@@ -19,7 +19,7 @@ constexpr int64_t kMaxLayers = 4096, kMaxExperts = 65536;
 
 std::span<const Architecture* const> architectures() {
   static const Architecture* const all[] = {&kDeepseekV3, &kDeepseekV2, &kLlama,   &kMistral, &kQwen2,  &kQwen3,
-                                            &kQwen3Moe,   &kMixtral,    &kOlmoe, &kGemma2,  &kGemma3};
+                                            &kQwen3Moe,   &kMixtral,    &kOlmoe, &kGemma2,  &kGemma3, &kGpt2};
   return all;
 }
 const Architecture& architecture_of(const Config& config) {
@@ -121,9 +121,17 @@ Activation parse_activation(const ConfigReader& keys, std::string_view key, std:
   const std::string name = keys.string_or(key, std::string(fallback));
   if (name == "silu" || name == "swish") return Activation::silu;
   if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::gelu_tanh;
-  fail(keys.at(key), " is \"", name, "\"; silu and gelu_pytorch_tanh are supported");
+  if (name == "gelu") return Activation::gelu;
+  fail(keys.at(key), " is \"", name, "\"; silu, gelu_pytorch_tanh, gelu_new and gelu are supported");
 }
-std::string_view activation_name(Activation activation) { return activation == Activation::silu ? "silu" : "gelu_pytorch_tanh"; }
+std::string_view activation_name(Activation activation) {
+  switch (activation) {
+    case Activation::silu: return "silu";
+    case Activation::gelu_tanh: return "gelu_pytorch_tanh";
+    case Activation::gelu: return "gelu";
+  }
+  fail("an activation without a name");
+}
 
 // ---- Routers ----
 
@@ -175,7 +183,8 @@ static void start_from(const Defaults& defaults, const ConfigReader& keys, Confi
   config.tie_word_embeddings = keys.flag_or("tie_word_embeddings", defaults.tie_word_embeddings);
 }
 
-static Config parse_text_model(const Architecture& row, const ConfigReader& keys, const std::string& where) {
+static Config parse_text_model(const Architecture& row, const Json& json, const std::string& where) {
+  const ConfigReader keys(json, where, row.spellings);
   Config config;
   config.architecture = row.name;
   config.model_type = row.model_type;
@@ -191,7 +200,7 @@ static Config parse_text_model(const Architecture& row, const ConfigReader& keys
   row.parse(keys, config);
   if (keys.string_or("model_type", "") == kDsType) parse_ds(keys, config);
   check_layer_types(keys, config);
-  require(config.rope_dim() % 2 == 0, where, ": heads are rotated in pairs of columns, and have ", config.rope_dim());
+  require(config.positions != Positions::rope || config.rope_dim() % 2 == 0, where, ": heads are rotated in pairs of columns, and have ", config.rope_dim());
   if (config.n_routed_experts > 0) check_router(config, where);
   if (const Json* q = keys.find("quantization_config")) config.quantization = parse_quantization(*q, keys.at("quantization_config"));
   keys.check_all_read();
@@ -211,14 +220,14 @@ static Config parse_multimodal(const Architecture& row, const ConfigReader& keys
     keys.ignore(key);
   keys.check_all_read();
   const std::string at = keys.at("text_config");
-  return parse_text_model(row, ConfigReader(text, at), at);
+  return parse_text_model(row, text, at);
 }
 
 Config parse_config(const Json& json, const std::string& where) {
   require(json.type == Json::Type::object, where, ": a model's configuration is a JSON object");
   const ConfigReader keys(json, where);
   const auto [row, multimodal] = find_architecture(keys);
-  return multimodal ? parse_multimodal(*row, keys) : parse_text_model(*row, keys, where);
+  return multimodal ? parse_multimodal(*row, keys) : parse_text_model(*row, json, where);
 }
 
 Config load_config(const std::string& path) {
@@ -282,25 +291,30 @@ static void write_token_ids(const Config& config, JsonWriter& json) {
 
 std::string config_json(const Config& config, DType dtype) {
   const Architecture& row = architecture_of(config);
+  const auto key = [&](std::string_view ours) {
+    for (const auto& [name, theirs] : row.spellings)
+      if (name == ours) return theirs;
+    return ours;
+  };
   JsonWriter json(2);
   json.open('{');
   const bool ds = is_ds(config);
   json.open('[', "architectures").value(ds ? std::string(kDsName) : config.architecture).close();
   json.field("model_type", ds ? std::string(kDsType) : config.model_type);
   if (ds) json.field("base_model_type", config.model_type);
-  json.field("vocab_size", config.vocab_size).field("hidden_size", config.hidden_size);
-  json.field("num_hidden_layers", config.num_hidden_layers).field("num_attention_heads", config.num_attention_heads);
-  json.field("num_key_value_heads", config.num_key_value_heads);
-  json.field("max_position_embeddings", config.max_position_embeddings);
+  json.field("vocab_size", config.vocab_size).field(key("hidden_size"), config.hidden_size);
+  json.field(key("num_hidden_layers"), config.num_hidden_layers).field(key("num_attention_heads"), config.num_attention_heads);
+  if (row.spellings.empty()) json.field("num_key_value_heads", config.num_key_value_heads);
+  json.field(key("max_position_embeddings"), config.max_position_embeddings);
   json.field("tie_word_embeddings", config.tie_word_embeddings).field("use_cache", true);
-  json.field("hidden_act", activation_name(config.hidden_act));
-  write_real(json, "rms_norm_eps", config.rms_norm_eps);
+  json.field(key("hidden_act"), activation_name(config.hidden_act));
+  write_real(json, key("rms_norm_eps"), config.rms_norm_eps);
   write_real(json, "initializer_range", config.initializer_range);
-  write_real(json, "attention_dropout", 0.0);
+  write_real(json, key("attention_dropout"), 0.0);
   write_token_ids(config, json);
   row.write(config, json);
   if (ds) write_ds(config, json);
-  write_rope(config, json);
+  if (config.positions == Positions::rope) write_rope(config, json);
   json.field("dtype", torch_name(dtype)).field("torch_dtype", torch_name(dtype));
   if (config.quantization.bits) write_quantization(config.quantization, json);
   json.close();

@@ -25,6 +25,11 @@ struct RopeScaling {
   std::vector<float> factors;                                   // what each frequency is divided by (longrope's lists, equal)
 };
 
+// Norms: by the root of the mean square; or LayerNorm (arXiv 1607.06450), which takes the mean away first and has a bias.
+enum class Norm : uint8_t { rms, layer };
+// Positions: rotations of queries and keys; or a learned vector for each, added to the embedded token.
+enum class Positions : uint8_t { rope, learned };
+
 enum class LayerType : uint8_t { full_attention, sliding_attention };
 
 struct Config {
@@ -34,7 +39,9 @@ struct Config {
   int64_t hidden_size = 0;
   int64_t num_hidden_layers = 0;
   int64_t max_position_embeddings = 0;
-  float rms_norm_eps = 1e-6f;
+  Norm norm = Norm::rms;
+  float rms_norm_eps = 1e-6f;          // of all norms, LayerNorm too
+  Positions positions = Positions::rope;
   bool tie_word_embeddings = false;
   int32_t bos_token_id = -1, eos_token_id = -1, pad_token_id = -1;
   std::vector<int32_t> eos_token_ids;  // all of them, where the file has a list; eos_token_id is the first
@@ -69,6 +76,7 @@ struct Config {
   // Feed-forward.
   int64_t intermediate_size = 0;       // dense layers
   Activation hidden_act = Activation::silu;
+  bool gated_mlp = true;               // down(act(gate) * up); else down(act(up))
   bool mlp_bias = false;
 
   // Mixture of experts: where n_routed_experts > 0, layers from first_k_dense_replace on, every decoder_sparse_step-th
@@ -78,6 +86,7 @@ struct Config {
   std::vector<int64_t> mlp_only_layers;
   RouterSpec router;
   bool router_bias = false;            // experts are chosen by score + bias (DeepSeek-V3)
+  bool router_expert_attention = false;  // a token's chosen experts of one group attend to each other's outputs
   int64_t num_nextn_predict_layers = 0;  // layers for multi-token prediction in the file, after the others (mtp.h)
 
   Quantization quantization;           // of the file it was read from
@@ -90,6 +99,7 @@ struct Config {
     return sliding_window > 0 &&
            (layer_types.empty() || layer_types[static_cast<size_t>(layer)] == LayerType::sliding_attention);
   }
+  int64_t fallback_experts() const { return router.kind == RouterSpec::Kind::entropy_fallback; }  // behind the routed ones
   bool is_mla() const { return kv_lora_rank > 0; }
   // Whether a layer's attention is the general one: a pattern of blocks or keys, or scores that are normed or biased.
   bool has_pattern(int64_t layer) const {

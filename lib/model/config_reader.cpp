@@ -11,13 +11,18 @@ namespace ds {
 constexpr size_t kMaxText = 1024;               // of a value that is one of a few names, and is shown where it is none
 constexpr int64_t kMaxSize = int64_t{1} << 30;  // of any one dimension: products of two stay far from overflow
 
+std::string_view ConfigReader::spelling(std::string_view key) const {
+  for (const auto& [ours, theirs] : spellings_)
+    if (ours == key && !json_.find(key)) return theirs;
+  return key;
+}
 const Json* ConfigReader::find(std::string_view key) const {
   ignore(key);
-  const Json* value = json_.find(key);
+  const Json* value = json_.find(spelling(key));
   return value && value->type != Json::Type::null ? value : nullptr;
 }
-bool ConfigReader::has(std::string_view key) const { return json_.find(key) != nullptr; }
-std::string ConfigReader::at(std::string_view key) const { return cat(where_, ": ", shown(key)); }
+bool ConfigReader::has(std::string_view key) const { return json_.find(spelling(key)) != nullptr; }
+std::string ConfigReader::at(std::string_view key) const { return cat(where_, ": ", shown(spelling(key))); }
 
 static int64_t in_range(int64_t value, int64_t low, const std::string& at) {
   require(value >= low && value <= kMaxSize, at, " is ", value, "; it has to be from ", low, " to ", kMaxSize);

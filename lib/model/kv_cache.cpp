@@ -124,7 +124,7 @@ struct KvCache::Impl {
   }
   // Rotations of positions [0, length) are there; a model with room for 128K positions seldom sees the last.
   void rotate_to(int64_t length) {
-    if (length <= rotated) return;
+    if (length <= rotated || !rope.cos) return;
     const int64_t end = std::min(max_positions, std::max<int64_t>(1024, 2 * length));
     fill_rope_tables(config, rotated, end, rope, false);
     if (local_rope.cos) fill_rope_tables(config, rotated, end, local_rope, true);
@@ -176,7 +176,7 @@ KvCache::KvCache(const Config& config, int64_t sequences, int64_t max_positions,
   }
   const auto make_table = [&] { return m.tables.make_uninitialized(DType::f32, {max_positions, config.rope_dim() / 2}); };
   m.config = config;
-  m.rope = {make_table(), make_table()};
+  if (config.positions == Positions::rope) m.rope = {make_table(), make_table()};
   if (std::find(m.is_local.begin(), m.is_local.end(), true) != m.is_local.end()) m.local_rope = {make_table(), make_table()};
   m.have.assign(static_cast<size_t>(sequences), 0);
   m.dropped.assign(static_cast<size_t>(sequences), 0);

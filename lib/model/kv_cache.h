@@ -66,7 +66,7 @@ class KvCache {
   static size_t page_bytes(const Config& config, const CacheOptions& options = {});
   static size_t window_page_bytes(const Config& config, const CacheOptions& options = {});
 
-  // For the decoder. page_table is i32[sequences, blocks]; cos and sin are [max_positions, rope_dim / 2]. Pages are as in
+  // For the decoder. page_table is i32[sequences, blocks]; cos and sin are [max_positions, rope_dim / 2], or empty where nothing is rotated. Pages are as in
   // tensor/ops.h; of i8 they have scales. A latent cache has one head: its keys are [latent | rotated key], its values the
   // latent vectors.
   bool latent() const;

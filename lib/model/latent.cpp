@@ -12,9 +12,6 @@ namespace ds {
 
 namespace {
 
-constexpr int64_t kGroupPositions = 2048;  // sequences are expanded together up to so many positions,
-constexpr int64_t kChunk = 256;            // so many at a time
-
 void copy_floats(float* to, const float* from, int64_t count) { std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float)); }
 
 // Calls body(i) for i in [0, count), in parallel; each copies about `floats` numbers.
@@ -102,8 +99,8 @@ Expanded expand(const Config& c, const Tensor& kv_b_proj, const LatentPlan::Grou
     }
   const int64_t total = static_cast<int64_t>(positions.size()), heads = c.num_attention_heads;
   const Arena::Mark chunk_begin = memory.mark();
-  for (int64_t from = 0; from < total; from += kChunk) {
-    const int64_t n = std::min(kChunk, total - from);
+  for (int64_t from = 0; from < total; from += kExpandedChunk) {
+    const int64_t n = std::min(kExpandedChunk, total - from);
     const auto make = [&](int64_t columns) { return memory.make_uninitialized(DType::f32, {n, columns}); };
     const Tensor c_kv = make(c.kv_lora_rank), k_rope = make(c.qk_rope_head_dim), kv_b = make(heads * (c.qk_nope_head_dim + c.v_head_dim));
     const Tensor k = make(heads * c.head_dim), v = make(heads * c.v_head_dim);

@@ -53,8 +53,8 @@ class Loader {
   }
 
  private:
-  // The router stays f32: a rounded logit would choose other experts. Rows of the embedding are looked up, so it has
-  // panels only where it is multiplied with too (a tied head), or is quantized, of which there are panels only.
+  // The router stays f32: a rounded logit would choose other experts. Rows of the embeddings are looked up, so they have
+  // panels only where they are multiplied with too (a tied head), or are quantized, of which there are panels only.
   Tensor make(const WeightInfo& info, int64_t experts) {
     const StoredMatrix& m = matrix_;
     const bool router = info.layer >= 0 && !info.linear;
@@ -68,7 +68,8 @@ class Loader {
       return t;
     }
     const DType dtype = packed_ && !router ? m.dtype : DType::f32;
-    if (packed_ && (tied_ || info.name != "model.embed_tokens.weight")) return make_panels(arena_, dtype, experts, m.n, m.k);
+    const bool looked_up = info.name == "model.embed_positions.weight" || (!tied_ && info.name == "model.embed_tokens.weight");
+    if (packed_ && !looked_up) return make_panels(arena_, dtype, experts, m.n, m.k);
     return experts ? arena_.make_uninitialized(dtype, {experts, m.n, m.k}) : arena_.make_uninitialized(dtype, {m.n, m.k});
   }
 

@@ -87,6 +87,7 @@ class AdapterReader {
       : folder_(folder), settings_(read_settings(path("adapter_config.json"))), file_(path("adapter_model.safetensors")) {
     constexpr std::string_view prefix = "base_model.model.";
     const Architecture& row = architecture_of(config);
+    require(row.tensors.empty(), folder, ": LoRA adapters of a ", row.name, " are not supported: its files have q, k and v in one matrix");
     const bool bare = std::any_of(file_.tensors().begin(), file_.tensors().end(),
                                   [&](const StoredTensor& t) { return t.name.starts_with(cat(prefix, "layers.")); });
     for (const StoredTensor& t : file_.tensors())
@@ -182,7 +183,7 @@ void for_each_pair(const Config& config, Adapter& adapter, const Visit& visit) {
   size_t next = 0;
   for_each_weight(config, adapter.b, [&](const WeightInfo& info, Tensor& b) {
     Tensor& a = *of_a[next++];
-    if (info.shape.size() > 1 && info.name != "model.embed_tokens.weight") visit(info, a, b);
+    if (info.shape.size() > 1 && info.name != "model.embed_tokens.weight" && info.name != "model.embed_positions.weight") visit(info, a, b);
   });
 }
 
@@ -269,7 +270,8 @@ std::vector<AdaptedRows> adapted_choices(std::span<const AdaptedRows> tokens, co
   for (const AdaptedRows& one : tokens) {
     AdaptedRows choices{one.adapter, {}, {}};
     for (const int32_t token : one.rows)
-      for (int k = 0; k < top_k; ++k) choices.rows.push_back(row_of_slot.i32()[int64_t{token} * top_k + k]);
+      for (int k = 0; k < top_k; ++k)
+        if (const int32_t row = row_of_slot.i32()[int64_t{token} * top_k + k]; row >= 0) choices.rows.push_back(row);
     std::sort(choices.rows.begin(), choices.rows.end());
     for (int64_t e = 0; e < offsets.shape[0]; ++e) {
       const auto before = std::lower_bound(choices.rows.begin(), choices.rows.end(), offsets.i32()[e]) - choices.rows.begin();

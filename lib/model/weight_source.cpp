@@ -60,11 +60,16 @@ namespace {
 
 class SafetensorsSource : public WeightSource {
  public:
-  SafetensorsSource(const std::string& folder, const Config& config) : config_(config), binder_(folder, config) {}
+  SafetensorsSource(const std::string& folder, const Config& config)
+      : config_(config), row_(architecture_of(config)), binder_(folder, config) {
+    require(row_.tensors.empty() || !config.quantization.bits, folder, ": quantized files of a ", row_.name, " are not supported");
+  }
 
   void read_vector(const WeightInfo& info, float* out) override {
-    const StoredTensor& t = binder_.need_float(info.name, info.shape);
-    for (int64_t i = 0; i < info.shape[0]; ++i) out[i] = stored_number(t, i);
+    const StoredPlace place = stored_place(row_, info.name);
+    const int64_t n = info.shape[0], first = static_cast<int64_t>(place.index) * n;
+    const StoredTensor& t = binder_.need_float(place.name, {static_cast<int64_t>(place.count) * n});
+    for (int64_t i = 0; i < n; ++i) out[i] = stored_number(t, first + i);
   }
 
   void read_matrix(const WeightInfo& info, int64_t expert, StoredMatrix& out) override {
@@ -73,7 +78,9 @@ class SafetensorsSource : public WeightSource {
     out.name = cat(binder_.folder(), ": ", name);
     if (config_.quantization.bits && read_quantized(binder_, config_.quantization, name, out)) return;
     if (info.shape.size() == 3 && !binder_.has(name) && read_joined(info, expert, out)) return;
-    const StoredTensor& t = binder_.need_float(name, {out.n, out.k});
+    const StoredPlace place = stored_place(row_, name);
+    if (place.transposed) return read_transposed(place, out);
+    const StoredTensor& t = binder_.need_float(place.name, {out.n, out.k});
     out.dtype = t.dtype;
     out.stored = t.data;
     out.data = t.data.data();
@@ -85,7 +92,7 @@ class SafetensorsSource : public WeightSource {
  private:
   // Out of one tensor of all experts, in which gate and up are joined (transformers 5 in memory).
   bool read_joined(const WeightInfo& info, int64_t expert, StoredMatrix& out) {
-    const ExpertNames& names = architecture_of(config_).names;
+    const ExpertNames& names = row_.names;
     const std::string prefix = info.name.substr(0, info.name.find("{}"));
     const bool down = info.name == cat(prefix, "{}.", names.down, ".weight");
     const bool up = info.name == cat(prefix, "{}.", names.up, ".weight");
@@ -99,7 +106,24 @@ class SafetensorsSource : public WeightSource {
     return true;
   }
 
+  // Columns of a tensor [inputs, outputs of all parts].
+  void read_transposed(const StoredPlace& place, StoredMatrix& out) {
+    const int64_t columns = static_cast<int64_t>(place.count) * out.n, first = static_cast<int64_t>(place.index) * out.n;
+    const StoredTensor& t = binder_.need_float(place.name, {out.k, columns});
+    const int64_t size = dtype_bits(t.dtype) / 8;
+    out.dtype = t.dtype;
+    out.stored = t.data;
+    out.memory.resize(static_cast<size_t>(out.n * out.k * size));
+    parallel_for(static_cast<size_t>(out.n), 16, [&](size_t begin, size_t end) {
+      for (auto n = static_cast<int64_t>(begin); n < static_cast<int64_t>(end); ++n)
+        for (int64_t k = 0; k < out.k; ++k)
+          std::memcpy(out.memory.data() + (n * out.k + k) * size, t.data.data() + (k * columns + first + n) * size, static_cast<size_t>(size));
+    });
+    out.data = out.memory.data();
+  }
+
   const Config& config_;
+  const Architecture& row_;
   Binder binder_;
 };
 

@@ -21,6 +21,13 @@ struct LayerVisitor {
   void operator()(std::string_view name, std::vector<int64_t> shape, bool linear, Tensor& tensor, bool trained = true) {
     visit({cat(prefix, name), std::move(shape), layer, linear, trained}, tensor);
   }
+  // The matrices of experts, the last of them the fallback's if there is one.
+  void experts(const Config& c, const ExpertNames& names, std::string_view part, std::string_view fallback_part, int64_t rows,
+               int64_t columns, Tensor& tensor) {
+    WeightInfo info{cat(prefix, names.experts, "{}.", part, ".weight"), {c.n_routed_experts + c.fallback_experts(), rows, columns}, layer, true};
+    if (c.fallback_experts()) info.fallback_name = cat(prefix, "mlp.fallback_expert.", fallback_part, ".weight");
+    visit(info, tensor);
+  }
 };
 
 // Vectors all, so that they stay f32 and are not decayed.
@@ -40,6 +47,7 @@ void visit_pattern(const Config& c, PatternWeights& w, LayerVisitor& each) {
 void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
   const int64_t heads = c.num_attention_heads, hidden = c.hidden_size;
   each("input_layernorm.weight", {hidden}, false, w.input_norm);
+  if (c.norm == Norm::layer) each("input_layernorm.bias", {hidden}, false, w.input_norm_bias);
   if (c.is_mla()) {
     if (c.q_lora_rank) {
       each("self_attn.q_a_proj.weight", {c.q_lora_rank, hidden}, true, w.q_a_proj);
@@ -76,13 +84,14 @@ void visit_attention(const Config& c, LayerWeights& w, LayerVisitor& each) {
     each("post_feedforward_layernorm.weight", {hidden}, false, w.mlp_out_norm);
   } else {
     each("post_attention_layernorm.weight", {hidden}, false, w.post_attention_norm);
+    if (c.norm == Norm::layer) each("post_attention_layernorm.bias", {hidden}, false, w.post_attention_norm_bias);
   }
 }
 
 void visit_dense(const Config& c, LayerWeights& w, LayerVisitor& each) {
   const int64_t hidden = c.hidden_size, inner = c.intermediate_size;
-  each("mlp.gate_proj.weight", {inner, hidden}, true, w.gate_proj);
-  if (c.mlp_bias) each("mlp.gate_proj.bias", {inner}, false, w.gate_bias);
+  if (c.gated_mlp) each("mlp.gate_proj.weight", {inner, hidden}, true, w.gate_proj);
+  if (c.gated_mlp && c.mlp_bias) each("mlp.gate_proj.bias", {inner}, false, w.gate_bias);
   each("mlp.up_proj.weight", {inner, hidden}, true, w.up_proj);
   if (c.mlp_bias) each("mlp.up_proj.bias", {inner}, false, w.up_bias);
   each("mlp.down_proj.weight", {hidden, inner}, true, w.down_proj);
@@ -93,9 +102,15 @@ void visit_experts(const Config& c, const ExpertNames& names, LayerWeights& w, L
   const int64_t hidden = c.hidden_size, experts = c.n_routed_experts, inner = c.moe_intermediate_size;
   each(names.router, {experts, hidden}, false, w.router);
   if (c.router_bias) each("mlp.gate.e_score_correction_bias", {experts}, false, w.router_bias, false);
-  each(cat(names.experts, "{}.", names.gate, ".weight"), {experts, inner, hidden}, true, w.experts_gate);
-  each(cat(names.experts, "{}.", names.up, ".weight"), {experts, inner, hidden}, true, w.experts_up);
-  each(cat(names.experts, "{}.", names.down, ".weight"), {experts, hidden, inner}, true, w.experts_down);
+  if (c.router.kind == RouterSpec::Kind::adaptive) each("mlp.gate.load", {experts}, false, w.router_state, false);
+  if (c.router.kind == RouterSpec::Kind::three_layer) {
+    each("mlp.gate.factor", {experts}, false, w.router_state, false);
+    each("mlp.group_gate.weight", {c.router.n_group, hidden}, false, w.group_gate);
+  }
+  each.experts(c, names, names.gate, "gate_proj", inner, hidden, w.experts_gate);
+  each.experts(c, names, names.up, "up_proj", inner, hidden, w.experts_up);
+  each.experts(c, names, names.down, "down_proj", hidden, inner, w.experts_down);
+  if (c.router_expert_attention) each("mlp.expert_attention.gate", {1}, false, w.expert_attention);
   if (c.n_shared_experts) {
     const int64_t shared = inner * c.n_shared_experts;
     each("mlp.shared_experts.gate_proj.weight", {shared, hidden}, true, w.shared_gate);
@@ -124,9 +139,12 @@ Tensor make_shaped(Arena& arena, const std::vector<int64_t>& s, bool zeroed) {
 void for_each_weight(const Config& config, Weights& weights, const std::function<void(const WeightInfo&, Tensor&)>& visit) {
   weights.layers.resize(static_cast<size_t>(config.num_hidden_layers));
   visit({"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.embed_tokens);
+  if (config.positions == Positions::learned)
+    visit({"model.embed_positions.weight", {config.max_position_embeddings, config.hidden_size}, -1, false, true}, weights.embed_positions);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
     visit_block(config, layer, weights.layers[static_cast<size_t>(layer)], visit);
   visit({"model.norm.weight", {config.hidden_size}, -1, false, true}, weights.final_norm);
+  if (config.norm == Norm::layer) visit({"model.norm.bias", {config.hidden_size}, -1, false, true}, weights.final_norm_bias);
   if (config.tie_word_embeddings) weights.lm_head = weights.embed_tokens;
   else visit({"lm_head.weight", {config.vocab_size, config.hidden_size}, -1, false, true}, weights.lm_head);
 }
@@ -142,6 +160,7 @@ void for_each_weight(const Config& config, MtpWeights& weights, const std::funct
 }
 
 std::string expert_name(const WeightInfo& info, int64_t expert) {
+  if (!info.fallback_name.empty() && expert == info.shape[0] - 1) return info.fallback_name;
   const size_t at = info.name.find("{}");
   return at == std::string::npos ? info.name : info.name.substr(0, at) + std::to_string(expert) + info.name.substr(at + 2);
 }
@@ -152,15 +171,21 @@ Weights make_weights(const Config& config, Arena& arena) {
   return weights;
 }
 
+// Of a weight of one dimension.
+static float initial_value(const Config& config, const WeightInfo& info) {
+  if (info.name.ends_with("bias") || info.name.ends_with("expert_attention.gate")) return 0;
+  if (info.name.ends_with("mlp.gate.load")) return 1.0f / static_cast<float>(info.shape[0]);
+  return config.norm_plus_one && info.trained ? 0.0f : 1.0f;
+}
+
 void initialize(const Config& config, Weights& weights, uint64_t seed) {
   for_each_weight(config, weights, [&](const WeightInfo& info, Tensor& t) {
-    const bool bias = info.name.ends_with("bias");
     if (info.name.ends_with("lsh_rotation")) {
       const Rng rng{seed, hash64(info.name)};
       for (int64_t i = 0; i < t.elements(); ++i) t.f32()[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)));
       return;
     }
-    if (info.shape.size() == 1) return fill(t, bias || config.norm_plus_one ? 0.0f : 1.0f);
+    if (info.shape.size() == 1) return fill(t, initial_value(config, info));
     const int64_t experts = info.shape.size() == 3 ? info.shape[0] : 1, each = t.elements() / experts;
     for (int64_t e = 0; e < experts; ++e) {
       const Rng rng{seed, hash64(expert_name(info, e))};

@@ -254,7 +254,7 @@ static std::vector<ScaleGroup> scale_groups(LayerWeights& w, const Calibration& 
   std::vector<Tensor> mlp = {w.gate_proj, w.up_proj, w.shared_gate, w.shared_up};
   const int64_t experts = w.experts_gate ? w.experts_gate.shape[0] : 0;
   for (int64_t e = 0; e < experts; ++e) mlp.push_back(item(w.experts_gate, e)), mlp.push_back(item(w.experts_up, e));
-  add(mlp, w.post_attention_norm, {}, {w.router});
+  add(mlp, w.post_attention_norm, {}, {w.router, w.group_gate});
   add({w.down_proj}, {}, w.up_proj, {});
   add({w.shared_down}, {}, w.shared_up, {});
   for (int64_t e = 0; e < experts; ++e) add({item(w.experts_down, e)}, {}, item(w.experts_up, e), {});

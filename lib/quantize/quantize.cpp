@@ -34,11 +34,6 @@ struct Matrix {
 
 }  // namespace
 
-static std::string expert_name(const std::string& pattern, int64_t expert) {
-  std::string name = pattern;
-  return name.replace(name.find("{}"), 2, std::to_string(expert));
-}
-
 static std::string without_suffix(const std::string& name) {
   constexpr std::string_view suffix = ".weight";
   return name.ends_with(suffix) ? name.substr(0, name.size() - suffix.size()) : name;
@@ -49,7 +44,7 @@ static void for_each_stored(Model& model, const std::function<void(const std::st
   for_each_weight(model.config, model.weights, [&](const WeightInfo& info, Tensor& t) {
     if (!t) return;
     if (t.rank == 3) {
-      for (int64_t e = 0; e < t.shape[0]; ++e) visit(expert_name(info.name, e), item(t, e), info.linear);
+      for (int64_t e = 0; e < t.shape[0]; ++e) visit(expert_name(info, e), item(t, e), info.linear);
     } else {
       visit(info.name, t, info.linear);
     }
@@ -57,6 +52,7 @@ static void for_each_stored(Model& model, const std::function<void(const std::st
 }
 
 static std::vector<Matrix> matrices_of(Model& model, int64_t group_size) {
+  require(model.config.gated_mlp, "a ", model.config.architecture, " cannot be quantized: only models with gated feed-forwards are supported");
   std::vector<Matrix> matrices;
   for_each_stored(model, [&](const std::string& name, const Tensor& t, bool linear) {
     if (!linear) return;

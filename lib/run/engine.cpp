@@ -13,7 +13,6 @@
 #include "io/json.h"
 #include "model/lora.h"
 #include "model/mtp.h"
-#include "run/memory.h"
 
 namespace ds {
 
@@ -31,6 +30,7 @@ Engine::Engine(const std::string& path, const EngineOptions& engine_options)
       options(engine_options) {
   require(options.batch_tokens > 0 && options.batch_sequences > 0, "a batch of ", options.batch_tokens, " tokens and ",
           options.batch_sequences, " sequences");
+  check_context(model.config, options.context);
   for (const std::string& given : options.adapters) {
     const AdapterPath named = adapter_path(given);
     for (const Adapter& other : adapters)
@@ -39,6 +39,11 @@ Engine::Engine(const std::string& path, const EngineOptions& engine_options)
     adapters.push_back(load_adapter(named.folder, model.config, AdapterUse::run_time));
     adapters.back().name = named.name;
   }
+}
+
+void check_context(const Config& config, int64_t context) {
+  require(context <= config.max_position_embeddings, "a context of ", context, " tokens is longer than the ", config.max_position_embeddings,
+          " positions of the model (max_position_embeddings in its config.json)");
 }
 
 AdapterPath adapter_path(const std::string& given) {
@@ -90,22 +95,28 @@ KvCache& Engine::cache(int64_t sequences, int64_t positions) {
   return *cache_;
 }
 
-KvCache Engine::make_cache() const {
-  const Config c = model.mtp ? with_mtp_layer(model.config) : model.config;
-  CacheOptions cache{.dtype = options.kv_cache_dtype};
-  const CachePages pages = plan_cache(c, cache, options.batch_sequences, max_length(), options.batch_tokens);
-  cache.pages = pages.full, cache.window_pages = pages.window;
-  if (options.pages) cache.pages = std::min(cache.pages, options.pages);
-  uint64_t budget = free_memory() / 2;
-  if (options.memory) {
-    const uint64_t needed = model.arena.bytes_reserved() + (model.mtp ? 2 : 1) * activation_bytes(c, options.batch_tokens);
-    const uint64_t page = KvCache::page_bytes(c, cache) + KvCache::window_page_bytes(c, cache);
-    require(options.memory >= needed + page, "a memory of ", options.memory, " bytes is too little: the weights, the activations of a pass of ",
-            options.batch_tokens, " tokens and one page of the cache take ", needed + page, " (--batch-tokens lessens the second)");
-    budget = options.memory - needed;
-  }
-  fit_cache(c, cache, budget);
-  return KvCache(c, options.batch_sequences, max_length(), cache);
+// The head for multi-token prediction has a layer of the cache.
+static Config planned_config(const Engine& engine) { return engine.model.mtp ? with_mtp_layer(engine.model.config) : engine.model.config; }
+
+MemoryPlan Engine::plan(uint64_t others) const {
+  const Config c = planned_config(*this);
+  MemoryNeeds needs{.weight_bytes = model.arena.bytes_used(), .tokens = has_tokenizer() ? tokenizer().vocab_size() : 0,
+                    .sequences = options.batch_sequences, .positions = max_length(), .batch_tokens = options.batch_tokens,
+                    .kv_cache_dtype = options.kv_cache_dtype, .adapters = !adapters.empty()};
+  for (const Tensor* const t : {&model.weights.embed_tokens, &model.weights.lm_head})
+    needs.reading_bytes = std::max(needs.reading_bytes, reading_bytes(t->rows(), t->cols(), dtype_bits(t->dtype), t->scales ? t->group_size : 0));
+  for (const Adapter& adapter : adapters) needs.weight_bytes += adapter.arena.bytes_used();
+  MemoryPlan plan = plan_memory(c, needs);
+  plan.process += others;
+  if (model.mtp) plan.activations *= 2;  // the head has its own
+  if (options.memory) limit_memory(c, plan, options.memory);
+  else limit_cache(c, plan, free_memory() / 2);
+  if (options.pages) plan.options.pages = std::min(plan.options.pages, options.pages);
+  return plan;
+}
+
+KvCache Engine::make_cache(uint64_t others) const {
+  return KvCache(planned_config(*this), options.batch_sequences, max_length(), plan(others).options);
 }
 
 std::vector<int32_t> end_tokens(const Engine& engine) {
@@ -207,8 +218,7 @@ void run_sequences(Engine& engine, std::span<const std::span<const int32_t>> seq
 void for_each_logits(Engine& engine, std::span<const int32_t> wanted,
                      const std::function<void(const Tensor& logits, size_t first)>& use) {
   const Config& config = engine.model.config;
-  // About 64 MB of logits; not too few rows, for every chunk reads the whole head.
-  const auto chunk = static_cast<size_t>(std::clamp<int64_t>((int64_t{1} << 24) / config.vocab_size, 32, 512));
+  const auto chunk = static_cast<size_t>(logit_rows(config, static_cast<int64_t>(wanted.size())));
   Arena& arena = engine.logits;
   for (size_t first = 0; first < wanted.size(); first += chunk) {
     const auto count = static_cast<int64_t>(std::min(wanted.size() - first, chunk));

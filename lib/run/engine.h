@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "model/decoder.h"
+#include "run/memory.h"
 #include "text/tokenizer.h"
 
 namespace ds {
@@ -18,8 +19,9 @@ namespace ds {
 struct EngineOptions {
   int64_t batch_tokens = 2048;     // rows of one forward pass at most
   int64_t batch_sequences = 64;    // sequences under way at once at most
-  int64_t context = 0;             // positions of a sequence at most, prompt and answer; 0: as many as the model has
-  uint64_t memory = 0;             // bytes of weights, cache and activations together; 0: the cache may take half of what the
+  int64_t context = 0;             // positions of a sequence at most, prompt and answer; 0: as many as the model has, more
+                                   // is an Error
+  uint64_t memory = 0;             // bytes that the process may take (run/memory.h); 0: the cache may take half of what the
                                    // machine has free
   int64_t pages = 0;               // of the cache at most, in layers that keep all keys; 0: what the memory allows
   DType kv_cache_dtype = DType::f32;         // or i8
@@ -50,7 +52,7 @@ struct Engine {
   Arena logits;                    // for_each_logits' own: kept, since a pass that took fresh memory would wait for the system
   Throughput throughput;
 
-  int64_t max_length() const { return options.context ? std::min(options.context, model.config.max_position_embeddings) : model.config.max_position_embeddings; }
+  int64_t max_length() const { return options.context ? options.context : model.config.max_position_embeddings; }
   // The number of the adapter of this name; Error where there is none. Of the one without a name (""): -1 then.
   int32_t adapter(std::string_view name) const;
   // The tokenizer is read at the first call, from any thread: records of ids need none. Error where the model has none.
@@ -59,9 +61,11 @@ struct Engine {
   // A cache with room for so many sequences and positions each, all of them free. It is the engine's, and the next call
   // may replace it.
   KvCache& cache(int64_t sequences, int64_t positions);
-  // A cache for batch_sequences of max_length() positions, with as many pages as the memory allows. Error where that is not
-  // enough for one sequence of a page. Where the head for multi-token prediction is loaded, it has a layer for that too.
-  KvCache make_cache() const;
+  // The memory of batch_sequences of max_length() positions, with as many pages of the cache as options.memory allows beside
+  // `others` (bytes of other models, a cache of answers). Error where that is not enough for one sequence of a page. Where
+  // the head for multi-token prediction is loaded, the cache has a layer for that too.
+  MemoryPlan plan(uint64_t others = 0) const;
+  KvCache make_cache(uint64_t others = 0) const;
 
  private:
   std::unique_ptr<KvCache> cache_;
@@ -75,6 +79,9 @@ struct AdapterPath {
   std::string name, folder;
 };
 AdapterPath adapter_path(const std::string& given);
+
+// Error where `context` (0: all) is more than the model has positions.
+void check_context(const Config& config, int64_t context);
 
 // Error unless every id is one of the model's vocabulary.
 void check_ids(const Config& config, std::span<const int32_t> ids);

@@ -64,7 +64,15 @@ std::vector<Report::File> model_files(const RunOptions& options) {
   std::vector<Report::File> found;
   for (const std::string& file : files) {
     const MappedFile mapped(file);
-    found.push_back({file, mapped.bytes().size(), 0, hash128(mapped.bytes())});
+    const std::string_view bytes = mapped.bytes();
+    Hasher hasher;
+    constexpr size_t kPart = size_t{8} << 20;
+    for (size_t at = 0; at < bytes.size(); at += kPart) {
+      const std::string_view part = bytes.substr(at, kPart);
+      hasher.update(part.data(), part.size());
+      let_go(part);  // or the whole model would lie in memory beside its weights
+    }
+    found.push_back({file, bytes.size(), 0, hasher.digest()});
   }
   return found;
 }

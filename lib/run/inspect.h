@@ -7,15 +7,17 @@
 #include <vector>
 
 #include "model/config.h"
+#include "run/memory.h"
 
 namespace ds {
 
 struct InspectOptions {
   std::string model;                 // a model folder or a .gguf file
   bool json = false;
-  int64_t batch_sequences = 1;       // for the memory: sequences under way,
-  int64_t context = 0;               // positions of each (0: as many as the model has),
-  int64_t batch_tokens = 2048;       // and rows of a forward pass
+  int64_t sequences = 1;             // for the memory: sequences under way,
+  int64_t context = 0;               // positions of each (0: as many as the model has; more is refused),
+  int64_t batch_tokens = 2048;       // rows of a forward pass,
+  DType kv_cache_dtype = DType::f32; // and the cache's: f32 or i8
 };
 
 struct Inspection {
@@ -28,8 +30,9 @@ struct Inspection {
   std::string tokenizer;                                // its kind ("BPE"); empty: none
   int64_t tokenizer_tokens = 0;
   bool chat_template = false;
-  // Bytes when it runs with those options: weights as they are packed, keys and values, activations.
-  uint64_t cache_bytes_per_token = 0, weight_bytes = 0, cache_bytes = 0, activation_bytes = 0;
+  // When it runs with those options; none where it is refused. A token's bytes are those in all layers, windowed ones too.
+  std::optional<MemoryPlan> memory;
+  uint64_t cache_bytes_per_token = 0;
 };
 // Error where there is no such model.
 Inspection inspect(const InspectOptions& options);

@@ -7,51 +7,84 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/sizes.h"
+#include "model/decoder.h"
 #include "tensor/ops.h"
 
 namespace ds {
 
 static int64_t blocks_of(int64_t positions) { return (positions + kKeyBlock - 1) / kKeyBlock; }
 
-uint64_t activation_bytes(const Config& c, int64_t batch_tokens) {
-  const int64_t heads = c.num_attention_heads;
-  int64_t row = 4 * c.hidden_size + heads * c.head_dim + c.kv_heads() * (c.head_dim + c.v_head_dim) + heads * (c.v_head_dim + 1);
-  if (c.is_mla()) row += 2 * c.q_lora_rank + 2 * c.kv_lora_rank + c.qk_rope_head_dim + heads * (c.qk_nope_head_dim + c.v_head_dim);
-  int64_t dense = 0, sparse = 0;
-  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer)
-    if (c.is_moe(layer))
-      sparse = 3 * c.moe_intermediate_size * c.n_shared_experts + 2 * c.n_routed_experts +
-               c.router.top_k * (2 * c.hidden_size + 3 * c.moe_intermediate_size);
-    else
-      dense = 3 * c.intermediate_size;
-  const int64_t logits = std::clamp<int64_t>((int64_t{1} << 24) / c.vocab_size, 32, 512) * c.vocab_size;
-  return 4 * static_cast<uint64_t>(batch_tokens * (row + 2 * c.hidden_size + std::max(dense, sparse)) + logits);
+// The program with its libraries and threads (20 MB were seen) and the ends of the 2 MiB pages in which large memory lies; and
+// what a tokenizer keeps of each token (strings, merges, what reading its file leaves behind; 290 to 350 bytes were seen).
+constexpr uint64_t kProgramBytes = uint64_t{40} << 20, kTokenBytes = 400;
+
+int64_t logit_rows(const Config& config, int64_t rows) {
+  // About 64 MB of logits; not too few rows, for every chunk reads the whole head.
+  return std::min<int64_t>(rows, std::clamp<int64_t>((int64_t{1} << 24) / config.vocab_size, 32, 512));
 }
 
-CachePages plan_cache(const Config& config, const CacheOptions& cache, int64_t sequences, int64_t positions, int64_t batch_tokens) {
-  CachePages pages;
-  if (KvCache::page_bytes(config, cache) > 0) pages.full = sequences * blocks_of(positions);
-  if (KvCache::window_page_bytes(config, cache) > 0) {
-    // A sequence's window may begin and end within a page; twice that, so that shared beginnings have theirs too.
-    const int64_t of_window = sequences * (blocks_of(config.cache_window()) + 2) + blocks_of(batch_tokens) + 1;
-    pages.window = std::min(sequences * blocks_of(positions), 2 * of_window);
+static void set_cache_bytes(const Config& config, MemoryPlan& plan) {
+  const auto bytes = [](int64_t pages, size_t each) { return checked_mul(static_cast<size_t>(pages), each, "bytes of the cache"); };
+  plan.cache = checked_add(bytes(plan.options.pages, KvCache::page_bytes(config, plan.options)),
+                           bytes(plan.options.window_pages, KvCache::window_page_bytes(config, plan.options)), "bytes of the cache");
+}
+
+uint64_t reading_bytes(int64_t n, int64_t k, int64_t bits, int64_t group) {
+  const size_t values = checked_mul(static_cast<size_t>(n), static_cast<size_t>(k), "a weight");
+  const size_t stored = checked_mul(values, static_cast<size_t>(bits), "a weight") / 8;
+  return group ? stored + values + values / static_cast<size_t>(group) * 9 : stored;
+}
+
+MemoryPlan plan_memory(const Config& config, const MemoryNeeds& n) {
+  MemoryPlan plan;
+  plan.options.dtype = n.kv_cache_dtype;
+  plan.weights = n.weight_bytes;
+  plan.reading = n.reading_bytes;
+  const auto all = static_cast<int64_t>(checked_mul(static_cast<size_t>(n.sequences), static_cast<size_t>(blocks_of(n.positions)), "pages of the cache"));
+  if (KvCache::page_bytes(config, plan.options) > 0) plan.options.pages = all;
+  if (KvCache::window_page_bytes(config, plan.options) > 0) {
+    // A window may begin and end within a page, and before a pass its rows have theirs.
+    const int64_t of_windows = n.sequences * (blocks_of(config.cache_window()) + 2) + blocks_of(n.batch_tokens) + 1;
+    plan.options.window_pages = std::min(all, 2 * of_windows);
   }
-  return pages;
+  set_cache_bytes(config, plan);
+  const uint64_t rotations = static_cast<uint64_t>(n.positions) * static_cast<uint64_t>(config.rope_dim()) * sizeof(float);
+  plan.positions = rotations * (config.rope_local_base_freq > 0 ? 2 : 1) + static_cast<uint64_t>(all) * 2 * sizeof(int32_t);
+
+  // A pass has no more rows than there are positions.
+  const int64_t rows = n.positions < n.batch_tokens ? std::min(n.batch_tokens, n.sequences * n.positions) : n.batch_tokens;
+  const int64_t widest = std::max({config.hidden_size, config.intermediate_size, config.num_attention_heads * std::max(config.head_dim, config.v_head_dim)});
+  plan.activations = activation_bytes(config, rows, n.sequences, n.positions);
+  // Products by 8-bit activations keep the rounded ones, and adapters a row in, the low-rank one and a row out.
+  if (config.quantization.bits) plan.activations += static_cast<uint64_t>(rows * widest);
+  if (n.adapters) plan.activations += static_cast<uint64_t>(rows * std::max(1, config.router.top_k) * 3 * widest) * sizeof(float);
+  constexpr int64_t kGuessedRows = 16;
+  plan.activations += static_cast<uint64_t>(logit_rows(config, std::max(n.sequences, kGuessedRows)) * (config.vocab_size + config.hidden_size)) * sizeof(float);
+  plan.process = kProgramBytes + static_cast<uint64_t>(n.tokens) * kTokenBytes;
+  return plan;
 }
 
-uint64_t cache_bytes(const Config& config, const CacheOptions& cache) {
-  return static_cast<uint64_t>(cache.pages) * KvCache::page_bytes(config, cache) +
-         static_cast<uint64_t>(cache.window_pages) * KvCache::window_page_bytes(config, cache);
-}
-
-void fit_cache(const Config& config, CacheOptions& cache, uint64_t budget) {
+void limit_cache(const Config& config, MemoryPlan& plan, uint64_t bytes) {
+  CacheOptions& cache = plan.options;
   const uint64_t full = KvCache::page_bytes(config, cache), window = KvCache::window_page_bytes(config, cache);
-  require(budget >= full + window, "there is no memory for the cache of keys and values: a page of it takes ", full + window,
-          " bytes, and ", budget, " are left");
+  require(bytes >= full + window, "there is no memory for the cache of keys and values: a page of it takes ", format_bytes(full + window),
+          ", and ", format_bytes(bytes), " are left");
   // Layers with windows get at most half of it; without others, all.
-  if (window) cache.window_pages = std::min(cache.window_pages, static_cast<int64_t>((full ? budget / 2 : budget) / window));
-  if (window) cache.window_pages = std::max<int64_t>(cache.window_pages, 1);
-  if (full) cache.pages = std::clamp<int64_t>(cache.pages, 1, static_cast<int64_t>((budget - static_cast<uint64_t>(cache.window_pages) * window) / full));
+  if (window) cache.window_pages = std::clamp<int64_t>(static_cast<int64_t>((full ? bytes / 2 : bytes) / window), 1, cache.window_pages);
+  if (full) cache.pages = std::clamp<int64_t>(static_cast<int64_t>((bytes - static_cast<uint64_t>(cache.window_pages) * window) / full), 1, cache.pages);
+  set_cache_bytes(config, plan);
+}
+
+void limit_memory(const Config& config, MemoryPlan& plan, uint64_t bytes) {
+  const uint64_t page = KvCache::page_bytes(config, plan.options) + KvCache::window_page_bytes(config, plan.options);
+  const uint64_t others = plan.weights + plan.process + plan.activations + plan.positions;
+  const uint64_t least = std::max(others + page, plan.weights + plan.process + plan.reading);
+  require(bytes >= least, "a memory of ", format_bytes(bytes), " is too little, ", format_bytes(least), " are needed: weights ",
+          format_bytes(plan.weights), ", activations ", format_bytes(plan.activations), " (less with a smaller --batch-tokens), tables of positions ",
+          format_bytes(plan.positions), " (less with a smaller --context), program and tokenizer ", format_bytes(plan.process), ", a page of the cache ",
+          format_bytes(page), "; and to read the model ", format_bytes(plan.reading), " besides the weights");
+  limit_cache(config, plan, bytes - others);
 }
 
 uint64_t free_memory() {

@@ -76,7 +76,7 @@ struct Scheduler::Impl {
   Impl(Engine& e, const SchedulerOptions& o)
       : engine(e), config(e.model.config), options(o),
         rules{config, e.has_tokenizer() ? &e.tokenizer() : nullptr, end_tokens(e), nullptr, e.max_length()},
-        cache(e.make_cache()), prefix(cache, config.cache_window()) {
+        cache(e.make_cache(o.answer_cache + (o.draft ? o.draft->model.arena.bytes_used() : 0))), prefix(cache, config.cache_window()) {
     if (o.draft) draft.emplace(*o.draft, e);
     else if (e.model.mtp && o.guesses > 0) mtp.emplace(e, cache);
     if (o.answer_cache) answer_cache.emplace(o.answer_cache, o.answer_cache_model, o.answer_cache_threshold, rules.tokenizer);

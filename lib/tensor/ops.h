@@ -80,6 +80,11 @@ DS_OP(rms_norm, x, (const Tensor& x, const Tensor& w, float eps, bool plus_one, 
 // dx (+)= the gradient with respect to x, dw += that with respect to w.
 DS_OP(rms_norm_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& w, float eps, bool plus_one, const Tensor& dx, const Tensor& dw, bool accumulate), (dy, x, w, eps, plus_one, dx, dw, accumulate))
 
+// y[t] = (x[t] - mean(x[t])) / sqrt(var(x[t]) + eps) * w + b over x[T, H], var the mean of squares. (arXiv 1607.06450)
+DS_OP_CPU(layer_norm, x, (const Tensor& x, const Tensor& w, const Tensor& b, float eps, const Tensor& y), (x, w, b, eps, y))
+// dx (+)= the gradient with respect to x, dw and db += those with respect to w and b.
+DS_OP_CPU(layer_norm_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& w, float eps, const Tensor& dx, const Tensor& dw, const Tensor& db, bool accumulate), (dy, x, w, eps, dx, dw, db, accumulate))
+
 // ---- Position ----
 
 // Rotates, in place, in each head of x[T, heads * head_dim] the columns [offset, offset + 2P) by the angles of the
@@ -127,6 +132,9 @@ DS_OP_CPU(assemble_kv_backward, dk, (const Tensor& dk, const Tensor& dv, int hea
 // with a = max |x|, becomes x * (127 / a) to the nearest integer, ties to even, and the scale a / 127. Where a < 2^-100
 // they are zeros; where x holds an infinity or a NaN the scale is NaN.
 DS_OP_CPU(kv_write, k, (const Tensor& k, const Tensor& v, const Rows& at, const AttentionSpec& spec, const Tensor& k_pages, const Tensor& v_pages), (k, v, at, spec, k_pages, v_pages))
+// x[T, heads * columns], in place, as it comes back from i8 pages, heads by themselves, `split` as of kv_write's keys: training
+// with a rounded cache (its gradient passes straight through).
+DS_OP_CPU(kv_round, x, (const Tensor& x, int columns, int split), (x, columns, split))
 // out[T, heads * v_head_dim] = causal softmax(scale q k^T) v for q[T, heads * head_dim]; lse[T, heads] (may be empty)
 // gets the log of each row's softmax denominator, which backward needs.
 DS_OP_CPU(attention, q, (const Tensor& q, const Tensor& k_pages, const Tensor& v_pages, const Rows& at, const AttentionSpec& spec, const Tensor& out, const Tensor& lse), (q, k_pages, v_pages, at, spec, out, lse))
@@ -184,46 +192,92 @@ DS_OP_CPU(pattern_attention_backward, dout, (const Tensor& dout, const Tensor& q
 
 // ---- Feed-forward ----
 
-enum class Activation : uint8_t { silu, gelu_tanh };
+enum class Activation : uint8_t { silu, gelu_tanh, gelu };  // gelu: by the error function
+// y = act(x), elementwise; dx is written.
+DS_OP_CPU(activation, x, (const Tensor& x, Activation act, const Tensor& y), (x, act, y))
+DS_OP_CPU(activation_backward, dy, (const Tensor& dy, const Tensor& x, Activation act, const Tensor& dx), (dy, x, act, dx))
 // y = act(gate) * up, elementwise.
 DS_OP_CPU(gated_activation, gate, (const Tensor& gate, const Tensor& up, Activation act, const Tensor& y), (gate, up, act, y))
 DS_OP_CPU(gated_activation_backward, dy, (const Tensor& dy, const Tensor& gate, const Tensor& up, Activation act, const Tensor& dgate, const Tensor& dup), (dy, gate, up, act, dgate, dup))
+
+// ---- Dropout ----
+
+// x[T, H], in place: an element becomes 0 with probability rate (to 16 bits), and else x / (1 - rate). What falls is decided
+// by (seed, stream, first_row + t, h) alone: on a gradient, it is the backward operation. (Srivastava et al., JMLR 2014)
+struct DropoutSpec {
+  float rate = 0;
+  uint64_t seed = 0, stream = 0;
+  int64_t first_row = 0;
+};
+DS_OP_CPU(dropout, x, (const Tensor& x, const DropoutSpec& spec), (x, spec))
 
 // ---- Caps ----
 
 // x clamped to [-limit, limit], in place; and x = cap * tanh(x / cap), in place (f32). (OLMoE's clip_qkv; Gemma 2's soft caps)
 DS_OP_CPU(clamp, x, (const Tensor& x, float limit), (x, limit))
 DS_OP_CPU(softcap, x, (const Tensor& x, float cap), (x, cap))
+// dy, in place, to the gradient of what was capped: by x before clamp (passes where |x| <= limit), by y that softcap gave.
+DS_OP_CPU(clamp_backward, dy, (const Tensor& dy, const Tensor& x, float limit), (dy, x, limit))
+DS_OP_CPU(softcap_backward, dy, (const Tensor& dy, const Tensor& y, float cap), (dy, y, cap))
 
 // ---- Mixture of experts ----
 
+// How a token's experts are chosen, and with what weights. The gate's probabilities p are softmax(logits), or for top_k also
+// sigmoid(logits); c are what experts are chosen by, the greatest first, and weights are from w. (docs/routers.md)
+//   top_k             c = p + state, w = p. (Switch, arXiv 2101.03961; DeepSeek-V3, arXiv 2412.19437, section 2.1.2)
+//   entropy_fallback  as top_k without state; but where H(p) / ln E > entropy_threshold, expert E alone, with weight 1
+//   adaptive          p = softmax(logits / temperature), c = w = p / (state + 1e-6): the state is each expert's share of the load
+//   three_layer       p = softmax(group_logits)[group] * softmax(logits within the group), c = w = p * state among the experts of
+//                     the topk_group groups that the first factor ranks highest: the state is a factor by feedback
+//   confidence        the fewest of the top_k, at least min_k, whose p together reach `confidence`. (arXiv 2403.07652)
+// Weights are w times routed_scaling_factor, divided by the sum of the token's w where norm_topk_prob says so, and always
+// for adaptive and three_layer. A token that has fewer than top_k experts has -1 and weight 0 in the slots behind them.
 struct RouterSpec {
+  enum class Kind : uint8_t { top_k, entropy_fallback, adaptive, three_layer, confidence } kind = Kind::top_k;
   enum class Scores : uint8_t { softmax, sigmoid } scores = Scores::softmax;
   enum class GroupScore : uint8_t { max, top2_sum } group_score = GroupScore::top2_sum;
   int top_k = 2;
   int n_group = 1, topk_group = 1;   // keep the topk_group best of n_group groups; 1 of 1: all experts
   bool norm_topk_prob = false;       // weights divided by (their sum + 1e-20)
   float routed_scaling_factor = 1;
+  float temperature = 1;             // adaptive
+  float entropy_threshold = 1;       // entropy_fallback
+  float confidence = 1;              // confidence
+  int min_k = 1;
 };
-// From logits[T, E]: scores[T, E]; indices i32[T, top_k], the experts chosen by scores + bias[E] (bias may be empty; ties
-// to the lower index; in falling order of the choosing score); weights[T, top_k], from the scores without the bias.
-DS_OP_CPU(route, logits, (const Tensor& logits, const Tensor& bias, const RouterSpec& spec, const Tensor& scores, const Tensor& indices, const Tensor& weights), (logits, bias, spec, scores, indices, weights))
-// dlogits[T, E] from dweights[T, top_k] and dscores[T, E] (the balance losses' part; may be empty).
-DS_OP_CPU(route_backward, dweights, (const Tensor& dweights, const Tensor& dscores, const Tensor& scores, const Tensor& indices, const Tensor& weights, const RouterSpec& spec, const Tensor& dlogits), (dweights, dscores, scores, indices, weights, spec, dlogits))
+// From logits[T, E]: scores[T, E], the p; indices i32[T, top_k], the experts chosen (ties to the lower index; in falling
+// order of c); weights[T, top_k]. state[E] may be empty for top_k; group_logits[T, n_group] are of three_layer alone.
+DS_OP_CPU(route, logits, (const Tensor& logits, const Tensor& state, const RouterSpec& spec, const Tensor& scores, const Tensor& indices, const Tensor& weights, const Tensor& group_logits = {}), (logits, state, spec, scores, indices, weights, group_logits))
+// dlogits[T, E], and dgroup_logits[T, n_group] of three_layer, from dweights[T, top_k] and dscores[T, E] (the balance
+// losses' part; may be empty). The choice and the state are held.
+DS_OP_CPU(route_backward, dweights, (const Tensor& dweights, const Tensor& dscores, const Tensor& scores, const Tensor& indices, const Tensor& weights, const RouterSpec& spec, const Tensor& dlogits, const Tensor& dgroup_logits = {}), (dweights, dscores, scores, indices, weights, spec, dlogits, dgroup_logits))
+// entropy[T] = H(p) / ln E, from 0 to 1, of p = scores[t] divided by their sum.
+DS_OP_CPU(router_entropy, scores, (const Tensor& scores, const Tensor& entropy), (scores, entropy))
+// *loss (a double, on the host) += coef * the mean over t of logsumexp(logits[t])^2, and dlogits[T, E] += its gradient.
+// (ST-MoE, arXiv 2202.08906, eq. 5)
+DS_OP_CPU(z_loss, logits, (const Tensor& logits, float coef, const Tensor& dlogits, double* loss), (logits, coef, dlogits, loss))
 
-// Sorts the T * top_k choices by expert, stably: offsets i32[E+1], and for row r of the sorted order slot_of_row[r] =
-// token * top_k + k; row_of_slot is the inverse.
+// Sorts the choices by expert, stably: offsets i32[E+1], and for row r of the sorted order slot_of_row[r] = token * top_k +
+// k; row_of_slot is the inverse. Where slots are -1 there are fewer rows, offsets[E]: the rest of slot_of_row is -1, and so
+// is row_of_slot there.
 DS_OP_CPU(sort_by_expert, indices, (const Tensor& indices, const Tensor& offsets, const Tensor& slot_of_row, const Tensor& row_of_slot), (indices, offsets, slot_of_row, row_of_slot))
 // y[r] = x[slot_of_row[r] / top_k], and back: dx[t] += the sum of dy over the token's slots in order.
 DS_OP_CPU(gather_rows, x, (const Tensor& x, const Tensor& slot_of_row, int top_k, const Tensor& y), (x, slot_of_row, top_k, y))
 DS_OP_CPU(gather_rows_backward, dy, (const Tensor& dy, const Tensor& row_of_slot, int top_k, const Tensor& dx), (dy, row_of_slot, top_k, dx))
 // y[t] += sum over k, in order, of weights[t, k] * x[row_of_slot[t * top_k + k]].
 DS_OP_CPU(combine, x, (const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, const Tensor& y), (x, row_of_slot, weights, y))
-// dx[r] = weight * dy[token], dweights[t, k] = dot(dy[t], x[row]).
+// dx[r] = weight * dy[token], dweights[t, k] = dot(dy[t], x[row]), 0 in slots without a row.
 DS_OP_CPU(combine_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, const Tensor& dx, const Tensor& dweights), (dy, x, row_of_slot, weights, dx, dweights))
 
-// The balance of a router's choices over the rows given: with f_i = count_i / (T * top_k), P_i the mean over t of
-// p[t, i], and p the scores, each row divided by its sum: *loss (a double, on the host) += coef * E * sum_i f_i P_i, and
+// Attention among the outputs of a token's experts: y_i = x_i + gate[0] * sum over j of a_ij x_j, a_i = softmax over j of
+// x_i.x_j / sqrt(H), j the token's experts of i's group (i / group_size is the same; i itself is one). x[R, H] and y are
+// rows by expert, indices[T, top_k] and row_of_slot as above.
+DS_OP_CPU(expert_attention, x, (const Tensor& x, const Tensor& indices, const Tensor& row_of_slot, int group_size, const Tensor& gate, const Tensor& y), (x, indices, row_of_slot, group_size, gate, y))
+// dx[R, H] is written, dgate[1] added to, the tokens' parts summed in double in their order.
+DS_OP_CPU(expert_attention_backward, dy, (const Tensor& dy, const Tensor& x, const Tensor& indices, const Tensor& row_of_slot, int group_size, const Tensor& gate, const Tensor& dx, const Tensor& dgate), (dy, x, indices, row_of_slot, group_size, gate, dx, dgate))
+
+// The balance of a router's choices over the rows given: with f_i = count_i / the number of choices (T * top_k, less what is
+// -1 or the fallback expert E), P_i the mean over t of p[t, i], and p the scores, each row divided by its sum: *loss (a double, on the host) += coef * E * sum_i f_i P_i, and
 // dscores[T, E] += its gradient through P. (Switch, arXiv 2101.03961, as Megatron scales it; DeepSeek-V3 report, eq. 17-20)
 DS_OP_CPU(balance_loss, scores, (const Tensor& scores, const Tensor& indices, float coef, const Tensor& dscores, double* loss), (scores, indices, coef, dscores, loss))
 

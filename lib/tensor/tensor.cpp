@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "base/sizes.h"
 #include "tensor/cpu/gemm.h"
@@ -135,6 +136,16 @@ Tensor Arena::make(DType dtype, std::initializer_list<int64_t> shape) {
   const Tensor t = make_uninitialized(dtype, shape);
   device_zero(impl_->device, t.data, (static_cast<size_t>(t.elements()) * dtype_bits(dtype) + 7) / 8);
   return t;
+}
+
+void Arena::reserve(size_t bytes) {
+  Impl& m = *impl_;
+  require(m.used == 0, "memory is reserved in an arena that is in use");
+  if (m.blocks.size() == 1 && m.blocks[0].size >= bytes) return;
+  // A quarter more than before at least, so that what grows step by step moves seldom.
+  const size_t size = std::max(std::max(bytes, kMinBlock), bytes_reserved() / 4 * 5);
+  for (const Impl::Block& block : std::exchange(m.blocks, {})) device_free(m.device, block.data);
+  m.blocks.push_back({static_cast<char*>(device_allocate(m.device, size)), size});
 }
 
 void Arena::reset() { impl_->block = impl_->offset = impl_->used = 0; }

@@ -84,6 +84,9 @@ class Arena {
   Tensor make_uninitialized(DType dtype, std::initializer_list<int64_t> shape);
   void* allocate(size_t bytes);
   void reset();
+  // After reset: the next `bytes` (tensors rounded up to 64 each) lie side by side in one block, and blocks that are smaller are
+  // let go. Costs address space only: memory is taken as it is touched.
+  void reserve(size_t bytes);
   // rewind(m) makes free again what was handed out since mark() gave m.
   struct Mark {
     size_t block = 0, offset = 0, used = 0;

@@ -25,6 +25,7 @@ std::string metrics_line(int64_t step, const StepResult& result, double learning
   if (result.skipped) w.field("skipped", true);
   if (!result.expert_load.empty()) {
     double worst = 0;
+    int64_t used = 0, experts = 0, choices = 0;
     w.open('[', "expert_load");
     for (const auto& load : result.expert_load) {
       w.open('[');
@@ -33,9 +34,17 @@ std::string metrics_line(int64_t step, const StepResult& result, double learning
       const auto total = std::accumulate(load.begin(), load.end(), int64_t{0});
       const auto most = *std::max_element(load.begin(), load.end()) * static_cast<int64_t>(load.size());
       worst = std::max(worst, static_cast<double>(most) / static_cast<double>(std::max<int64_t>(1, total)));
+      const auto each = static_cast<int64_t>(load.size());
+      used += std::count_if(load.begin(), load.end(), [&](int64_t count) { return 2 * count * each > total; });
+      experts += each;
+      choices += total;
     }
     w.close();
     w.field("expert_load_max_mean", worst).field("aux_loss", result.aux_loss);
+    const double seen = static_cast<double>(result.tokens) * static_cast<double>(result.expert_load.size());
+    w.field("expert_utilisation", static_cast<double>(used) / static_cast<double>(experts));
+    w.field("experts_per_token", static_cast<double>(choices) / seen).field("router_entropy", result.router_entropy);
+    w.field("fallback_share", static_cast<double>(result.fallback_load) / seen).field("dropped_tokens", 0);
   }
   w.close();
   return w.text;

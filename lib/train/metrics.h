@@ -10,7 +10,9 @@
 namespace ds {
 
 // The line of one step, without newline. expert_load is a list of counts for each MoE layer; expert_load_max_mean the
-// highest count over the mean of the layer where that ratio is worst. What is not finite is null. tokens_per_second and
+// highest count over the mean of the layer where that ratio is worst, expert_utilisation the share of experts of all layers
+// with more than half of their layer's mean, fallback_share that of (token, layer) pairs that went to a fallback expert.
+// dropped_tokens is 0: experts have no capacity that could be exceeded. What is not finite is null. tokens_per_second and
 // seconds_waiting, for data, are the only values that vary.
 std::string metrics_line(int64_t step, const StepResult& result, double learning_rate, double tokens_per_second,
                          double seconds_waiting, std::optional<double> eval_loss = {});

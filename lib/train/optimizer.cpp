@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/math.h"
 
 namespace ds {
 
@@ -157,6 +158,25 @@ void update_router_bias(const Tensor& bias, std::span<const int64_t> load, float
   for (int64_t e = 0; e < experts; ++e) {
     const int64_t excess = load[e] * experts - total;
     if (excess != 0) bias.f32()[e] += excess < 0 ? rate : -rate;
+  }
+}
+
+void update_router_load(const Tensor& state, std::span<const int64_t> load, double decay) {
+  require(state.elements() == static_cast<int64_t>(load.size()), "router load of ", state.elements(), " for ", load.size(), " experts");
+  const auto total = static_cast<double>(std::accumulate(load.begin(), load.end(), int64_t{0}));
+  if (total == 0) return;
+  for (size_t e = 0; e < load.size(); ++e)
+    state.f32()[e] = static_cast<float>(decay * state.f32()[e] + (1 - decay) * (static_cast<double>(load[e]) / total));
+}
+
+void update_router_factor(const Tensor& factor, std::span<const int64_t> load, double rate) {
+  require(factor.elements() == static_cast<int64_t>(load.size()), "router factors of ", factor.elements(), " for ", load.size(), " experts");
+  const auto total = static_cast<double>(std::accumulate(load.begin(), load.end(), int64_t{0}));
+  if (total == 0) return;
+  const double mean = total / static_cast<double>(load.size());
+  for (size_t e = 0; e < load.size(); ++e) {
+    const double moved = factor.f32()[e] * math::exp(rate * ((mean - static_cast<double>(load[e])) / mean));
+    factor.f32()[e] = static_cast<float>(std::clamp(moved, 0.1, 10.0));
   }
 }
 

@@ -57,5 +57,9 @@ Tensor orthogonalise(const Tensor& g, Arena& scratch);
 
 // Balancing without an auxiliary loss (arXiv 2408.15664): bias[e] += rate * sign(mean load - load[e]).
 void update_router_bias(const Tensor& bias, std::span<const int64_t> load, float rate);
+// An adaptive router's running share of the choices: state[e] = decay * state[e] + (1 - decay) * load[e] / sum of load.
+void update_router_load(const Tensor& state, std::span<const int64_t> load, double decay);
+// The feedback of a router in three layers: factor[e] *= exp(rate * (mean - load[e]) / mean), kept in [0.1, 10].
+void update_router_factor(const Tensor& factor, std::span<const int64_t> load, double rate);
 
 }  // namespace ds

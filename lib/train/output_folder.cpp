@@ -14,6 +14,7 @@
 #include "io/input.h"
 #include "io/json.h"
 #include "io/output.h"
+#include "train/initial_config.h"
 #include "train/tokenizer.h"
 
 namespace ds {
@@ -44,7 +45,7 @@ static std::string generation_config(const Config& config) {
 }
 
 static void open_tokenizer(SourceFolder& source, const std::string& path) {
-  source.tokenizer = std::make_unique<Tokenizer>(path);
+  if (!source.tokenizer) source.tokenizer = std::make_unique<Tokenizer>(path);
   const std::string file = fs::is_directory(path) ? path + "/tokenizer.json" : path;
   std::string& bytes = source.companions["tokenizer.json"];
   bytes = read_file(file);
@@ -69,13 +70,23 @@ static void open_tokenizer(SourceFolder& source, const std::string& path) {
   }
 }
 
-SourceFolder open_source(const std::string& init, const std::string& model, const std::string& tokenizer) {
+// The config of a model from scratch, and its tokenizer.
+static void open_config(SourceFolder& source, const SourceOptions& o) {
+  const std::string where = o.init.empty() ? "--arch " + o.arch : o.init;
+  std::string text = o.init.empty() ? arch_config(o.arch) : read_regular_file(o.init, kMaxConfigBytes);
+  if (!o.tokenizer.empty()) source.tokenizer = std::make_unique<Tokenizer>(o.tokenizer);
+  if (o.init.empty() && source.tokenizer) text = set_keys(text, {cat("vocab_size=", source.tokenizer->vocab_size())}, where);
+  text = set_keys(text, o.set, where);
+  source.model.config = parse_config(parse_json(text, where), where);
+  source.hashes.emplace_back("config", hex(hash128(text)));
+  if (source.tokenizer) open_tokenizer(source, o.tokenizer);
+}
+
+SourceFolder open_source(const SourceOptions& options) {
   SourceFolder source;
-  if (!init.empty()) {
-    const std::string text = read_file(init);
-    source.model.config = parse_config(parse_json(text, init), init);
-    source.hashes.emplace_back("config", hex(hash128(text)));
-    if (!tokenizer.empty()) open_tokenizer(source, tokenizer);
+  const std::string& model = options.model;
+  if (model.empty()) {
+    open_config(source, options);
   } else {
     source.model = load_model(model);
     for (const auto& entry : fs::directory_iterator(model)) {

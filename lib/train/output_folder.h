@@ -20,10 +20,16 @@ struct SourceFolder {
   std::map<std::string, std::string> companions;                 // file name -> bytes: tokenizer.json and the like
 };
 
-// Reads either a config.json (and a tokenizer.json, or a folder that holds one; "" for none) or a model folder. Beside a
-// NAME.tokenizer.json, NAME.tokenizer_config.json is read. bos, eos and pad ids that the config does not name are taken
-// from the tokenizer. A tokenizer with more ids than the model's vocabulary is an Error.
-SourceFolder open_source(const std::string& init, const std::string& model, const std::string& tokenizer);
+// What names it. One of arch (initial_config.h), init (a config.json) and model (a folder, with its own tokenizer).
+struct SourceOptions {
+  std::string arch, init, model;
+  std::vector<std::string> set;   // KEY=VALUE of the config that arch or init give
+  std::string tokenizer;          // a tokenizer.json, or a folder that holds one, for arch or init; "" for none
+};
+// Reads it. With arch, vocab_size is the tokenizer's where it is not set. Beside a NAME.tokenizer.json,
+// NAME.tokenizer_config.json is read. bos, eos and pad ids that the config does not name are taken from the tokenizer. A
+// tokenizer with more ids than the model's vocabulary is an Error.
+SourceFolder open_source(const SourceOptions& options);
 
 // Writes tokenizer.json, tokenizer_config.json and generation_config.json, fsynced; config.json is save_model's.
 void write_companions(const SourceFolder& source, const std::string& folder);

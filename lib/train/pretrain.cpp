@@ -37,8 +37,10 @@ void check_usage(bool ok, const std::string& message) {
 }
 
 void check_options(const PretrainOptions& o) {
-  check_usage(o.init.empty() != o.model.empty(), "give either --init CONFIG.json or --model DIR");
-  check_usage(o.model.empty() || o.tokenizer.empty(), "--tokenizer goes with --init; --model DIR has its own");
+  const SourceOptions& source = o.source;
+  check_usage(!source.init.empty() + !source.model.empty() + !source.arch.empty() == 1, "give one of --arch NAME, --init CONFIG.json and --model DIR");
+  check_usage(source.model.empty() || source.tokenizer.empty(), "--tokenizer goes with --arch or --init; --model DIR has its own");
+  check_usage(source.model.empty() || source.set.empty(), "--set goes with --arch or --init; the weights of --model DIR are of its config.json");
   check_usage(!o.output.empty() && o.output != "-", "-o OUT, the folder to write, is missing");
   check_usage(!o.data.empty(), "--data FILE.jsonl is missing");
   check_usage(o.steps >= 1, "--steps must be at least 1");
@@ -51,10 +53,13 @@ void check_options(const PretrainOptions& o) {
               "--learning-rate, --weight-decay and --clip-norm must not be negative, and --epsilon must be positive");
   check_usage(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1, "--beta1 and --beta2 must be in [0, 1)");
   check_usage(o.min_learning_rate_ratio >= 0 && o.min_learning_rate_ratio <= 1, "--min-learning-rate-ratio must be in [0, 1]");
-  check_usage(o.router_aux_loss >= 0 && o.sequence_aux_loss >= 0 && o.router_bias_update_rate >= 0,
-              "--router-aux-loss, --sequence-aux-loss and --router-bias-update-rate must not be negative");
+  check_usage(o.router_aux_loss >= 0 && o.sequence_aux_loss >= 0 && o.router_bias_update_rate >= 0 && o.router_z_loss >= 0,
+              "--router-aux-loss, --sequence-aux-loss, --router-z-loss and --router-bias-update-rate must not be negative");
+  check_usage(o.router_load_decay >= 0 && o.router_load_decay < 1 && o.router_feedback_rate >= 0,
+              "--router-load-decay must be in [0, 1), and --router-feedback-rate must not be negative");
   check_usage(o.muon_learning_rate >= 0 && o.muon_momentum >= 0 && o.muon_momentum < 1,
               "--muon-learning-rate must not be negative, --muon-momentum in [0, 1)");
+  check_usage(o.dropout >= 0 && o.dropout < 1, "--dropout must be in [0, 1)");
   check_usage(o.spike_factor == 0 || o.spike_factor > 1, "--spike-factor must be 0 or above 1");
   check_usage(o.on_spike != "rollback" || o.checkpoint_every > 0, "--on-spike rollback needs checkpoints: --checkpoint-every is 0");
   check_usage(o.eval_every >= 0 && (o.eval_every == 0 || !o.eval_data.empty()), "--eval-every N needs --eval-data FILE");
@@ -101,8 +106,10 @@ std::string history_entry(const PretrainOptions& o, const std::vector<LineReader
   w.field("weight-decay", o.weight_decay).field("beta1", o.beta1).field("beta2", o.beta2);
   w.field("epsilon", o.epsilon).field("clip-norm", o.clip_norm).field("router-aux-loss", o.router_aux_loss);
   w.field("sequence-aux-loss", o.sequence_aux_loss).field("router-bias-update-rate", o.router_bias_update_rate);
-  w.field("router-bias-decay", o.router_bias_decay);
-  w.field("dtype", o.dtype);
+  w.field("router-bias-decay", o.router_bias_decay).field("router-z-loss", o.router_z_loss);
+  w.field("router-temperature", o.router_temperature).field("router-load-decay", o.router_load_decay);
+  w.field("router-feedback-rate", o.router_feedback_rate);
+  w.field("dropout", o.dropout).field("kv-cache-dtype", o.kv_cache_dtype).field("dtype", o.dtype);
   w.close().close();
   return w.text;
 }
@@ -168,11 +175,31 @@ DataStreamSpec make_stream_spec(const PretrainOptions& o, const SourceFolder& so
   return spec;
 }
 
-StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t step) {
+// An adaptive router's temperature at the first step and at the last, with a line between; zeros: the model's own.
+std::pair<double, double> parse_temperature(const PretrainOptions& o, const Config& config) {
+  const bool adaptive = config.router.kind == RouterSpec::Kind::adaptive;
+  check_usage(adaptive || o.router_temperature.empty(), "--router-temperature is for a model with \"router_type\": \"adaptive\"");
+  if (!adaptive || (o.router_temperature.empty() && !o.source.model.empty())) return {0, 0};
+  const std::string text = o.router_temperature.empty() ? "2:0.5" : o.router_temperature;
+  char* end = nullptr;
+  const double first = std::strtod(text.c_str(), &end);
+  const double last = *end == ':' ? std::strtod(end + 1, &end) : first;
+  check_usage(*end == 0 && first >= 1e-3 && last >= 1e-3 && first <= 1e3 && last <= 1e3,
+              cat("--router-temperature ", text, ": expected FIRST:LAST, or one number, from 0.001 to 1000"));
+  return {first, last};
+}
+
+StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, std::pair<double, double> temperature, int64_t step) {
   const double rate = learning_rate(schedule, step);
   StepSpec spec;
   spec.clip_norm = o.clip_norm;
-  spec.aux = {static_cast<float>(o.router_aux_loss), static_cast<float>(o.sequence_aux_loss)};
+  spec.dropout = static_cast<float>(o.dropout);
+  spec.seed = o.seed;
+  spec.aux = {static_cast<float>(o.router_aux_loss), static_cast<float>(o.sequence_aux_loss), static_cast<float>(o.router_z_loss)};
+  const double part = step + 1 < o.steps ? static_cast<double>(step) / static_cast<double>(o.steps - 1) : 1.0;
+  spec.router_temperature = temperature.first + (temperature.second - temperature.first) * part;
+  spec.router_load_decay = o.router_load_decay;
+  spec.router_feedback_rate = o.router_feedback_rate;
   spec.learning_rate = rate;
   spec.optimizer.adamw.beta1 = static_cast<float>(o.beta1);
   spec.optimizer.adamw.beta2 = static_cast<float>(o.beta2);
@@ -186,18 +213,19 @@ StepSpec step_spec(const PretrainOptions& o, const Schedule& schedule, int64_t s
   return spec;
 }
 
-LoopSpec make_loop(const PretrainOptions& o) {
+LoopSpec make_loop(const PretrainOptions& o, const Config& config) {
   LoopSpec loop;
   loop.output = o.output;
   loop.steps = o.steps;
   loop.checkpoint_every = o.checkpoint_every;
   loop.keep_checkpoints = o.keep_checkpoints;
-  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer)};
+  loop.state = {parse_dtype(o.dtype), parse_optimizer(o.optimizer), o.kv_cache_dtype == "int8", o.recompute};
   loop.on_spike = parse_on_spike(o.on_spike);
   loop.spike_factor = o.spike_factor;
   loop.eval_every = o.eval_every;
   const Schedule schedule = make_schedule(o);
-  loop.step_spec = [&o, schedule](int64_t step) { return step_spec(o, schedule, step); };
+  const auto temperature = parse_temperature(o, config);
+  loop.step_spec = [&o, schedule, temperature](int64_t step) { return step_spec(o, schedule, temperature, step); };
   return loop;
 }
 
@@ -207,7 +235,7 @@ TrainState begin(const PretrainOptions& o, const StateOptions& state, const std:
     info("going on from ", newest);
     return load_checkpoint(newest, state);
   }
-  if (!o.model.empty()) return make_state(std::move(source.model), state);
+  if (!o.source.model.empty()) return make_state(std::move(source.model), state);
   Model& model = source.model;
   model.weights = make_weights(model.config, model.arena);
   initialize(model.config, model.weights, o.seed);
@@ -251,7 +279,7 @@ DataPosition position_of(const std::string& json) {
 
 void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   check_options(options);
-  SourceFolder source = open_source(options.init, options.model, options.tokenizer);
+  SourceFolder source = open_source(options.source);
   const Config config = source.model.config;
   check_usage(options.sequence_length <= config.max_position_embeddings || config.max_position_embeddings == 0,
               cat("--sequence-length ", options.sequence_length, " is beyond the model's ", config.max_position_embeddings, " positions"));
@@ -265,7 +293,7 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   }
   const std::string newest = options.resume ? newest_checkpoint(options.output + "/checkpoints") : "";
   const std::string model_file = options.output + "/model.safetensors";
-  LoopSpec loop = make_loop(options);
+  LoopSpec loop = make_loop(options, config);
   // Whether there is nothing left to do. A run that differs is refused; what it is made of must be known for that.
   const auto finished = [&](const std::vector<LineReader::InputSummary>& inputs) {
     loop.metadata = append_history(source.model.metadata, history_entry(options, inputs, source));
@@ -309,7 +337,7 @@ void pretrain(const PretrainOptions& options, bool dry_run, Report& report) {
   }
   prune_checkpoints(loop.checkpoints(), static_cast<size_t>(options.keep_checkpoints), options.checkpoint_every);
   write_companions(source, options.output);
-  save_model(config, state.masters, options.output, state.dtype, loop.metadata, true);
+  save_model(state.model.config, state.masters, options.output, state.dtype, loop.metadata, true);
   JsonWriter w;
   w.open('{').field("steps", state.step).field("tokens", state.tokens).field("loss", summary.loss);
   if (!loop.eval_batches.empty()) w.field("eval_loss", summary.eval_loss);

@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "io/report.h"
+#include "train/output_folder.h"
 
 namespace ds {
 
 struct PretrainOptions {
-  // Model: one of init (config.json, with tokenizer) and model (a folder, with its own tokenizer).
-  std::string init, model, tokenizer;
+  SourceOptions source;
   std::string output;
   // Data.
   std::vector<std::string> data;                             // FILE, or NAME=FILE of a domain that `shares` names
@@ -31,6 +31,9 @@ struct PretrainOptions {
   // Mixture of experts.
   double router_aux_loss = 0, sequence_aux_loss = 0, router_bias_update_rate = 0;
   bool router_bias_decay = false;                            // the update rate falls with the learning rate
+  double router_z_loss = 0;
+  std::string router_temperature;                            // "2:0.5", first to last step; empty: that with init, the model's own else
+  double router_load_decay = 0.9, router_feedback_rate = 0.01;
   // Trouble, and held-out data.
   std::string on_spike = "stop";                             // stop, skip or rollback
   double spike_factor = 2;                                   // 0: no loss is a spike
@@ -38,6 +41,9 @@ struct PretrainOptions {
   int64_t eval_every = 0;                                    // 0: only at the end
   // Files.
   std::string dtype = "f32";
+  bool recompute = false;
+  double dropout = 0;
+  std::string kv_cache_dtype = "f32";                        // int8: train for a cache of 8 bits
   bool resume = false;
   int64_t checkpoint_every = 1000, keep_checkpoints = 2;
   uint64_t seed = 0;

@@ -14,6 +14,9 @@ TrainState make_state(Model model, const StateOptions& options) {
   TrainState state;
   state.model = std::move(model);
   state.dtype = options.dtype;
+  state.workspace.activations.recompute = options.recompute;
+  state.workspace.activations.round_cache = options.round_cache;
+  state.workspace.activations.storage = options.dtype;
   const Config& config = state.model.config;
   state.gradients = make_weights(config, state.arena);
   state.masters = state.model.weights;
@@ -55,31 +58,45 @@ static double head_loss(TrainState& state, const Tensor& normed, const TrainingB
                         const Tensor& dnormed, Arena& scratch) {
   const Config& config = state.model.config;
   const int64_t count = normed.rows();
-  Tensor logits = scratch.make_uninitialized(DType::f32, {std::min(kHeadRows, count), config.vocab_size});
+  const int64_t most = std::min(kHeadRows, count);
+  const Tensor logits = scratch.make_uninitialized(DType::f32, {most, config.vocab_size});
+  // In place, but where the cap's gradient needs the logits.
+  const bool capped = config.final_logit_softcapping > 0;
+  const Tensor dlogits = capped ? scratch.make_uninitialized(DType::f32, {most, config.vocab_size}) : logits;
   Tensor losses = scratch.make_uninitialized(DType::f32, {count});
   for (int64_t begin = 0; begin < count; begin += kHeadRows) {
     const int64_t n = std::min(kHeadRows, count - begin);
-    const Tensor part = rows(normed, begin, n), out = rows(logits, 0, n);
+    const Tensor part = rows(normed, begin, n), out = rows(logits, 0, n), dout = rows(dlogits, 0, n);
     const Tensor targets = make_tensor(const_cast<int32_t*>(batch.targets.data()) + begin, DType::i32, {n});
     head(config, state.model.weights, part, out);
     cross_entropy(out, targets, make_tensor(losses.f32() + begin, DType::f32, {n}));
     if (!dnormed) continue;
-    cross_entropy_backward(out, targets, make_tensor(weights.data() + begin, DType::f32, {n}), out);
-    head_backward(config, state.model.weights, part, out, rows(dnormed, begin, n), state.gradients);
+    cross_entropy_backward(out, targets, make_tensor(weights.data() + begin, DType::f32, {n}), dout);
+    head_backward(config, state.model.weights, part, dout, rows(dnormed, begin, n), state.gradients, out);
   }
   double sum = 0;
   for (int64_t t = 0; t < count; ++t) sum += losses.f32()[t];
   return sum;
 }
 
-static void add_expert_load(const Config& config, const Activations& acts, StepResult& result) {
-  size_t moe = 0;
-  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    if (!config.is_moe(layer)) continue;
-    const int32_t* offsets = acts.layers[static_cast<size_t>(layer)].offsets.i32();
-    auto& load = result.expert_load[moe++];
-    for (size_t e = 0; e < load.size(); ++e) load[e] += offsets[e + 1] - offsets[e];
-  }
+// The layers with experts, each with its place in StepResult::expert_load; -1 for the others.
+static std::vector<int64_t> moe_places(const Config& config) {
+  std::vector<int64_t> places;
+  int64_t count = 0;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) places.push_back(config.is_moe(layer) ? count++ : -1);
+  return places;
+}
+
+// What the router of the layer at `place` did with a batch. The entropy is summed here, and divided when all batches are in.
+static void add_router(const Config& config, const LayerActivations& a, size_t place, Arena& scratch, StepResult& result) {
+  const int32_t* offsets = a.offsets.i32();
+  auto& load = result.expert_load[place];
+  for (size_t e = 0; e < load.size(); ++e) load[e] += offsets[e + 1] - offsets[e];
+  if (config.fallback_experts()) result.fallback_load += static_cast<uint64_t>(offsets[load.size() + 1] - offsets[load.size()]);
+  scratch.reset();
+  const Tensor entropy = scratch.make_uninitialized(DType::f32, {a.scores.rows()});
+  router_entropy(a.scores, entropy);
+  for (int64_t t = 0; t < entropy.elements(); ++t) result.router_entropy += entropy.f32()[t];
 }
 
 // A cache with room for the batch's sequences: the last step's where it is large enough.
@@ -98,6 +115,7 @@ static KvCache& empty_cache(Workspace& workspace, const Config& config, const Tr
 }
 
 StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch> batches, const StepSpec& spec) {
+  if (spec.router_temperature > 0) state.model.config.router.temperature = static_cast<float>(spec.router_temperature);
   const Config& config = state.model.config;
   StepResult result;
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
@@ -113,15 +131,21 @@ StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch
   Activations& acts = state.workspace.activations;
   Arena& scratch = state.workspace.scratch;
   acts.keep_all = true;
+  acts.dropout = spec.dropout, acts.dropout_seed = spec.seed, acts.dropout_step = static_cast<uint64_t>(state.step);
+  acts.dropout_first_row = 0;
   const double loss_scale = state.loss_scale.scale;
   result.loss_scale = loss_scale;
+  const std::vector<int64_t> places = moe_places(config);
+  acts.after_layer = [&](int64_t layer, const LayerActivations& a) {
+    const int64_t place = places[static_cast<size_t>(layer)];
+    if (place >= 0) add_router(config, a, static_cast<size_t>(place), scratch, result);
+  };
   double loss = 0;
   std::vector<float> weights;
   for (const TrainingBatch& batch : batches) {
     const auto count = static_cast<int64_t>(batch.targets.size());
     KvCache& cache = empty_cache(state.workspace, config, batch);
     forward(config, state.model.weights, batch.batch, cache, acts);
-    add_expert_load(config, acts, result);
 
     scratch.reset();
     weights = batch.weights;
@@ -132,9 +156,13 @@ StepResult accumulate_gradients(TrainState& state, std::span<const TrainingBatch
     AuxLoss aux = spec.aux;
     aux.router_aux_loss = static_cast<float>(aux.router_aux_loss * share);
     aux.sequence_aux_loss = static_cast<float>(aux.sequence_aux_loss * share);
+    aux.router_z_loss = static_cast<float>(aux.router_z_loss * share);
     result.aux_loss += backward(config, state.model.weights, batch.batch, cache, acts, dnormed, aux, state.gradients, scratch) / loss_scale;
+    acts.dropout_first_row += count;
   }
+  acts.after_layer = nullptr;
   result.loss = loss / static_cast<double>(result.tokens);
+  result.router_entropy /= static_cast<double>(result.tokens * std::max<size_t>(1, result.expert_load.size()));
   result.gradient_norm = gradient_norm(state.parameters) / loss_scale;
   return result;
 }
@@ -153,14 +181,18 @@ void skip_step(TrainState& state, StepResult& result) {
   state.tokens += result.tokens;
 }
 
+// What routers learn from their load and not from gradients.
 static void balance_routers(TrainState& state, const StepSpec& spec, const StepResult& result) {
-  if (spec.router_bias_update_rate == 0) return;
+  using Kind = RouterSpec::Kind;
+  const Kind kind = state.model.config.router.kind;
   size_t moe = 0;
   for (LayerWeights& layer : state.model.weights.layers) {
     if (!layer.router) continue;
-    if (layer.router_bias)
-      update_router_bias(layer.router_bias, result.expert_load[moe], static_cast<float>(spec.router_bias_update_rate));
-    ++moe;
+    const std::vector<int64_t>& load = result.expert_load[moe++];
+    if (layer.router_bias && spec.router_bias_update_rate != 0)
+      update_router_bias(layer.router_bias, load, static_cast<float>(spec.router_bias_update_rate));
+    if (kind == Kind::adaptive) update_router_load(layer.router_state, load, spec.router_load_decay);
+    if (kind == Kind::three_layer) update_router_factor(layer.router_state, load, spec.router_feedback_rate);
   }
 }
 
@@ -186,7 +218,7 @@ void apply_step(TrainState& state, const StepSpec& spec, StepResult& result) {
 
 double batch_loss(TrainState& state, const TrainingBatch& batch) {
   Activations& acts = state.workspace.activations;
-  acts.keep_all = false;
+  acts.keep_all = false, acts.dropout = 0;
   forward(state.model.config, state.model.weights, batch.batch, empty_cache(state.workspace, state.model.config, batch), acts);
   state.workspace.scratch.reset();
   return head_loss(state, acts.final_normed, batch, {}, {}, state.workspace.scratch);

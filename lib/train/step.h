@@ -31,10 +31,12 @@ struct LossScale {
 struct StateOptions {
   DType dtype = DType::f32;           // of the matrices that the model computes with; f16 has a loss scale of 65536 at first
   Optimizer optimizer = Optimizer::adamw;
+  bool round_cache = false;           // keys and values are rounded as a cache of 8 bits does it
+  bool recompute = false;             // of a layer's activations only its input is kept: less memory, a third more time
 };
 
-// All that training changes. In 16 bits the matrices of model.weights are the masters rounded; what has one dimension, and
-// routers, are the masters themselves. Views in `gradients` and the parameters belong to `arena`.
+// All that training changes. In 16 bits the matrices of model.weights are the masters rounded, and so is what passes from
+// block to block, and its gradient; what has one dimension, and routers, are the masters themselves. Views in `gradients` and the parameters belong to `arena`.
 struct TrainState {
   Model model;
   Arena arena;                        // gradients, optimizer states, weights of 16 bits
@@ -59,6 +61,10 @@ struct StepSpec {
   OptimizerSpec optimizer;            // but for rates, step and grad_scale
   double muon_learning_rate = 0.02;   // of this step
   double router_bias_update_rate = 0;
+  float dropout = 0;                  // of the embedding and of what attention and feed-forward add
+  uint64_t seed = 0;                  // of the dropout
+  double router_temperature = 0;      // of this step, of an adaptive router; 0: the config's
+  double router_load_decay = 0.9, router_feedback_rate = 0.01;  // of an adaptive router; of one in three layers
 };
 
 struct StepResult {
@@ -67,6 +73,8 @@ struct StepResult {
   double gradient_norm = 0;           // before clipping
   uint64_t tokens = 0;                // targets
   std::vector<std::vector<int64_t>> expert_load;  // per MoE layer: choices of each expert over the whole batch
+  uint64_t fallback_load = 0;         // choices of the fallback experts of all layers
+  double router_entropy = 0;          // the mean over tokens and MoE layers of H(p) / ln E
   bool skipped = false;               // no weight was changed
   double loss_scale = 1;              // that it was computed with
   bool finite() const;

@@ -46,6 +46,12 @@ CONFIGS = {
                        "num_experts_per_tok": 2},
     "qwen3_moe": COMMON | {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "head_dim": 24,
                            "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True},
+    "olmoe_clip": COMMON | {"architectures": ["OlmoeForCausalLM"], "model_type": "olmoe", "num_experts": 8,
+                            "num_experts_per_tok": 2, "clip_qkv": 1.0},
+    "gpt2": {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 320, "n_embd": 64, "n_layer": 3, "n_head": 4,
+             "n_positions": 256, "initializer_range": 0.1, "bos_token_id": 0, "eos_token_id": 1},
+    "gemma3": COMMON | {"architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "num_key_value_heads": 2, "head_dim": 16,
+                        "sliding_window": 16, "query_pre_attn_scalar": 16, "final_logit_softcapping": 20.0, "tie_word_embeddings": True},
     "qwen2": COMMON | {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "tie_word_embeddings": True},
 }
 

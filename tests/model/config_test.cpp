@@ -29,7 +29,7 @@ TEST(Config, ReadsDeepseek) {
 
 // config_json of what was read reads as the same, to the last key, for all fixtures.
 TEST(Config, WritesWhatItRead) {
-  std::vector<std::string> texts = {tiny_deepseek(), tiny_llama(), tiny_gemma(),
+  std::vector<std::string> texts = {tiny_deepseek(), tiny_llama(), tiny_gemma(), tiny_gpt2(), tiny_gpt2(R"(, "activation_function": "gelu", "n_inner": null)"),
                                     tiny_deepseek(R"(, "rope_scaling": {"type": "yarn", "factor": 40, "mscale": 1.0, "mscale_all_dim": 1.0,
                                       "beta_fast": 32, "beta_slow": 1, "original_max_position_embeddings": 16})"),
                                     tiny_llama(R"(, "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 6,
@@ -78,6 +78,35 @@ TEST(Config, YarnScalesTheAttentionOfDeepseek) {
   EXPECT_EQ(make_rope_tables(c, 1, arena).cos.f32()[0], 1.0f);
 }
 
+// A real GPT-2's keys, and what is missing there.
+TEST(Config, ReadsGpt2) {
+  const Config c = tiny(R"({"activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1, "bos_token_id": 50256,
+    "embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02, "layer_norm_epsilon": 1e-05, "model_type": "gpt2", "n_ctx": 1024,
+    "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024, "resid_pdrop": 0.1, "summary_activation": null,
+    "summary_first_dropout": 0.1, "summary_proj_to_labels": true, "summary_type": "cls_index", "summary_use_proj": true,
+    "task_specific_params": {"text-generation": {"do_sample": true, "max_length": 50}}, "vocab_size": 50257})");
+  EXPECT_EQ(c.norm, Norm::layer);
+  EXPECT_EQ(c.positions, Positions::learned);
+  EXPECT_EQ(c.hidden_act, Activation::gelu_tanh);
+  EXPECT_FALSE(c.gated_mlp);
+  EXPECT_TRUE(c.tie_word_embeddings);
+  EXPECT_EQ(c.intermediate_size, 3072);
+  EXPECT_EQ(c.max_position_embeddings, 1024);
+  EXPECT_EQ(c.rms_norm_eps, 1e-5f);
+  EXPECT_EQ(c.attention_scale, 0.125f);
+  EXPECT_EQ(tiny(tiny_gpt2(R"(, "n_embd": null, "hidden_size": 24)")).hidden_size, 24);  // the common spelling too
+  for (const auto& [more, says] : {std::pair(R"(, "n_embd": 25)", "config.json: n_head is 4, which does not divide 25"),
+                                   std::pair(R"(, "n_layer": 0)", "config.json: n_layer is 0"),
+                                   std::pair(R"(, "scale_attn_by_inverse_layer_idx": true)", "scale_attn_by_inverse_layer_idx"),
+                                   std::pair(R"(, "add_cross_attention": true)", "add_cross_attention"),
+                                   std::pair(R"(, "activation_function": "relu")", "activation_function is \"relu\"")}) try {
+      tiny(tiny_gpt2(more));
+      FAIL() << "accepted " << more;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+    }
+}
+
 struct Bad {
   const char* more;
   const char* says;
@@ -124,7 +153,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Bad{R"(, "quantization_config": {"quant_method": "awq", "bits": 3})", "bits"},
                     Bad{R"(, "quantization_config": {"quant_method": "awq", "version": "gemv"})", "gemv"},
                     Bad{R"(, "quantization_config": {"quant_method": "awq", "group_size": 0})", "group_size"},
-                    Bad{R"(, "architectures": ["GPT2LMHeadModel"])", "GPT2LMHeadModel"}, Bad{R"(, "architectures": [])", "architectures"},
+                    Bad{R"(, "architectures": ["BloomForCausalLM"])", "BloomForCausalLM"}, Bad{R"(, "architectures": [])", "architectures"},
                     Bad{R"(, "eos_token_id": 61)", "eos_token_id"}, Bad{R"(, "partial_rotary_factor": 0.5)", "partial_rotary_factor"}));
 
 // ---- Kinds of layers ----

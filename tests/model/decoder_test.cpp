@@ -32,6 +32,9 @@ class AnyDecoder : public testing::TestWithParam<const char*> {
  protected:
   Decoder decoder{std::string(GetParam()) == "llama"      ? tiny_llama()
                   : std::string(GetParam()) == "gemma"     ? tiny_gemma(R"(, "final_logit_softcapping": null)")
+                  : std::string(GetParam()) == "gpt2"      ? tiny_gpt2()
+                  : std::string(GetParam()) == "clip"      ? tiny_llama(R"(, "attention_bias": true, "clip_qkv": 0.4,
+                      "architectures": ["OlmoeForCausalLM"], "num_experts": 6, "num_experts_per_tok": 2)")
                   : std::string(GetParam()) == "block_sparse" ? tiny_pattern(kSparseKeys)
                   : std::string(GetParam()) == "local_global" ? tiny_pattern(kLocalHeadsKeys)
                   : std::string(GetParam()) == "learned"      ? tiny_pattern(kLearnedKeys)
@@ -42,7 +45,7 @@ class AnyDecoder : public testing::TestWithParam<const char*> {
                                                           : tiny_deepseek()};
   int64_t hidden = decoder.config.hidden_size;
 };
-INSTANTIATE_TEST_SUITE_P(All, AnyDecoder, testing::Values("deepseek", "no_q_lora", "llama", "gemma", "block_sparse", "local_global", "learned", "pooled", "compressed", "lsh"), [](const auto& i) { return i.param; });
+INSTANTIATE_TEST_SUITE_P(All, AnyDecoder, testing::Values("deepseek", "no_q_lora", "llama", "gemma", "gpt2", "clip", "block_sparse", "local_global", "learned", "pooled", "compressed", "lsh"), [](const auto& i) { return i.param; });
 
 TEST_P(AnyDecoder, ChunksAndSingleStepsGiveTheSameBits) {
   const std::vector<int32_t> tokens = tokens_of(75, 1, decoder.config.vocab_size);
@@ -300,6 +303,19 @@ TEST(Decoder, RefusesABatchThatDoesNotFit) {
   EXPECT_THROW(run(0, 0, -1), Error);
   EXPECT_THROW(forward(decoder.config, decoder.weights, {{1, 2}, {0}, {0}}, cache, acts), Error);
   EXPECT_THROW(forward(decoder.config, decoder.weights, {}, cache, acts), Error);
+}
+
+TEST(Decoder, HasNoPositionsBeyondThoseItLearned) {
+  Decoder decoder(tiny_gpt2(R"(, "n_positions": 7)"));
+  KvCache cache(decoder.config, 1, 40);
+  Activations acts;
+  EXPECT_NO_THROW(forward(decoder.config, decoder.weights, {{1}, {0}, {6}}, cache, acts));
+  try {
+    forward(decoder.config, decoder.weights, {{1}, {0}, {7}}, cache, acts);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("position 7 of a sequence: the model has learned only the first 7"), std::string::npos) << error.what();
+  }
 }
 
 }  // namespace

@@ -91,6 +91,11 @@ inline std::string tiny_llama(const std::string& more = "") {
     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
     "max_position_embeddings": 128, "intermediate_size": 29, "initializer_range": 0.3, "rope_theta": 100.0)" + more + "}";
 }
+// A tiny Qwen3-MoE, its router one of ours: 6 experts, normalised weights.
+inline std::string tiny_router(const std::string& kind, const std::string& more) {
+  return tiny_llama(R"(, "architectures": ["DsForCausalLM"], "model_type": "ds", "base_model_type": "qwen3_moe", "num_experts": 6,
+    "num_experts_per_tok": 2, "moe_intermediate_size": 10, "norm_topk_prob": true, "router_type": ")" + kind + "\"" + more);
+}
 // A tiny Gemma 3: a window of 5 in the first and last layer.
 inline std::string tiny_gemma(const std::string& more = "") {
   return R"({"architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "vocab_size": 61, "hidden_size": 24,
@@ -98,6 +103,10 @@ inline std::string tiny_gemma(const std::string& more = "") {
     "max_position_embeddings": 128, "intermediate_size": 29, "initializer_range": 0.3, "rope_theta": 100.0,
     "rope_local_base_freq": 30.0, "rope_scaling": {"rope_type": "linear", "factor": 3.0}, "sliding_window": 5,
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"])" + more + "}";
+}
+inline std::string tiny_gpt2(const std::string& more = "") {
+  return R"({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 61, "n_embd": 24, "n_layer": 2, "n_head": 4,
+    "n_positions": 128, "n_inner": 29, "initializer_range": 0.3)" + more + "}";
 }
 // A tiny Llama with an attention pattern: `keys` are those of attention_pattern_config.cpp.
 inline std::string tiny_pattern(const std::string& keys) {

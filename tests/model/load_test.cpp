@@ -1,5 +1,6 @@
 // Model folders: written and read back, quantized ones, and malformed ones.
 #include <cmath>
+#include <set>
 
 #include "model/checkpoint.h"
 
@@ -8,7 +9,8 @@ namespace {
 
 TEST(SaveModel, LoadsAsItWas) {
   for (const std::string& json : {tiny_deepseek(), tiny_deepseek(R"(, "q_lora_rank": null)"), tiny_llama(R"(, "attention_bias": true)"),
-                                  tiny_llama(R"(, "tie_word_embeddings": true)")}) {
+                                  tiny_llama(R"(, "tie_word_embeddings": true)"), tiny_gpt2(),
+                                  tiny_gpt2(R"(, "tie_word_embeddings": false, "scale_attn_weights": false)")}) {
     Scratch folder;
     Tiny m(json);
     for (LayerWeights& w : m.weights.layers)
@@ -128,6 +130,60 @@ TEST(LoadModel, FindsTheTextModelUnderPrefixes) {
     write_all(at, all);
     EXPECT_TRUE(contains(load_error(at), "stray.weight does not belong")) << load_error(at);
   }
+}
+
+// GPT-2's files: q, k and v beside each other, matrices as [inputs, outputs]; older ones without "transformer.", with masks.
+TEST(LoadModel, ReadsGpt2AsItsFilesHaveIt) {
+  Scratch folder;
+  const std::string at = folder / "m";
+  Tiny m(tiny_gpt2());
+  for (LayerWeights& w : m.weights.layers)
+    for (const Tensor& t : {w.q_bias, w.k_bias, w.v_bias, w.input_norm_bias})
+      for (int64_t i = 0; i < t.elements(); ++i) t.f32()[i] = static_cast<float>(Rng{8, 8}.normal(static_cast<uint64_t>(i)));
+  save_model(m.config, m.weights, at, DType::f32, {});
+  const std::vector<Stored> good = read_all(at);
+  std::set<std::string> names;
+  for (const Stored& t : good) names.insert(t.name);
+  EXPECT_EQ(names.size(), 4u + 2 * 12);
+  const auto find = [](std::vector<Stored> all, const std::string& name) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const Stored& t) { return t.name == name; });
+    return found == all.end() ? Stored{} : *found;
+  };
+  const Stored joined = find(good, "transformer.h.1.attn.c_attn.weight"), bias = find(good, "transformer.h.1.attn.c_attn.bias");
+  ASSERT_EQ(joined.shape, (std::vector<int64_t>{24, 72}));
+  ASSERT_EQ(bias.shape, (std::vector<int64_t>{72}));
+  const LayerWeights& w = m.weights.layers[1];
+  const auto* const values = reinterpret_cast<const float*>(joined.bytes.data());
+  for (int64_t in = 0; in < 24; ++in)
+    for (int64_t out = 0; out < 24; ++out) {
+      ASSERT_EQ(values[in * 72 + out], w.q_proj.f32()[out * 24 + in]);
+      ASSERT_EQ(values[in * 72 + 48 + out], w.v_proj.f32()[out * 24 + in]);
+    }
+  EXPECT_EQ(reinterpret_cast<const float*>(bias.bytes.data())[24 + 5], w.k_bias.f32()[5]);
+  EXPECT_EQ(find(good, "transformer.h.0.mlp.c_fc.weight").shape, (std::vector<int64_t>{24, 29}));
+  EXPECT_EQ(find(good, "transformer.wpe.weight").shape, (std::vector<int64_t>{128, 24}));
+
+  std::vector<Stored> old = good;
+  for (Stored& t : old) t.name = t.name.substr(std::string("transformer.").size());
+  old.push_back({"h.0.attn.bias", DType::f32, {1, 1, 2, 2}, std::string(16, '\0')});
+  old.push_back({"h.0.attn.masked_bias", DType::f32, {1}, std::string(4, '\0')});
+  write_all(at, old);
+  Model loaded = load_model(at);
+  same_weights(m.config, m.weights, loaded.weights);
+
+  std::vector<Stored> bad = good;
+  for (Stored& t : bad)
+    if (t.name == joined.name) std::swap(t.shape[0], t.shape[1]);
+  write_all(at, bad);
+  EXPECT_TRUE(contains(load_error(at), "h.1.attn.c_attn.weight has the shape [72, 24], and config.json makes it [24, 72]")) << load_error(at);
+  std::erase_if(bad, [&](const Stored& t) { return t.name == joined.name; });
+  write_all(at, bad);
+  EXPECT_TRUE(contains(load_error(at), "the weight transformer.h.1.attn.c_attn.weight is missing")) << load_error(at);
+  write_all(at, good);
+  std::string config = config_json(m.config, DType::f32);
+  config.insert(config.rfind('}'), R"(, "quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 8, "desc_act": false, "sym": true})");
+  write_file(at + "/config.json", config);
+  EXPECT_TRUE(contains(load_error(at), "quantized files of a GPT2LMHeadModel are not supported")) << load_error(at);
 }
 
 // transformers 5 keeps experts in one tensor, the rows of gate before those of up.

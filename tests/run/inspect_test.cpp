@@ -26,7 +26,7 @@ TEST(Inspect, CountsWhatNoRunReads) {
   EXPECT_EQ(whole.refused, std::vector<std::string>{});
   EXPECT_EQ(whole.ignored_tensors, 2u);
   EXPECT_EQ(whole.ignored_bytes, 24u);
-  EXPECT_EQ(whole.weight_bytes, text.weight_bytes);
+  EXPECT_EQ(whole.memory->weights, text.memory->weights);
 
   // So are layers for multi-token prediction.
   Tiny deepseek(tiny_deepseek());

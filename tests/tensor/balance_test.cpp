@@ -83,9 +83,26 @@ TEST(BalanceLoss, SameBitsForAnyThreads) {
   EXPECT_EQ(one.dscores, two.dscores);
 }
 
+// A slot without an expert, and the fallback expert's, are no choices.
+TEST(BalanceLoss, CountsOnlyWhatIsChosenAmongTheExperts) {
+  Router some, fewer;
+  some.indices.resize(kRows * kTopK);
+  std::vector<int32_t> first;
+  for (int64_t t = 0; t < kRows; ++t) {
+    first.push_back(some.indices[t * kTopK]);
+    some.indices[t * kTopK + 1] = -1;
+    some.indices[t * kTopK + 2] = kExperts;
+  }
+  double want = 0;
+  balance_loss(view(fewer.scores, kRows, kExperts), make_tensor(first.data(), DType::i32, {kRows, 1}), 0.5f,
+               view(fewer.dscores, kRows, kExperts), &want);
+  EXPECT_EQ(some.loss(0.5f), want);
+  EXPECT_EQ(some.dscores, fewer.dscores);
+}
+
 TEST(BalanceLoss, RefusesAnExpertOutside) {
   Router r;
-  r.indices[5] = kExperts;
+  r.indices[5] = kExperts + 1;  // kExperts itself is the fallback
   EXPECT_THROW(r.loss(1), Error);
 }
 

@@ -58,6 +58,71 @@ TEST(RmsNorm, a_row_alone_is_the_row_in_a_batch_and_bytes_are_the_same_everywher
   expect_same_bytes(run);
 }
 
+static std::vector<double> layer_reference(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& b, double eps) {
+  std::vector<double> y(x.size());
+  const size_t n = w.size();
+  for (size_t row = 0; row < x.size(); row += n) {
+    double mean = 0, variance = 0;
+    for (size_t i = 0; i < n; ++i) mean += x[row + i] / static_cast<double>(n);
+    for (size_t i = 0; i < n; ++i) variance += (x[row + i] - mean) * (x[row + i] - mean) / static_cast<double>(n);
+    for (size_t i = 0; i < n; ++i) y[row + i] = (x[row + i] - mean) / std::sqrt(variance + eps) * w[i] + b[i];
+  }
+  return y;
+}
+
+struct LayerCase {
+  int64_t rows, n;
+  bool accumulate;
+};
+class LayerNorm : public testing::TestWithParam<LayerCase> {};
+
+TEST_P(LayerNorm, agrees_with_the_reference_and_its_finite_differences) {
+  const auto [t, n, accumulate] = GetParam();
+  const float eps = 1e-2f;
+  Arena arena;
+  const Tensor x = strided(arena, random_tensor(arena, {t, n}, 1)), w = random_tensor(arena, {n}, 2), b = random_tensor(arena, {n}, 7);
+  for (int64_t r = 0; r < t; ++r)
+    for (int64_t i = 0; i < n; ++i) x.f32()[r * x.row_stride + i] += 3;  // a mean that matters
+  const Tensor y = strided(arena, random_tensor(arena, {t, n}, 3)), dy = random_tensor(arena, {t, n}, 4);
+  layer_norm(x, w, b, eps, y);
+  expect_close(y, layer_reference(doubles(x), doubles(w), doubles(b), eps), 2e-6);
+
+  const Tensor dx = random_tensor(arena, {t, n}, 5), dw = random_tensor(arena, {n}, 6), db = random_tensor(arena, {n}, 8);
+  const auto loss = [&](const auto& xs, const auto& ws, const auto& bs) { return dot(doubles(dy), layer_reference(xs, ws, bs, eps)); };
+  auto want_dx = numeric_gradient([&](const auto& v) { return loss(v, doubles(w), doubles(b)); }, doubles(x));
+  auto want_dw = numeric_gradient([&](const auto& v) { return loss(doubles(x), v, doubles(b)); }, doubles(w));
+  auto want_db = numeric_gradient([&](const auto& v) { return loss(doubles(x), doubles(w), v); }, doubles(b));
+  for (size_t i = 0; accumulate && i < want_dx.size(); ++i) want_dx[i] += dx.f32()[i];
+  for (size_t i = 0; i < want_dw.size(); ++i) want_dw[i] += dw.f32()[i], want_db[i] += db.f32()[i];
+  layer_norm_backward(dy, x, w, eps, dx, dw, db, accumulate);
+  expect_close(dx, want_dx, 5e-6, "dx");
+  expect_close(dw, want_dw, 5e-6, "dw");
+  expect_close(db, want_db, 5e-6, "db");
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, LayerNorm, testing::Values(LayerCase{3, 64, false}, LayerCase{5, 37, true}, LayerCase{70, 5, true}, LayerCase{2, 3, false}));
+
+TEST(LayerNorm, a_row_alone_is_the_row_in_a_batch_and_bytes_are_the_same_everywhere) {
+  expect_same_bytes([](Arena& arena) {
+    const Tensor x = random_tensor(arena, {517, 100}, 1), w = random_tensor(arena, {100}, 2), b = random_tensor(arena, {100}, 3);
+    const Tensor dy = random_tensor(arena, {517, 100}, 4), y = arena.make(DType::f32, {517, 100}), dx = arena.make(DType::f32, {517, 100});
+    const Tensor dw = arena.make(DType::f32, {100}), db = arena.make(DType::f32, {100}), alone = arena.make(DType::f32, {1, 100});
+    layer_norm(x, w, b, 1e-5f, y);
+    layer_norm_backward(dy, x, w, 1e-5f, dx, dw, db, false);
+    layer_norm(rows(x, 333, 1), w, b, 1e-5f, alone);
+    EXPECT_EQ(bytes(alone), bytes(rows(y, 333, 1)));
+    return std::vector<Tensor>{y, dx, dw, db};
+  });
+}
+
+TEST(LayerNorm, refuses_shapes_that_do_not_fit) {
+  Arena arena;
+  const Tensor x = random_tensor(arena, {3, 8}, 1), y = random_tensor(arena, {3, 8}, 1), w = random_tensor(arena, {8}, 1);
+  EXPECT_THROW(layer_norm(x, random_tensor(arena, {4}, 1), w, 1e-5f, y), Error);
+  EXPECT_THROW(layer_norm(x, w, random_tensor(arena, {4}, 1), 1e-5f, y), Error);
+  EXPECT_THROW(layer_norm(x, w, w, 1e-5f, random_tensor(arena, {3, 4}, 1)), Error);
+}
+
 TEST(RmsNorm, refuses_shapes_that_do_not_fit) {
   Arena arena;
   const Tensor x = random_tensor(arena, {3, 8}, 1), y = random_tensor(arena, {3, 8}, 1);

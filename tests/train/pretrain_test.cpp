@@ -40,7 +40,7 @@ struct Pretrain : ::testing::Test {
   void SetUp() override {
     folder.write("config.json", testing_train::kConfig);
     folder.write("data.jsonl", testing_train::counting_records(200, 17, 3));
-    options.init = folder.path("config.json");
+    options.source.init = folder.path("config.json");
     options.data = {folder.path("data.jsonl")};
     options.sequence_length = 16, options.batch_size = 4, options.micro_batch_size = 2;
     options.steps = 12, options.warmup_steps = 3, options.learning_rate = 0.01;
@@ -201,8 +201,8 @@ TEST_F(Pretrain, RouterBiasDecaysWithTheLearningRate) {
 
 TEST_F(Pretrain, GoesOnFromAModelAndKeepsItsHistory) {
   run("first");
-  options.init.clear();
-  options.model = folder.path("first");
+  options.source.init.clear();
+  options.source.model = folder.path("first");
   options.dtype = "bf16";
   options.steps = 4;
   run("second");
@@ -246,7 +246,7 @@ TEST_F(Pretrain, UsageIsChecked) {
   refused([&] { options.schedule = "cos"; });
   refused([&] { options.dtype = "i8"; });
   refused([&] { options.beta1 = 1; });
-  refused([&] { options.model = "too"; });
+  refused([&] { options.source.model = "too"; });
   refused([&] { options.data.clear(); });
   refused([&] { options.sequence_length = 65; });
   EXPECT_FALSE(fs::exists(folder.path("never")));
@@ -296,8 +296,8 @@ TEST_F(Pretrain, TroubleIsNamed) {
   Model model = load_model(folder.path("start"));
   model.weights.layers[1].o_proj.f32()[0] = INFINITY;
   save_model(model.config, model.weights, folder.path("broken"), DType::f32, {});
-  options.init.clear();
-  options.model = folder.path("broken");
+  options.source.init.clear();
+  options.source.model = folder.path("broken");
   const std::string error = error_of("out", false);
   EXPECT_NE(error.find("step 1: the loss is nan"), std::string::npos) << error;
   EXPECT_NE(error.find("the output of layer 1"), std::string::npos) << error;

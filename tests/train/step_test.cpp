@@ -257,4 +257,47 @@ TEST(Step, LossScaleChangesNoUpdate) {
   EXPECT_LT(std::sqrt(difference), 1e-6 * std::sqrt(squares));
 }
 
+// With the seed held, dropout leaves a function like any other: along its gradient the loss changes by the squared norm.
+TEST(Step, DropoutHasItsGradient) {
+  const Fixture f(false);
+  TrainState state = make_state(tiny_model(4));
+  for (int e = 0; e < 8; ++e) state.model.weights.layers[1].router_bias.f32()[e] = static_cast<float>(e * 3 % 8);
+  StepSpec spec = spec_of();
+  spec.dropout = 0.3f, spec.seed = 5;
+  const double plain = accumulate_gradients(state, f.batches(2), spec_of()).loss;
+  for (const Parameter& p : state.parameters) fill(p.gradient, 0);
+  EXPECT_NE(accumulate_gradients(state, f.batches(2), spec).loss, plain);
+  std::vector<std::vector<float>> slope;
+  double squares = 0;
+  for (const Parameter& p : state.parameters) {
+    slope.emplace_back(p.gradient.f32(), p.gradient.f32() + p.gradient.elements());
+    for (const float g : slope.back()) squares += double{g} * g;
+  }
+  const double h = 5e-4 / std::sqrt(squares);
+  const auto loss_at = [&](double by) {
+    for (size_t i = 0; i < slope.size(); ++i)
+      for (size_t k = 0; k < slope[i].size(); ++k) state.parameters[i].weight.f32()[k] += static_cast<float>(by * slope[i][k]);
+    return accumulate_gradients(state, f.batches(2), spec).loss;
+  };
+  const double above = loss_at(h), below = loss_at(-2 * h);
+  EXPECT_NEAR((above - below) / (2 * h), squares, 0.01 * squares);
+}
+
+// The same rows fall whether a batch is computed at once or in parts, anew or not, and others at the next step.
+TEST(Step, DropoutIsDecidedByPlaceAndStep) {
+  const Fixture f(false);
+  StepSpec spec = spec_of();
+  spec.dropout = 0.2f, spec.seed = 5;
+  std::vector<double> losses;
+  for (const int64_t micro : {1, 3, 100})
+    for (const bool recompute : {false, true}) {
+      TrainState state = make_state(tiny_model(4), {.recompute = recompute});
+      losses.push_back(accumulate_gradients(state, f.batches(micro), spec).loss);
+      EXPECT_NEAR(losses.back(), losses[0], 1e-6);
+    }
+  TrainState later = make_state(tiny_model(4));
+  later.step = 1;
+  EXPECT_GT(std::fabs(accumulate_gradients(later, f.batches(3), spec).loss - losses[0]), 1e-4);
+}
+
 }  // namespace ds

@@ -34,7 +34,7 @@ void declare_chat_verb(App& app) {
   o.choice("--activations", r.activations, {"auto", "f32", "int8"},
            "products by 4- and 8-bit integer weights: of f32, or of inputs rounded to 8 bits; auto: as the model says");
   o.option("--context", r.engine.context, "tokens of the conversation at most; 0: as many as the model has positions", "TOKENS").range(0, 1 << 30);
-  o.bytes("--memory", r.engine.memory, "of weights, cache and activations together; 0: half of what is free for the cache").incidental();
+  o.bytes("--memory", r.engine.memory, "bytes that the process may take; 0: the cache may take half of what is free").incidental();
   o.choice("--kv-cache-dtype", r.kv_cache_dtype, {"f32", "int8"}, "numbers of the cache of keys and values; int8 changes answers a little");
   declare_speculation(o, r);
   o.option("--batch-tokens", r.engine.batch_tokens, "rows of one forward pass at most", "TOKENS").range(1, 1 << 20).incidental();

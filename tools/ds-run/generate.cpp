@@ -96,7 +96,7 @@ void declare_generate_verb(App& app, RunOptions& r) {
 }
 
 void declare_cache(Options& o, RunOptions& r) {
-  o.bytes("--memory", r.engine.memory, "of weights, cache and activations together; 0: half of what is free for the cache").incidental();
+  o.bytes("--memory", r.engine.memory, "bytes that the process may take; 0: the cache may take half of what is free").incidental();
   o.option("--context", r.engine.context, "tokens of a prompt and its answer at most; 0: as many as the model has positions", "TOKENS").range(0, 1 << 30);
   o.flag("--no-prefix-cache", r.no_prefix_cache, "compute beginnings that prompts share each time").incidental();
   o.group("Keys and values");

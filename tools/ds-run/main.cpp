@@ -1,8 +1,5 @@
 // ds-run: tokens, scores, embeddings and text out of a model.
-#include <iostream>
-
 #include "ds-run/verbs.h"
-#include "run/inspect.h"
 #include "run/precision.h"
 
 using namespace ds;
@@ -66,33 +63,10 @@ static void declare_tokenize(Options o, RunOptions& r) {
   o.flag("--no-special-tokens", r.no_special_tokens, "add no BOS and the like to a text");
 }
 
-static void declare_inspect(App& app, InspectOptions& i, std::string& named, std::string& precision) {
-  Options o = app.verb("inspect", "what a model consists of, needs, and what of it would be refused", {"ds-run inspect MODEL"},
-                       [&i, &named, &precision](const CommonOptions&, Report&) {
-                         if (named.empty() == i.model.empty()) throw UsageError("give one model: MODEL, or --model MODEL");
-                         if (i.model.empty()) i.model = named;
-                         i.model = precision_folder(i.model, precision);
-                         const Inspection found = inspect(i);
-                         std::cout << describe(found, i);
-                         return found.refused.empty() ? 0 : 1;
-                       });
-  o.group("Model");
-  o.option("MODEL", i.model, kModel, "MODEL");
-  o.option("--model", named, "the same", "MODEL");
-  declare_precision(o, precision);
-  o.flag("--json", i.json, "JSON in place of a table");
-  o.group("Memory for");
-  o.option("--batch-sequences", i.batch_sequences, "sequences under way", "N").range(1, 1 << 16);
-  o.option("--context", i.context, "tokens of each; 0: as many as the model has positions", "TOKENS").range(0, 1 << 30);
-  o.option("--batch-tokens", i.batch_tokens, "rows of one forward pass", "TOKENS").range(1, 1 << 20);
-}
-
 int main(int argc, char** argv) {
   App app("ds-run", "Run a model over records: generate text, score likelihoods, embed, tokenize.");
   RunOptions options;
-  InspectOptions inspection;
   ServeOptions serving;
-  std::string inspected;
   const auto verb = [&](const char* name, const char* summary, const std::vector<std::string>& examples, void (*run)(const RunOptions&, Report&)) {
     return app.verb(name, summary, examples, [&options, run](const CommonOptions& common, Report& report) {
       options.seed = common.seed;
@@ -111,6 +85,6 @@ int main(int argc, char** argv) {
   detokenize.flag("--skip-special-tokens", options.skip_special_tokens, "leave out BOS and the like");
   declare_serve_verb(app, serving);
   declare_chat_verb(app);
-  declare_inspect(app, inspection, inspected, options.precision);
+  declare_inspect_verb(app);
   return app.run(argc, argv);
 }

@@ -22,5 +22,6 @@ void declare_answer_cache(Options& o, RunOptions& options);
 void declare_generate_verb(App& app, RunOptions& options);
 void declare_serve_verb(App& app, ServeOptions& options);
 void declare_chat_verb(App& app);
+void declare_inspect_verb(App& app);
 
 }  // namespace ds

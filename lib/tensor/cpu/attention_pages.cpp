@@ -127,4 +127,22 @@ void kv_write(const Tensor& k, const Tensor& v, const Rows& at, const AttentionS
   });
 }
 
+void kv_round(const Tensor& x, int columns, int split) {
+  const Matrix m = matrix("kv_round", x);
+  require(columns > 0 && split >= 0 && split < columns && m.cols % static_cast<size_t>(columns) == 0, "kv_round: heads of ", columns,
+          " columns, split at ", split, ", in ", describe(x));
+  const auto width = static_cast<size_t>(columns), cut = static_cast<size_t>(split);
+  parallel_for(m.rows, row_grain(m.cols), [&](size_t begin, size_t end) {
+    int8_t integers[kScaleColumns];
+    for (size_t t = begin; t < end; ++t)
+      for (float* head = m.row(t); head < m.row(t) + m.cols; head += width)
+        for (size_t from = 0, to; from < width; from = to) {
+          to = std::min<size_t>(from + kScaleColumns, from < cut ? cut : width);
+          float scale = 0;
+          round_part(head + from, to - from, integers, 1, scale);
+          for (size_t i = from; i < to; ++i) head[i] = static_cast<float>(integers[i - from]) * scale;
+        }
+  });
+}
+
 }  // namespace ds::cpu

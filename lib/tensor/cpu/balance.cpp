@@ -16,22 +16,26 @@ void balance_loss(const Tensor& scores, const Tensor& indices, float coef, const
   if (rows == 0) return;
 
   std::vector<int64_t> count(static_cast<size_t>(experts), 0);
+  int64_t choices = 0;
   std::vector<double> mean(static_cast<size_t>(experts), 0), total(static_cast<size_t>(rows), 0);
   for (int64_t t = 0; t < rows; ++t) {
     const int32_t* const chosen = indices.i32() + t * indices.row_stride;
     for (int64_t j = 0; j < top_k; ++j) {
-      require(chosen[j] >= 0 && chosen[j] < experts, "balance_loss: expert ", chosen[j], " of ", experts);
+      require(chosen[j] >= -1 && chosen[j] <= experts, "balance_loss: expert ", chosen[j], " of ", experts);
+      if (chosen[j] < 0 || chosen[j] == experts) continue;  // none, or the fallback
       ++count[static_cast<size_t>(chosen[j])];
+      ++choices;
     }
     const float* const s = scores.f32() + t * scores.row_stride;
     for (int64_t i = 0; i < experts; ++i) total[t] += s[i];
     total[t] += 1e-20;
     for (int64_t i = 0; i < experts; ++i) mean[i] += s[i] / total[t];
   }
+  if (choices == 0) return;
   // d loss / d p[t, i] is the same in every row.
   std::vector<double> slope(static_cast<size_t>(experts));
   for (int64_t i = 0; i < experts; ++i) {
-    const double f = static_cast<double>(count[i]) / (static_cast<double>(rows) * static_cast<double>(top_k));
+    const double f = static_cast<double>(count[i]) / static_cast<double>(choices);
     slope[i] = static_cast<double>(coef) * static_cast<double>(experts) * f / static_cast<double>(rows);
     *loss += slope[i] * mean[i];
   }

@@ -50,22 +50,23 @@ void sort_by_expert(const Tensor& indices, const Tensor& offsets, const Tensor& 
   int32_t* const row = i32_array(op, row_of_slot, slots);
   std::fill(offset, offset + experts + 1, 0);
   for (size_t i = 0; i < slots; ++i) {
-    require(expert[i] >= 0 && static_cast<size_t>(expert[i]) < experts, op, ": expert ", expert[i], " of ", experts);
-    ++offset[expert[i] + 1];
+    require(expert[i] >= -1 && expert[i] < static_cast<int64_t>(experts), op, ": expert ", expert[i], " of ", experts);
+    if (expert[i] >= 0) ++offset[expert[i] + 1];
   }
   for (size_t e = 0; e < experts; ++e) offset[e + 1] += offset[e];
   std::vector<int32_t> next(offset, offset + experts);
   for (size_t i = 0; i < slots; ++i) {
-    row[i] = next[static_cast<size_t>(expert[i])]++;
-    slot[row[i]] = static_cast<int32_t>(i);
+    row[i] = expert[i] < 0 ? -1 : next[static_cast<size_t>(expert[i])]++;
+    if (row[i] >= 0) slot[row[i]] = static_cast<int32_t>(i);
   }
+  std::fill(slot + offset[experts], slot + slots, -1);
 }
 
-// An i32 permutation (or part of one) of [0, bound), checked.
-static const int32_t* checked_indices(const char* op, const Tensor& t, size_t count, size_t bound) {
+// An i32 permutation (or part of one) of [0, bound), checked. lowest is -1 where there may be slots without a row.
+static const int32_t* checked_indices(const char* op, const Tensor& t, size_t count, size_t bound, int32_t lowest) {
   const int32_t* const index = i32_array(op, t, count);
   for (size_t i = 0; i < count; ++i)
-    require(index[i] >= 0 && static_cast<size_t>(index[i]) < bound, op, ": row ", index[i], " of ", bound);
+    require(index[i] >= lowest && index[i] < static_cast<int64_t>(bound), op, ": row ", index[i], " of ", bound);
   return index;
 }
 
@@ -73,7 +74,7 @@ void gather_rows(const Tensor& x, const Tensor& slot_of_row, int top_k, const Te
   const Matrix in = matrix("gather_rows", x), out = matrix("gather_rows", y);
   require(top_k > 0 && in.cols == out.cols, "gather_rows: rows of ", describe(x), " do not fit ", describe(y));
   const size_t k = static_cast<size_t>(top_k);
-  const int32_t* const slot = checked_indices("gather_rows", slot_of_row, out.rows, in.rows * k);
+  const int32_t* const slot = checked_indices("gather_rows", slot_of_row, out.rows, in.rows * k, 0);
   parallel_for(out.rows, row_grain(out.cols), [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) std::memcpy(out.row(r), in.row(static_cast<size_t>(slot[r]) / k), out.cols * sizeof(float));
   });
@@ -84,22 +85,24 @@ void gather_rows_backward(const Tensor& dy, const Tensor& row_of_slot, int top_k
   const Matrix in = matrix(op, dy), out = matrix(op, dx);
   require(top_k > 0 && in.cols == out.cols, op, ": rows of ", describe(dy), " do not fit ", describe(dx));
   const size_t k = static_cast<size_t>(top_k);
-  const int32_t* const row = checked_indices(op, row_of_slot, out.rows * k, in.rows);
+  const int32_t* const row = checked_indices(op, row_of_slot, out.rows * k, in.rows, -1);
   parallel_for(out.rows, row_grain(out.cols * k), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t)
-      for (size_t j = 0; j < k; ++j) add_rows(in.row(static_cast<size_t>(row[t * k + j])), out.row(t), out.cols);
+      for (size_t j = 0; j < k; ++j)
+        if (const int32_t r = row[t * k + j]; r >= 0) add_rows(in.row(static_cast<size_t>(r)), out.row(t), out.cols);
   });
 }
 
 void combine(const Tensor& x, const Tensor& row_of_slot, const Tensor& weights, const Tensor& y) {
   const Matrix in = matrix("combine", x), out = matrix("combine", y), w = matrix("combine", weights);
   require(in.cols == out.cols && w.rows == out.rows, "combine: ", describe(x), " and ", describe(weights), " do not fit ", describe(y));
-  const int32_t* const row = checked_indices("combine", row_of_slot, w.rows * w.cols, in.rows);
+  const int32_t* const row = checked_indices("combine", row_of_slot, w.rows * w.cols, in.rows, -1);
   const auto kernel = DS_SIMD_DISPATCH(axpy);
   parallel_for(out.rows, row_grain(out.cols * w.cols), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t)
       for (size_t j = 0; j < w.cols; ++j)
-        kernel(w.row(t)[j], in.row(static_cast<size_t>(row[t * w.cols + j])), out.row(t), out.cols);
+        if (const int32_t r = row[t * w.cols + j]; r >= 0)
+          kernel(w.row(t)[j], in.row(static_cast<size_t>(r)), out.row(t), out.cols);
   });
 }
 
@@ -108,14 +111,15 @@ void combine_backward(const Tensor& dy, const Tensor& x, const Tensor& row_of_sl
   const char* const op = "combine_backward";
   const Matrix grad = matrix(op, dy), in = matrix(op, x), w = matrix(op, weights, grad.rows, static_cast<size_t>(weights.cols()));
   const Matrix out = matrix(op, dx, in.rows, in.cols), dw = matrix(op, dweights, w.rows, w.cols);
-  require(in.cols == grad.cols && in.rows == w.rows * w.cols, op, ": ", describe(x), " does not fit ", describe(weights));
-  const int32_t* const row = checked_indices(op, row_of_slot, w.rows * w.cols, in.rows);
+  require(in.cols == grad.cols && in.rows <= w.rows * w.cols, op, ": ", describe(x), " does not fit ", describe(weights));
+  const int32_t* const row = checked_indices(op, row_of_slot, w.rows * w.cols, in.rows, -1);
   const auto kernel = DS_SIMD_DISPATCH(scaled_and_dot);
   parallel_for(grad.rows, row_grain(grad.cols * w.cols), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t)
       for (size_t j = 0; j < w.cols; ++j) {
-        const size_t r = static_cast<size_t>(row[t * w.cols + j]);
-        dw.row(t)[j] = kernel(w.row(t)[j], grad.row(t), in.row(r), out.row(r), grad.cols);
+        const int32_t slot_row = row[t * w.cols + j];
+        const auto r = static_cast<size_t>(slot_row);
+        dw.row(t)[j] = slot_row < 0 ? 0.0f : kernel(w.row(t)[j], grad.row(t), in.row(r), out.row(r), grad.cols);
       }
   });
 }
