@@ -7,8 +7,8 @@ A shape's model is made by transformers and saved; both sides load it and see th
 equal at first, which is checked. In a round each side does one step, and a figure is the median over the rounds (the first
 two of each are not counted). PyTorch has transformers' model with SDPA and, in a mixture of experts, each of --experts
 (grouped_mm, eager, ...; "+compile" after one for torch.compile), and the fused AdamW. Printed are tokens a second, the
-share of the peak (OpenBLAS's sgemm, measured in each round: 6 operations a token for each weight of a product that takes
-part, and 6 T d a layer for attention, half a square), peak memory, and the ratio. --prefix goes before each command.
+share of the peak (OpenBLAS's sgemm, measured in each round; 6 operations a token for each weight of a product that takes
+part, and 6 T d a layer for attention, half a square, count), peak memory, and the ratio. --prefix goes before each command.
 """
 
 import argparse
