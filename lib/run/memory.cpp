@@ -45,8 +45,9 @@ MemoryPlan plan_memory(const Config& config, const MemoryNeeds& n) {
   if (KvCache::page_bytes(config, plan.options) > 0) plan.options.pages = all;
   if (KvCache::window_page_bytes(config, plan.options) > 0) {
     // A window may begin and end within a page, and before a pass its rows have theirs.
-    const int64_t of_windows = n.sequences * (blocks_of(config.cache_window()) + 2) + blocks_of(n.batch_tokens) + 1;
-    plan.options.window_pages = std::min(all, 2 * of_windows);
+    const int64_t of_window = blocks_of(config.cache_window()) + 2, of_pass = blocks_of(n.batch_tokens) + 1;
+    plan.options.window_pages = std::min(all, 2 * (n.sequences * of_window + of_pass));
+    plan.least_window_pages = std::min(blocks_of(n.positions), of_window + of_pass);
   }
   set_cache_bytes(config, plan);
   const uint64_t rotations = static_cast<uint64_t>(n.positions) * static_cast<uint64_t>(config.rope_dim()) * sizeof(float);
@@ -65,25 +66,29 @@ MemoryPlan plan_memory(const Config& config, const MemoryNeeds& n) {
   return plan;
 }
 
+// Bytes of the smallest cache in which a sequence can begin.
+static uint64_t least_cache(const Config& config, const MemoryPlan& plan) {
+  return KvCache::page_bytes(config, plan.options) + static_cast<uint64_t>(plan.least_window_pages) * KvCache::window_page_bytes(config, plan.options);
+}
+
 void limit_cache(const Config& config, MemoryPlan& plan, uint64_t bytes) {
   CacheOptions& cache = plan.options;
-  const uint64_t full = KvCache::page_bytes(config, cache), window = KvCache::window_page_bytes(config, cache);
-  require(bytes >= full + window, "there is no memory for the cache of keys and values: a page of it takes ", format_bytes(full + window),
-          ", and ", format_bytes(bytes), " are left");
-  // Layers with windows get at most half of it; without others, all.
-  if (window) cache.window_pages = std::clamp<int64_t>(static_cast<int64_t>((full ? bytes / 2 : bytes) / window), 1, cache.window_pages);
+  const uint64_t full = KvCache::page_bytes(config, cache), window = KvCache::window_page_bytes(config, cache), least = least_cache(config, plan);
+  require(bytes >= least, "there is no memory for the cache of keys and values: it takes ", format_bytes(least), " at least, and ",
+          format_bytes(bytes), " are left");
+  // Layers with windows get at most half of it, but what a sequence needs; without others, all.
+  if (window) cache.window_pages = std::clamp(static_cast<int64_t>((full ? bytes / 2 : bytes) / window), plan.least_window_pages, cache.window_pages);
   if (full) cache.pages = std::clamp<int64_t>(static_cast<int64_t>((bytes - static_cast<uint64_t>(cache.window_pages) * window) / full), 1, cache.pages);
   set_cache_bytes(config, plan);
 }
 
 void limit_memory(const Config& config, MemoryPlan& plan, uint64_t bytes) {
-  const uint64_t page = KvCache::page_bytes(config, plan.options) + KvCache::window_page_bytes(config, plan.options);
-  const uint64_t others = plan.weights + plan.process + plan.activations + plan.positions;
-  const uint64_t least = std::max(others + page, plan.weights + plan.process + plan.reading);
+  const uint64_t others = plan.weights + plan.process + plan.activations + plan.positions, cache = least_cache(config, plan);
+  const uint64_t least = std::max(others + cache, plan.weights + plan.process + plan.reading);
   require(bytes >= least, "a memory of ", format_bytes(bytes), " is too little, ", format_bytes(least), " are needed: weights ",
           format_bytes(plan.weights), ", activations ", format_bytes(plan.activations), " (less with a smaller --batch-tokens), tables of positions ",
-          format_bytes(plan.positions), " (less with a smaller --context), program and tokenizer ", format_bytes(plan.process), ", a page of the cache ",
-          format_bytes(page), "; and to read the model ", format_bytes(plan.reading), " besides the weights");
+          format_bytes(plan.positions), " (less with a smaller --context), program and tokenizer ", format_bytes(plan.process), ", the smallest cache ",
+          format_bytes(cache), "; and to read the model ", format_bytes(plan.reading), " besides the weights");
   limit_cache(config, plan, bytes - others);
 }
 

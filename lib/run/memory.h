@@ -22,6 +22,7 @@ struct MemoryNeeds {
 // Bytes of each part when it is full; what a run touches of it grows with what it does.
 struct MemoryPlan {
   CacheOptions options;            // of the cache: dtype and pages of both kinds; as many as all sequences can use at once
+  int64_t least_window_pages = 0;  // without which a sequence cannot be computed: those of a window, and of the rows of a pass
   uint64_t weights = 0, activations = 0;
   uint64_t cache = 0;              // its pages,
   uint64_t positions = 0;          // and its tables: rotations, and where the pages of each sequence are
@@ -37,7 +38,7 @@ MemoryPlan plan_memory(const Config& config, const MemoryNeeds& needs);
 // groups of so many values) the values and what belongs to each group.
 uint64_t reading_bytes(int64_t n, int64_t k, int64_t bits, int64_t group);
 
-// Lessens the pages so that the cache takes no more than `bytes`. Error where that is not enough for one page of each kind.
+// Lessens the pages so that the cache takes no more than `bytes`. Error where that is not enough for a sequence to begin.
 void limit_cache(const Config& config, MemoryPlan& plan, uint64_t bytes);
 // Lessens the pages so that all takes no more than `bytes`. Error where what is not the cache takes that already.
 void limit_memory(const Config& config, MemoryPlan& plan, uint64_t bytes);

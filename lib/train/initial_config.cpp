@@ -1,5 +1,7 @@
 #include "train/initial_config.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "io/json.h"
 #include "io/record.h"
@@ -70,14 +72,27 @@ static bool is_json(const std::string& text) {
   }
 }
 
+// Keys that make a model one of ours. Those that say more about them go along.
+static bool is_own_key(std::string_view key) {
+  constexpr std::string_view kOwn[] = {"router_type", "router_expert_attention", "attention_pattern", "attention_score_norm", "attention_position_buckets"};
+  return std::find(std::begin(kOwn), std::end(kOwn), key) != std::end(kOwn);
+}
+
 std::string set_keys(const std::string& config, const std::vector<std::string>& keys, const std::string& where) {
   if (keys.empty()) return config;
   Record record(config, where, 1);
+  bool own = false;
   for (const std::string& text : keys) {
     const size_t equals = text.find('=');
     if (equals == 0 || equals == std::string::npos) throw UsageError(cat("--set ", text, ": expected KEY=VALUE"));
-    const std::string value = text.substr(equals + 1);
-    record.set(text.substr(0, equals), is_json(value) ? value : json_string(value));
+    const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
+    record.set(key, is_json(value) ? value : json_string(value));
+    own = own || is_own_key(key);
+  }
+  if (const auto base = record.string("model_type"); own && base && *base != "ds") {
+    record.set("base_model_type", json_string(*base));
+    record.set("model_type", json_string("ds"));
+    record.set("architectures", R"(["DsForCausalLM"])");
   }
   return std::string(record.raw());
 }

@@ -15,7 +15,8 @@ std::vector<std::string> arch_names();
 std::string arch_config(std::string_view name);
 
 // The config with KEY=VALUE set, one after the other: VALUE is JSON, or a string where it is no JSON. UsageError where
-// there is no "=".
+// there is no "=". A key that only our models have (router_type, attention_pattern and what goes with them: docs/routers.md,
+// docs/attention.md) makes the config one of theirs: model_type "ds", base_model_type what model_type was.
 std::string set_keys(const std::string& config, const std::vector<std::string>& keys, const std::string& where);
 
 }  // namespace ds

@@ -29,17 +29,19 @@ struct Loop {
   Clock::time_point start = Clock::now(), before = start;
   uint64_t tokens_at_start;
   int64_t rollbacks = 0;
+  int64_t saved;  // the step of the checkpoint that holds this state, or of which it was loaded
 
   Loop(const LoopSpec& s, TrainState& t)
       : spec(s), state(t), metrics(s.output + "/metrics.jsonl", t.step),
-        spikes(s.spike_factor, metrics.losses(SpikeDetector::kWindow)), tokens_at_start(t.tokens) {}
+        spikes(s.spike_factor, metrics.losses(SpikeDetector::kWindow)), tokens_at_start(t.tokens), saved(t.step) {}
 
   void save() {
     metrics.sync();
     save_checkpoint(spec.checkpoints(), state, spec.metadata);
+    saved = state.step;
   }
   [[noreturn]] void save_and_stop() {
-    if (state.step > 0) save();
+    if (state.step != saved) save();
     throw Stopped{};
   }
 
@@ -66,6 +68,7 @@ struct Loop {
     state = TrainState();  // before the other one is there: memory
     state = load_checkpoint(newest, spec.state);
     state.data = std::move(data);
+    saved = -1;  // with other data than the checkpoint's
     metrics.cut(state.step);
     spikes = SpikeDetector(spec.spike_factor, metrics.losses(SpikeDetector::kWindow));
   }

@@ -121,6 +121,16 @@ constexpr const char* kCompressedKeys = R"("attention_pattern": "compressed", "a
 constexpr const char* kLshKeys = R"("attention_pattern": "lsh", "attention_lsh_buckets": 4, "attention_lsh_keys": 5)";
 inline Config tiny(const std::string& json) { return parse_config(parse_json(json, "config.json"), "config.json"); }
 
+// What the Error says that this config.json is; "" where it is none.
+inline std::string config_error(const std::string& json) {
+  try {
+    tiny(json);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
 inline std::vector<int32_t> tokens_of(size_t count, uint64_t stream, int64_t vocab) {
   const Rng rng{3, stream};
   std::vector<int32_t> tokens;

@@ -60,4 +60,14 @@ TEST(InitialConfig, SetsKeysAsJsonOrText) {
   EXPECT_THROW(set_keys("{}", {"=a"}, "c"), UsageError);
 }
 
+TEST(InitialConfig, AKeyOfOursMakesTheModelOneOfOurs) {
+  for (const std::vector<std::string>& keys : {std::vector<std::string>{"router_type=three_layer", "n_group=4"}, {"attention_pattern=pooled"},
+                                               {"model_type=ds", "base_model_type=qwen3_moe", "router_expert_attention=true"}}) {
+    const std::string text = set_keys(arch_config("qwen3_moe"), keys, "c");
+    EXPECT_NE(text.find(R"("architectures": ["DsForCausalLM"])") == std::string::npos, keys.size() < 3) << text;
+    if (keys.size() < 3) EXPECT_EQ(parse_config(parse_json(text, "c"), "c").model_type, "qwen3_moe");
+  }
+  EXPECT_EQ(set_keys(R"({"model_type": "llama"})", {"rope_theta=2"}, "c"), R"({"model_type": "llama", "rope_theta": 2})");
+}
+
 }  // namespace ds

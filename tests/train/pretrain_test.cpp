@@ -334,4 +334,29 @@ TEST_F(Pretrain, SpikesAreSkippedOrRolledBackOver) {
   }
 }
 
+// What a router learns from its load, and an adaptive one's temperature, are of the checkpoint like weights.
+TEST_F(Pretrain, RoutersOfOursResumeToTheSameBytes) {
+  const char* const keys[] = {R"("router_type": "adaptive")", R"("router_type": "three_layer", "n_group": 3, "topk_group": 2)",
+                              R"("router_type": "entropy_fallback", "router_entropy_threshold": 0.97, "router_expert_attention": true)"};
+  options.router_bias_update_rate = 0, options.router_z_loss = 0.001;
+  for (const char* const kind : keys) {
+    folder.write("config.json", cat(R"({"architectures": ["DsForCausalLM"], "model_type": "ds", "base_model_type": "qwen3_moe",
+      "vocab_size": 48, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8,
+      "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "max_position_embeddings": 64, "initializer_range": 0.1, )",
+                                    kind, "}"));
+    const std::string name = std::string(kind).substr(16, 5);
+    run(name + "whole");
+    stop_after(7);
+    EXPECT_THROW(run(name + "parts"), Stopped);
+    set_progress_sink({});
+    stop_signal = 0;
+    run(name + "parts", true);
+    EXPECT_EQ(contents(folder.path(name + "whole")), contents(folder.path(name + "parts"))) << kind;
+    const Config config = load_config(folder.path(name + "whole"));
+    EXPECT_EQ(config.router.temperature, config.router.kind == RouterSpec::Kind::adaptive ? 0.5f : 1.0f);
+  }
+  options.router_temperature = "2:0.5";
+  EXPECT_THROW(run("refused"), UsageError);  // of the last kind, which has none
+}
+
 }  // namespace ds

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -298,6 +299,73 @@ TEST(Step, DropoutIsDecidedByPlaceAndStep) {
   TrainState later = make_state(tiny_model(4));
   later.step = 1;
   EXPECT_GT(std::fabs(accumulate_gradients(later, f.batches(3), spec).loss - losses[0]), 1e-4);
+}
+
+// A Qwen3-MoE with a router of ours: 6 experts in each of 2 layers.
+static Model router_model(const std::string& kind, const std::string& more) {
+  const std::string json = R"({"architectures": ["DsForCausalLM"], "model_type": "ds", "base_model_type": "qwen3_moe", "vocab_size": 48,
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "num_experts": 6,
+    "num_experts_per_tok": 2, "moe_intermediate_size": 8, "max_position_embeddings": 64, "initializer_range": 0.1, "router_type": ")" +
+                           kind + "\"" + more + "}";
+  Model model;
+  model.config = parse_config(parse_json(json, "config.json"), "config.json");
+  model.weights = make_weights(model.config, model.arena);
+  initialize(model.config, model.weights, 3);
+  return model;
+}
+
+TEST(Step, AnAdaptiveRouterCoolsAndRemembersItsLoad) {
+  const Fixture f(false);
+  TrainState state = make_state(router_model("adaptive", ""));
+  StepSpec spec = spec_of();
+  spec.router_temperature = 1.75, spec.router_load_decay = 0.75;
+  const StepResult result = train_step(state, f.batches(2), spec);
+  EXPECT_EQ(state.model.config.router.temperature, 1.75f);
+  for (size_t layer = 0; layer < 2; ++layer) {
+    const std::vector<int64_t>& load = result.expert_load[layer];
+    const auto total = static_cast<double>(std::accumulate(load.begin(), load.end(), int64_t{0}));
+    EXPECT_EQ(total, 2.0 * static_cast<double>(result.tokens));
+    for (size_t e = 0; e < 6; ++e)
+      EXPECT_NEAR(state.model.weights.layers[layer].router_state.f32()[e], 0.75 / 6 + 0.25 * static_cast<double>(load[e]) / total, 1e-7);
+  }
+}
+
+TEST(Step, ARouterInThreeLayersLearnsFromItsLoad) {
+  const Fixture f(false);
+  TrainState state = make_state(router_model("three_layer", R"(, "n_group": 3, "topk_group": 2)"));
+  StepSpec spec = spec_of();
+  spec.router_feedback_rate = 0.5;
+  const StepResult result = train_step(state, f.batches(2), spec);
+  const std::vector<int64_t>& load = result.expert_load[1];
+  const double mean = 2.0 * static_cast<double>(result.tokens) / 6;
+  for (size_t e = 0; e < 6; ++e)
+    EXPECT_NEAR(state.model.weights.layers[1].router_state.f32()[e], std::clamp(std::exp(0.5 * (mean - static_cast<double>(load[e])) / mean), 0.1, 10.0), 1e-6);
+}
+
+TEST(Step, ReportsWhatTheRoutersDo) {
+  const Fixture f(false);
+  TrainState all = make_state(router_model("entropy_fallback", R"(, "router_entropy_threshold": 0.0)"));
+  StepResult result = train_step(all, f.batches(3), spec_of());
+  EXPECT_EQ(result.fallback_load, 2 * result.tokens);
+  EXPECT_EQ(std::accumulate(result.expert_load[0].begin(), result.expert_load[0].end(), int64_t{0}), 0);
+  EXPECT_GT(result.router_entropy, 0.5);
+  EXPECT_LE(result.router_entropy, 1.0);
+  TrainState none = make_state(router_model("entropy_fallback", R"(, "router_entropy_threshold": 1.0)"));
+  result = train_step(none, f.batches(3), spec_of());
+  EXPECT_EQ(result.fallback_load, 0u);
+}
+
+// A z-loss is no part of the loss, adds to aux_loss what its coefficient says, and is dealt to micro-batches.
+TEST(Step, TheZLossIsOfTheWholeBatch) {
+  const Fixture f(false);
+  std::vector<double> all;
+  for (const int64_t micro : {1, 100}) {
+    TrainState state = make_state(router_model("three_layer", R"(, "n_group": 3)"));
+    all.push_back(accumulate_gradients(state, f.batches(micro), spec_of({0, 0, 0.5f})).aux_loss);
+  }
+  // Two layers and two gates each, of small logits: about the squares of ln 6 and ln 3.
+  EXPECT_NEAR(all[0], 0.5 * 2 * (std::pow(std::log(6.0), 2) + std::pow(std::log(3.0), 2)), 1.0);
+  EXPECT_NEAR(all[0], all[1], 1e-5);
 }
 
 }  // namespace ds
