@@ -82,7 +82,7 @@ static std::string tick_text(double value, double step) {
 }
 
 std::string line_chart(const std::vector<Series>& series, const std::string& x_title, const std::string& y_title) {
-  constexpr double kWidth = 760, kHeight = 300, kLeft = 56, kRight = 12, kTop = 12, kBottom = 44;
+  constexpr double kWidth = 760, kHeight = 300, kLeft = 72, kRight = 12, kTop = 12, kBottom = 44;
   static constexpr std::array<const char*, 4> kColours = {"#1f6feb", "#d29922", "#2da44e", "#8250df"};
   double x0 = HUGE_VAL, x1 = -HUGE_VAL, y0 = HUGE_VAL, y1 = -HUGE_VAL;
   for (const auto& s : series)

@@ -78,7 +78,7 @@ std::vector<HeatRow> heat_of(const std::vector<std::vector<std::vector<double>>>
   std::vector<HeatRow> rows;
   const size_t first = load.size() - (load.size() + 9) / 10;
   for (size_t layer = 0; layer < load.back().size(); ++layer) {
-    HeatRow row{cat("MoE layer ", layer + 1), std::vector<double>(load.back()[layer].size())};
+    HeatRow row{cat("MoE ", layer + 1), std::vector<double>(load.back()[layer].size())};
     double total = 0;
     for (size_t step = first; step < load.size(); ++step) {
       if (load[step].size() <= layer || load[step][layer].size() != row.values.size()) continue;
